@@ -1,0 +1,216 @@
+"""Settings as frozen dataclasses, read from and written to YAML with every key and value checked."""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+
+from rgnn.errors import InputError
+
+
+def _require(condition: bool, name: str, value: object, must: str) -> None:
+    if not condition:
+        raise InputError(f"{name} is {value!r}, but it must be {must}.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of all settings: from and to plain mappings; unknown keys and wrong types are refused by name."""
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any] | None, where: str = "settings") -> Self:
+        """Build from a mapping such as a YAML section; keys left out take their defaults."""
+        mapping = {} if mapping is None else mapping
+        if not isinstance(mapping, Mapping):
+            raise InputError(f"{where}: expected keys and values, found {mapping!r}.")
+        hints = typing.get_type_hints(cls)
+        unknown = [str(k) for k in mapping if k not in hints]
+        if unknown:
+            close = difflib.get_close_matches(unknown[0], list(hints), n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known keys are {', '.join(hints)}."
+            raise InputError(f"{where}: unknown key '{unknown[0]}'; {hint}")
+        try:
+            values = {k: _coerce(v, hints[k], f"{where}.{k}") for k, v in mapping.items()}
+            return cls(**values)
+        except InputError as error:
+            message = str(error)
+            raise InputError(message if message.startswith(where) else f"{where}: {message}") from None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values only, ready for YAML or JSON."""
+        return _plain(dataclasses.asdict(self))
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some values changed, checked anew; a change of None means: leave as it is."""
+        return dataclasses.replace(self, **{k: v for k, v in changes.items() if v is not None})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _coerce(value: Any, hint: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, type) and issubclass(hint, Settings):
+        return hint.from_mapping(value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{where} is {value!r}, but it must be one of {', '.join(map(str, arguments))}.")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _coerce(value, next(a for a in arguments if a is not type(None)), where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{where} is {value!r}, but it must be a list.")
+        return tuple(_coerce(v, arguments[0], where) for v in value)
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 1e-3 as a string
+        except ValueError:
+            pass
+    elif hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    elif hint in (str, bool) and isinstance(value, hint):
+        return value
+    kind = {"float": "a number", "int": "a whole number", "str": "text", "bool": "true or false"}.get(hint.__name__)
+    raise InputError(f"{where} is {value!r}, but it must be {kind}.")
+
+
+@dataclass(frozen=True)
+class Hardware(Settings):
+    """What lies between a digital vector and its digital product with a crossbar.
+
+    Attributes:
+        bits: input bits n, 1 to 16; None drives the array with unquantised values.
+        rounding: "nearest", or "floor" as published (biased by half a step).
+        range: "calibrated" (followed in training, then fixed) or "dynamic" (minimum and maximum of
+            each call, as published; forces then depend on what shares the call).
+        noise: standard deviation of a conductance fluctuation relative to |G+ - G-|; None is ideal.
+        noise_sharing: "read": new for each product and bit plane; "product": one draw for all bit
+            planes of a product; "plane": new for each bit plane but shared by all rows of a call,
+            as published.
+        offset: the term lo * rowsum(W) from the "clean" weights, or from the weights of the
+            "last_plane" as published (there the second node matrix is clean).
+    """
+
+    bits: int | None = 8
+    rounding: Literal["nearest", "floor"] = "nearest"
+    range: Literal["calibrated", "dynamic"] = "calibrated"
+    noise: float | None = 0.05
+    noise_sharing: Literal["read", "product", "plane"] = "read"
+    offset: Literal["clean", "last_plane"] = "clean"
+
+    def __post_init__(self) -> None:
+        if self.bits is not None:
+            _require(1 <= self.bits <= 16, "bits", self.bits, "between 1 and 16, or null for unquantised input")
+        if self.noise is not None:
+            _require(
+                math.isfinite(self.noise) and 0 <= self.noise <= 2,
+                "noise",
+                self.noise,
+                "between 0 and 2 (0.05 is 5% of each weight)",
+            )
+            if self.noise == 0:
+                object.__setattr__(self, "noise", None)
+        if self.noise is not None and self.bits is None and self.noise_sharing != "product":
+            raise InputError(
+                f"noise_sharing is '{self.noise_sharing}' but bits is null: unquantised input has no bit planes; "
+                "give bits, or set noise_sharing to 'product'."
+            )
+        if self.offset == "last_plane" and self.noise_sharing != "plane":
+            raise InputError("offset 'last_plane' needs noise_sharing 'plane': no other noise has a last plane.")
+
+    @property
+    def levels(self) -> int | None:
+        """The largest input code, 2^n - 1."""
+        return None if self.bits is None else 2**self.bits - 1
+
+    @classmethod
+    def published(cls) -> Self:
+        """The settings of Xu et al. 2025: 8 bits, floor, dynamic ranges, 10% noise shared by all rows."""
+        return cls(8, "floor", "dynamic", 0.1, "plane", "last_plane")
+
+    def ideal(self) -> Self:
+        """The same converters (rounding, range) without quantisation and without noise."""
+        return dataclasses.replace(self, bits=None, noise=None)
+
+    def varied(self, bits: int | None = None, noise: float | None = None) -> Self:
+        """A copy with bits and noise changed where they are given; noise 0 switches noise off."""
+        return self.replace(bits=bits, noise=noise)
+
+    def describe(self) -> str:
+        """A few words for a table: '8 bits, 5% read noise'."""
+        bits = "unquantised" if self.bits is None else f"{self.bits} bit{'s' if self.bits > 1 else ''}"
+        noise = "no noise" if self.noise is None else f"{100 * self.noise:g}% {self.noise_sharing} noise"
+        return f"{bits}, {noise}"
+
+
+@dataclass(frozen=True)
+class ModelConfig(Settings):
+    """The shape of a model.
+
+    Attributes:
+        cutoff: radius of a neighbourhood in Angstrom.
+        n_features: width F of node and edge features.
+        reservoir_layers: message-passing layers with fixed weights on the chip.
+        trained_layers: message-passing layers with trained digital weights, after them. With no
+            reservoir layers the model is GNNFF, the all-digital twin.
+        envelope: "cosine" multiplies messages and forces by (1 + cos(pi d / cutoff)) / 2, so forces
+            are continuous when a neighbour crosses the cutoff; "none" as published.
+    """
+
+    cutoff: float = 3.8
+    n_features: int = 18
+    reservoir_layers: int = 2
+    trained_layers: int = 1
+    envelope: Literal["cosine", "none"] = "cosine"
+
+    def __post_init__(self) -> None:
+        _require(0.5 < self.cutoff <= 20, "cutoff", self.cutoff, "between 0.5 and 20 Angstrom")
+        _require(2 <= self.n_features <= 1024 and self.n_features % 2 == 0, "n_features", self.n_features, "even, 2 to 1024")
+        _require(0 <= self.reservoir_layers <= 16, "reservoir_layers", self.reservoir_layers, "between 0 and 16")
+        _require(0 <= self.trained_layers <= 16, "trained_layers", self.trained_layers, "between 0 and 16")
+        _require(self.reservoir_layers + self.trained_layers > 0, "reservoir_layers + trained_layers", 0, "at least 1")
+
+    @classmethod
+    def published(cls) -> Self:
+        """Two reservoir layers, one trained layer, 18 features, 3.8 Angstrom, no envelope."""
+        return cls(envelope="none")
+
+    @property
+    def receptive_field(self) -> float:
+        """Distance in Angstrom beyond which nothing changes an atom's force: (2 L + 1) cutoffs."""
+        return (2 * (self.reservoir_layers + self.trained_layers) + 1) * self.cutoff
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file as a mapping; InputError names the file and line when it cannot be read."""
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}).") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}: not valid YAML{line}; correct it or write it anew.") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected keys and values, found {type(data).__name__}.")
+    return data
+
+
+def dump_yaml(data: Mapping[str, Any]) -> str:
+    """YAML text in the order given."""
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,197 @@
+"""The analog product: what a resistive-memory crossbar makes of a digital input.
+
+Digital input x -> range (lo, hi) -> n-bit codes q -> bit planes, one read of the array each -> cells
+that fluctuate -> shift and add -> offset lo * rowsum(W) -> digital output:
+
+    y = sum_b 2^b (W + N_b) x_b,    N_b ~ N(0, (s |W|)^2),    A(x; W) = y (hi - lo) / (2^n - 1) + lo rowsum(W)
+
+Three closed forms replace the sum over planes (exact, none is an approximation):
+    no noise           sum_b 2^b x_b = q: one product.
+    read, product      independent from row to row, so Gaussian given q: mean q W^T and variance V (s W)^2^T, with
+                       V = sum_b 4^b x_b (read: each plane draws anew) or q^2 (product: one draw): two products.
+    plane              shared by all rows, so the matrices are drawn, and multiplied once with the planes side by side.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from rgnn.config import Hardware
+
+# Share of the way that a calibrated range moves to the extremes of each training batch.
+RANGE_MOMENTUM = 0.05
+
+
+class Converter:
+    """Digital-to-analog conversion: x -> codes 0 .. 2^n - 1, held as whole numbers in x's float type.
+
+    With bits = None the code is x itself. A range of zero width gives code 0, so
+    a constant input c yields exactly c rowsum(W).
+    """
+
+    def __init__(self, hardware: Hardware, low: Tensor, high: Tensor) -> None:
+        self.low = low
+        self.levels = hardware.levels
+        self.nearest = hardware.rounding == "nearest"
+        if self.levels is None:
+            self.low = torch.zeros_like(low)
+        else:
+            self.width = high - low
+            self.divisor = torch.where(self.width > 0, self.width, torch.ones_like(self.width))
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The codes of x, in place."""
+        if self.levels is None:
+            return x
+        q = x.sub_(self.low).div_(self.divisor).mul_(self.levels)  # a true division: high gives the last code, also with floor
+        q = q.round_() if self.nearest else q.floor_()
+        return q.clamp_(0, self.levels)
+
+    def scale(self, y: Tensor) -> Tensor:
+        """Code units -> units of x W^T, in place; in the published order of operations, so rounding agrees."""
+        return y if self.levels is None else y.div_(self.levels).mul_(self.width)
+
+
+class Noise(Protocol):
+    """How the fluctuations of one call enter its products."""
+
+    def product(self, q: Tensor, columns: Tensor | slice) -> Tensor:
+        """[rows, k] codes on these columns of W -> [rows, out] in code units, noise included."""
+
+
+class NoNoise:
+    """y = q W^T."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight
+
+    def product(self, q: Tensor, columns: Tensor | slice) -> Tensor:
+        return q @ self.weight[:, columns].T
+
+
+class RowNoise:
+    """Fluctuations independent from row to row: y ~ N(q W^T, V (s W)^2^T), V from the codes.
+
+    "read":    every bit plane reads the cells anew, V = sum_b 4^b x_b.
+    "product": one fluctuation per product, V = q^2.
+    """
+
+    def __init__(self, weight: Tensor, hardware: Hardware, generator: torch.Generator) -> None:
+        assert hardware.noise is not None
+        self.weight, self.variance = weight, (hardware.noise * weight).square()
+        self.generator = generator
+        self.bits = hardware.bits if hardware.noise_sharing == "read" else None
+
+    def product(self, q: Tensor, columns: Tensor | slice) -> Tensor:
+        squares = q.square() if self.bits is None else sum_of_squared_planes(q, self.bits)
+        deviation = (squares @ self.variance[:, columns].T).sqrt_()
+        noise = torch.empty_like(deviation).normal_(generator=self.generator)
+        return torch.addcmul(q @ self.weight[:, columns].T, deviation, noise)
+
+
+class PlaneNoise:
+    """Fluctuations drawn once per bit plane and shared by all rows of the call, as published.
+
+    `matrices` [n, out, in] are W + N_b, so y = sum_b x_b (2^b (W + N_b))^T.
+    """
+
+    def __init__(self, weight: Tensor, hardware: Hardware, generator: torch.Generator) -> None:
+        assert hardware.bits is not None and hardware.noise is not None
+        draws = torch.empty((hardware.bits, *weight.shape), dtype=weight.dtype, device=weight.device)
+        draws.normal_(generator=generator)
+        self.matrices = weight * (1 + hardware.noise * draws)
+
+    def product(self, q: Tensor, columns: Tensor | slice) -> Tensor:
+        codes = q.int()
+        planes = torch.cat([(codes >> b & 1).to(q.dtype) for b in range(len(self.matrices))], dim=1)
+        powers = 2.0 ** torch.arange(len(self.matrices), dtype=q.dtype, device=q.device)
+        stacked = (powers.view(-1, 1, 1) * self.matrices[:, :, columns]).permute(1, 0, 2).flatten(1)
+        return planes @ stacked.T
+
+
+def sum_of_squared_planes(q: Tensor, bits: int) -> Tensor:
+    """V(q) = sum_b 4^b x_b for whole numbers q of at most 16 bits, where x_b is bit b of q.
+
+    4^b moves bit b to bit 2b: a zero is interleaved before every bit, by halves of halves.
+    """
+    v = q.to(torch.int16 if bits <= 8 else torch.int32)  # the narrowest type that holds 4^bits / 3
+    for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
+        if bits > shift:
+            v |= v << shift
+            v &= mask if bits > 8 else mask & 0x7FFF
+    return v.to(q.dtype)
+
+
+class AnalogProduct:
+    """A(.; W) for one call: the range and the fluctuations that the call shares are fixed.
+
+    `finish(accumulate(x))` is the product. A concatenation may be accumulated in parts, each on its own
+    columns: noise-free sums of codes are whole multiples of the chip's grid, so adding the parts before
+    `finish` gives the product of the whole bit for bit.
+    """
+
+    def __init__(self, converter: Converter, noise: Noise, offset: Tensor) -> None:
+        self.converter, self.noise, self.offset = converter, noise, offset
+
+    def accumulate(self, x: Tensor, columns: Tensor | slice = slice(None)) -> Tensor:
+        """[rows, k] -> [rows, out] in code units, noise included; overwrites x by its codes."""
+        return self.noise.product(self.converter.codes(x), columns)
+
+    def finish(self, y: Tensor) -> Tensor:
+        """[rows, out] in code units -> A, in place: rescaled, and the offset lo rowsum(W) added."""
+        return self.converter.scale(y).add_(self.offset)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[rows, in] -> [rows, out]; overwrites x by its codes."""
+        return self.finish(self.accumulate(x))
+
+
+class Crossbar(nn.Module):
+    """One matrix on the chip with its converter.
+
+    Attributes:
+        weight: [out, in] buffer, fixed: G+ - G- in the model's units.
+        low, high: the calibrated input range; NaN until a training batch has been seen.
+        clean_offset: the offset takes the clean weights even where the hardware says otherwise.
+    """
+
+    weight: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, weight: Tensor, clean_offset: bool = False) -> None:
+        super().__init__()
+        self.clean_offset = clean_offset
+        self.register_buffer("weight", weight.clone())
+        self.register_buffer("low", torch.tensor(torch.nan))
+        self.register_buffer("high", torch.tensor(torch.nan))
+
+    def begin(
+        self, hardware: Hardware, generator: torch.Generator | None, seen: tuple[Tensor, Tensor]
+    ) -> AnalogProduct:
+        """Start a call whose inputs span `seen` = (minimum, maximum).
+
+        Args:
+            hardware: converters and noise.
+            generator: stream of this call's fluctuations; None reads the array without noise.
+            seen: what a dynamic range takes as it is, and a calibrated one follows in training.
+        """
+        low, high = seen if hardware.range == "dynamic" else self._calibrated(*seen)
+        weight = self.weight
+        if generator is None or hardware.noise is None:
+            return AnalogProduct(Converter(hardware, low, high), NoNoise(weight), (low * weight).sum(1))
+        if hardware.noise_sharing != "plane":
+            noise = RowNoise(weight, hardware, generator)
+            return AnalogProduct(Converter(hardware, low, high), noise, (low * weight).sum(1))
+        planes = PlaneNoise(weight, hardware, generator)
+        if hardware.offset == "last_plane" and not self.clean_offset:
+            weight = planes.matrices[-1]
+        return AnalogProduct(Converter(hardware, low, high), planes, (low * weight).sum(1))
+
+    def _calibrated(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training:
+            first = torch.isnan(self.low)
+            self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, RANGE_MOMENTUM)))
+            self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, RANGE_MOMENTUM)))
+        return self.low, self.high

@@ -1,0 +1,162 @@
+"""Graphs: atoms and directed edges of one frame, or of a batch of frames, as tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgnn.errors import InputError
+from rgnn.triplets import TripletPlan
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One frame or a batch of frames.
+
+    Attributes:
+        atomic_numbers: [N] int64.
+        edge_index: [2, E] int64, rows (i, j): i the centre, j its neighbour; sorted by i.
+        edge_vector: [E, 3] float64 r_j - r_i + shift . cell, in Angstrom.
+        atoms_per_frame: atoms in each frame, in order.
+        forces: [N, 3] float32 labels in eV/Angstrom, or None where there are none.
+    """
+
+    atomic_numbers: Tensor
+    edge_index: Tensor
+    edge_vector: Tensor
+    atoms_per_frame: tuple[int, ...]
+    forces: Tensor | None = field(default=None)
+
+    @property
+    def n_atoms(self) -> int:
+        return self.atomic_numbers.shape[0]
+
+    @property
+    def n_edges(self) -> int:
+        return self.edge_index.shape[1]
+
+    @cached_property
+    def edge_length(self) -> Tensor:
+        """[E] float64, in Angstrom."""
+        return torch.linalg.vector_norm(self.edge_vector, dim=1)
+
+    @cached_property
+    def plan(self) -> TripletPlan:
+        """The order in which the three-body sum visits the edges."""
+        return TripletPlan.build(self.edge_index, self.n_atoms)
+
+    @cached_property
+    def frame_index(self) -> Tensor:
+        """[N] the frame of each atom."""
+        counts = torch.tensor(self.atoms_per_frame, device=self.edge_index.device)
+        return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+
+    @cached_property
+    def _slots(self) -> tuple[Tensor, int]:
+        """[E] the place of each edge among those of its centre, and the largest number of neighbours."""
+        counts = torch.bincount(self.edge_index[0], minlength=self.n_atoms)
+        first = torch.cumsum(counts, 0) - counts
+        slots = torch.arange(self.n_edges, device=counts.device) - first[self.edge_index[0]]
+        return slots, int(counts.max())
+
+    def sum_over_neighbours(self, messages: Tensor) -> Tensor:
+        """[E, F] -> [N, F]: the sum over j of what each edge (i, j) carries to its centre i.
+
+        Summed as a dense array [N, most neighbours, F]: the order of additions is then that of the published
+        program, whose floor quantiser turns a different last bit into a different force.
+        """
+        slots, most = self._slots
+        dense = messages.new_zeros((self.n_atoms, most, messages.shape[1]))
+        return dense.index_put((self.edge_index[0], slots), messages).sum(1)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same graph on another device."""
+        return replace(
+            self,
+            atomic_numbers=self.atomic_numbers.to(device),
+            edge_index=self.edge_index.to(device),
+            edge_vector=self.edge_vector.to(device),
+            forces=None if self.forces is None else self.forces.to(device),
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        atomic_numbers: np.ndarray,
+        edge_index: np.ndarray,
+        edge_vector: np.ndarray,
+        forces: np.ndarray | None = None,
+    ) -> Self:
+        """A single frame from NumPy arrays whose edges are already sorted by centre."""
+        return cls(
+            torch.as_tensor(np.asarray(atomic_numbers, dtype=np.int64)),
+            torch.as_tensor(np.asarray(edge_index, dtype=np.int64)),
+            torch.as_tensor(np.asarray(edge_vector, dtype=np.float64)),
+            (len(atomic_numbers),),
+            None if forces is None else torch.as_tensor(np.asarray(forces, dtype=np.float32)),
+        )
+
+    @classmethod
+    def from_positions(
+        cls,
+        atomic_numbers: np.ndarray,
+        positions: np.ndarray,
+        cell: np.ndarray,
+        pbc: np.ndarray,
+        cutoff: float,
+        forces: np.ndarray | None = None,
+    ) -> Self:
+        """A single frame with its neighbours searched; positions and cell in Angstrom."""
+        edge_index, shift = neighbour_list(positions, cell, pbc, cutoff)
+        vector = edge_vectors(positions, cell, edge_index, shift)
+        return cls.from_arrays(atomic_numbers, edge_index, vector, forces)
+
+    @classmethod
+    def batch(cls, graphs: Sequence[Self]) -> Self:
+        """Several graphs as one, with atoms and edges in the order given."""
+        if len(graphs) == 1:
+            return graphs[0]
+        starts = np.cumsum([0] + [g.n_atoms for g in graphs[:-1]])
+        labels = [g.forces for g in graphs if g.forces is not None]
+        if labels and len(labels) != len(graphs):
+            raise InputError("a batch mixes frames with and without forces; label all of them or none.")
+        return cls(
+            torch.cat([g.atomic_numbers for g in graphs]),
+            torch.cat([g.edge_index + int(s) for g, s in zip(graphs, starts, strict=True)], dim=1),
+            torch.cat([g.edge_vector for g in graphs]),
+            tuple(n for g in graphs for n in g.atoms_per_frame),
+            torch.cat(labels) if labels else None,
+        )
+
+
+def neighbour_list(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """All directed edges |r_ij| < cutoff, periodic images included, without an atom as its own neighbour.
+
+    Returns:
+        edge_index [2, E] int32 sorted by (i, j, shift), and shift [E, 3] int32 in cell vectors.
+        An atom is a neighbour of its own images in small cells, never of itself at zero shift.
+    """
+    import vesin
+    from ase.geometry import complete_cell
+
+    box = complete_cell(np.asarray(cell, dtype=np.float64))
+    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=False)
+    i, j, shift = search.compute(
+        points=np.asarray(positions, dtype=np.float64), box=box, periodic=np.asarray(pbc, dtype=bool), quantities="ijS"
+    )
+    shift = shift.astype(np.int32)
+    order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], j, i))
+    return np.stack([i, j]).astype(np.int32)[:, order], shift[order]
+
+
+def edge_vectors(positions: np.ndarray, cell: np.ndarray, edge_index: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """[E, 3] r_j - r_i + shift . cell in float64."""
+    positions = np.asarray(positions, dtype=np.float64)
+    i, j = edge_index
+    return positions[j] - positions[i] + shift @ np.asarray(cell, dtype=np.float64)

@@ -1,0 +1,217 @@
+"""RGNN: forces from a message-passing network whose first layers are fixed weights on a chip."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, softplus
+
+from rgnn.config import Hardware, ModelConfig
+from rgnn.crossbar import AnalogProduct, Crossbar
+from rgnn.errors import InputError
+from rgnn.graphs import Graph
+from rgnn.streams import torch_stream
+from rgnn.triplets import triplet_extremes, triplet_sum
+
+LN2 = 0.6931471805599453
+
+
+def gate(x: Tensor) -> Tensor:
+    """sigmoid(a) tanh(b) of the two halves (a, b) of the features."""
+    a, b = x.unflatten(-1, (2, -1)).movedim(-2, 0).contiguous()  # contiguous halves vectorise, three times as fast
+    return torch.sigmoid(a) * torch.tanh(b)
+
+
+class Radial(nn.Module):
+    """e_g(d) = exp(-(d - mu_g)^2 / (2 s_g^2)): trained Gaussians, mu evenly from 0 to cutoff - 0.5 Angstrom."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        mu = torch.linspace(0, config.cutoff - 0.5, config.n_features)
+        self.mu = nn.Parameter(mu)
+        self.s = nn.Parameter(torch.full_like(mu, float(mu[1] - mu[0])))
+
+    def forward(self, d: Tensor) -> Tensor:
+        return torch.exp(-0.5 / self.s.square() * (d[:, None] - self.mu).square())
+
+
+class Readout:
+    """How the chip is read during one forward pass: its hardware, and the noise of this pass."""
+
+    def __init__(self, hardware: Hardware, generator: torch.Generator | None = None) -> None:
+        self.hardware, self.generator = hardware, generator
+
+    def begin(self, array: Crossbar, *inputs: Tensor) -> AnalogProduct:
+        """A call of one array whose range spans all the inputs."""
+        low = torch.stack([x.amin() for x in inputs]).amin()
+        high = torch.stack([x.amax() for x in inputs]).amax()
+        return array.begin(self.hardware, self.generator, (low, high))
+
+    def product(self, array: Crossbar, *inputs: Tensor) -> Tensor:
+        """A([inputs]; W) for a concatenation of inputs with the same rows."""
+        return self.begin(array, *inputs)(torch.cat(inputs, dim=1))
+
+
+def _three_body_columns(f: int) -> tuple[Tensor, Tensor]:
+    """Columns of [n_i, n_j, n_k, e_ij, e_jk] that belong to the edge i -> j and to the edge j -> k."""
+    n_i, n_j, n_k, e_ij, e_jk = torch.arange(5 * f).split(f)
+    return torch.cat([n_i, n_j, e_ij]), torch.cat([n_k, e_jk])
+
+
+class ReservoirLayer(nn.Module):
+    """Message passing through six fixed matrices on the chip; only batch norms are trained.
+
+    No gradient enters the analog products (as published, "blocked"); it flows along the residual path.
+    """
+
+    def __init__(self, weights: Sequence[Tensor], config: ModelConfig) -> None:
+        super().__init__()
+        f = config.n_features
+        self.arrays = nn.ModuleList(Crossbar(w, clean_offset=index == 1) for index, w in enumerate(weights))
+        self.bn_node, self.bn_two, self.bn_three = (nn.BatchNorm1d(f) for _ in range(3))
+        columns = _three_body_columns(f)
+        self.register_buffer("columns_ij", columns[0], persistent=False)
+        self.register_buffer("columns_jk", columns[1], persistent=False)
+
+    @staticmethod
+    def shapes(config: ModelConfig) -> list[tuple[int, int]]:
+        """(out, in) of W0 to W5."""
+        f = config.n_features
+        return [(8 * f, 2 * f), (2 * f, 8 * f), (8 * f, 2 * f), (2 * f, 8 * f), (10 * f, 5 * f), (2 * f, 10 * f)]
+
+    def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
+        """n [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope."""
+        i, j = g.edge_index
+        with torch.no_grad():
+            n_sum = self.node_messages(n[i], e, g, fc, chip)
+        n = torch.relu(n + self.bn_node(n_sum))
+        with torch.no_grad():
+            z = gate(self.two_body(n[i], n[j], chip))
+            t_sum = self.three_body(n[i], n[j], e, g, fc, chip)
+        return n, torch.relu(e + self.bn_two(z) + self.bn_three(t_sum))
+
+    def node_messages(self, n_i: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
+        w0, w1 = self.arrays[0], self.arrays[1]
+        y = gate(chip.product(w1, chip.product(w0, n_i, e).relu_()))
+        return g.sum_over_neighbours(y if fc is None else y * fc[:, None])
+
+    def two_body(self, n_i: Tensor, n_j: Tensor, chip: Readout) -> Tensor:
+        w2, w3 = self.arrays[2], self.arrays[3]
+        return chip.product(w3, chip.product(w2, n_i, n_j).relu_())
+
+    def three_body(self, n_i: Tensor, n_j: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
+        w4, w5 = self.arrays[4], self.arrays[5]
+        first = chip.begin(w4, n_i, e)  # every n_j and n_k is the n_i of another edge
+        p = first.accumulate(torch.cat([n_i, n_j, e], dim=1), self.columns_ij)
+        q = first.accumulate(torch.cat([n_j, e], dim=1), self.columns_jk)
+        extremes = first.finish(triplet_extremes(g.plan, p, q)).relu_()
+        second = chip.begin(w5, extremes)
+        return triplet_sum(g.plan, p, q, fc, lambda h: gate(second(first.finish(h).relu_())))
+
+
+class TrainedLayer(nn.Module):
+    """Message passing through ordinary linear layers."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        f = config.n_features
+        self.node = nn.Sequential(nn.Linear(2 * f, 2 * f), nn.ReLU(), nn.Linear(2 * f, 2 * f))
+        self.two = nn.Sequential(nn.Linear(f, f), nn.ReLU(), nn.Linear(f, 2 * f))
+        self.three_first, self.three_second = nn.Linear(5 * f, 2 * f), nn.Linear(2 * f, 2 * f)
+        self.bn_node, self.bn_two, self.bn_three = (nn.BatchNorm1d(f) for _ in range(3))
+        columns = _three_body_columns(f)
+        self.register_buffer("columns_ij", columns[0], persistent=False)
+        self.register_buffer("columns_jk", columns[1], persistent=False)
+
+    def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
+        """n [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope. The chip is not used."""
+        i, j = g.edge_index
+        y = gate(self.node(torch.cat([n[i], e], dim=1)))
+        n = torch.tanh(n + self.bn_node(g.sum_over_neighbours(y if fc is None else y * fc[:, None])))
+        z = gate(self.two(n[i] * n[j]))
+        w, b = self.three_first.weight, self.three_first.bias
+        p = linear(torch.cat([n[i], n[j], e], dim=1), w[:, self.columns_ij], b)
+        q = linear(torch.cat([n[j], e], dim=1), w[:, self.columns_jk])
+        t_sum = triplet_sum(g.plan, p, q, fc, lambda h: gate(self.three_second(h.relu())))
+        return n, torch.tanh(e + self.bn_two(z) + self.bn_three(t_sum))
+
+
+class ForceHead(nn.Module):
+    """m_ij = w2 . ssp(W1 e_ij + b1) + b2, with the shifted softplus ssp(x) = softplus(x) - ln 2."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        f = config.n_features
+        self.first, self.second = nn.Linear(f, f // 2), nn.Linear(f // 2, 1)
+
+    def forward(self, e: Tensor) -> Tensor:
+        return self.second(softplus(self.first(e)) - LN2)
+
+
+class RGNN(nn.Module):
+    """The force field: reservoir layers on the chip, trained layers, and a force head.
+
+    Args:
+        config: shape of the model.
+        hardware: the hardware it is trained for, used unless a call says otherwise.
+        weights: six matrices for each reservoir layer, from `Chip.matrices`.
+        seed: of the node embedding and of the trained weights.
+    """
+
+    def __init__(
+        self, config: ModelConfig, hardware: Hardware, weights: Sequence[Sequence[Tensor]] = (), seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.config, self.hardware = config, hardware
+        expected = self.shapes(config)
+        found = [[tuple(w.shape) for w in layer] for layer in weights]
+        if found != expected:
+            raise InputError(f"the chip gives matrices of shapes {found}, but the model needs {expected}.")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_stream(seed, "weights").initial_seed())
+            embedding = torch.randn(100, config.n_features)
+            embedding[0] = 0
+            self.register_buffer("embedding", embedding)  # never trained
+            self.radial = Radial(config)
+            reservoir = [ReservoirLayer(w, config) for w in weights]
+            trained = [TrainedLayer(config) for _ in range(config.trained_layers)]
+            self.layers = nn.ModuleList([*reservoir, *trained])
+            self.head = ForceHead(config)
+
+    @staticmethod
+    def shapes(config: ModelConfig) -> list[list[tuple[int, int]]]:
+        """(out, in) of the six matrices of each reservoir layer."""
+        return [ReservoirLayer.shapes(config) for _ in range(config.reservoir_layers)]
+
+    def forward(self, g: Graph, hardware: Hardware | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Forces [N, 3] in eV/Angstrom.
+
+        Args:
+            g: one frame or a batch, with the model's cutoff.
+            hardware: None is `self.hardware`.
+            generator: stream of this pass's read noise; None reads the chip without noise.
+        """
+        if g.n_edges == 0:
+            return self.embedding.new_zeros((g.n_atoms, 3))
+        *_, (_, e) = self.features(g, hardware, generator)
+        m, fc = self.head(e), self.envelope(g.edge_length.to(e.dtype))
+        u = (g.edge_vector / g.edge_length[:, None]).to(e.dtype)
+        return g.sum_over_neighbours((m if fc is None else m * fc[:, None]) * u)
+
+    def features(
+        self, g: Graph, hardware: Hardware | None = None, generator: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Node features [N, F] and edge features [E, F] at the input and after each layer."""
+        chip = Readout(hardware or self.hardware, generator)
+        d = g.edge_length.to(self.embedding.dtype)
+        n, e, fc = self.embedding[g.atomic_numbers], self.radial(d), self.envelope(d)
+        yield n, e
+        for layer in self.layers:
+            n, e = layer(n, e, g, fc, chip)
+            yield n, e
+
+    def envelope(self, d: Tensor) -> Tensor | None:
+        """(1 + cos(pi d / cutoff)) / 2 for each edge [E], or None where the model has no envelope."""
+        if self.config.envelope == "none":
+            return None
+        return 0.5 * (1 + torch.cos(torch.pi * d / self.config.cutoff))

@@ -1,0 +1,105 @@
+"""What a user sees: lines, tables, progress, JSON; and how an error is shown."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+# Seconds between plain progress lines when the output is no terminal.
+PLAIN_INTERVAL = 20.0
+
+stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+class Reporter:
+    """Shows what a command does: to a terminal with bars, to a file as plain lines, or only JSON at the end."""
+
+    def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.silent = quiet or as_json
+        self.console = Console(highlight=False, soft_wrap=True, quiet=self.silent)
+
+    def say(self, text: str) -> None:
+        """One line; rich markup is understood."""
+        self.console.print(text)
+
+    def warn(self, text: str) -> None:
+        """A warning, on the error stream so that it survives a pipe."""
+        stderr.print(f"[yellow]Warning:[/] {text}")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A short table; the first column is left-aligned, the others right-aligned."""
+        table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+        for index, column in enumerate(columns):
+            table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index > 0)
+        for row in rows:
+            table.add_row(*row)
+        self.console.print(table)
+
+    def result(self, data: Mapping[str, Any]) -> None:
+        """The machine-readable result of the command, printed only under --json."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(data, indent=2) + "\n")
+
+    @contextmanager
+    def progress(self, description: str, total: float | None, unit: str = "it") -> Iterator["Meter"]:
+        """A progress meter with rate and time left; `total` None where it is not known."""
+        if self.silent or not self.console.is_terminal:
+            yield Meter(self, description, total, unit)
+            return
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[count]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        ]
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task(description, total=total, count="", note="")
+            yield Meter(self, description, total, unit, bar, task)
+
+
+class Meter:
+    """Counts work done; shows it as a bar or, without a terminal, as a plain line now and then."""
+
+    def __init__(
+        self,
+        reporter: Reporter,
+        description: str,
+        total: float | None,
+        unit: str,
+        bar: Progress | None = None,
+        task: TaskID = TaskID(0),  # noqa: B008
+    ) -> None:
+        self.reporter, self.description, self.total, self.unit = reporter, description, total, unit
+        self.bar, self.task = bar, task
+        self.done, self.first = 0.0, 0.0
+        self.began = self.shown = time.monotonic()
+
+    def start_at(self, done: float) -> None:
+        """Begin somewhere else than at zero (a resumed run); the rate counts from here."""
+        self.done = self.first = done
+
+    def update(self, done: float, note: str = "") -> None:
+        """Show that `done` units are finished."""
+        self.done = done
+        now = time.monotonic()
+        rate = (done - self.first) / max(now - self.began, 1e-9)
+        of = "" if self.total is None else f"/{self.total:g}"
+        count = f"{done:g}{of} {self.unit}  {rate:.3g} {self.unit}/s"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, count=count, note=note)
+        elif not self.reporter.silent and now - self.shown >= PLAIN_INTERVAL:
+            self.shown = now
+            left = f", {(self.total - done) / rate:.0f} s left" if self.total is not None and rate > 0 else ""
+            self.reporter.say(f"{self.description}: {count}{left}  {note}".rstrip())
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        """Show that `amount` more units are finished."""
+        self.update(self.done + amount, note)

@@ -1,0 +1,42 @@
+"""Options shared by commands."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RUNNING = "Running"
+HARDWARE = "Hardware"
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=RUNNING)]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.", rich_help_panel=RUNNING)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what already lies at --out.", rich_help_panel=RUNNING)
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=RUNNING)
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of every random stream.", rich_help_panel=RUNNING)]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file with settings; options override it.", rich_help_panel=RUNNING)
+]
+Bits = Annotated[
+    int | None, typer.Option(min=1, max=16, help="Input bits of the converters.", rich_help_panel=HARDWARE)
+]
+Noise = Annotated[
+    float | None,
+    typer.Option(min=0, help="Conductance fluctuation relative to each weight (0.05 is 5%).", rich_help_panel=HARDWARE),
+]
+
+
+class Device(StrEnum):
+    """Where tensors live."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.", rich_help_panel=RUNNING)]

@@ -1,0 +1,58 @@
+"""What the commands find of each other in the current folder.
+
+`.rgnn/last.yaml` names the store and the model made last here; `runs/latest` links to the newest
+training run. Paths are kept as the user gave them, so a moved folder still works.
+"""
+
+import os
+from pathlib import Path
+
+from rgnn.config import dump_yaml, read_yaml
+from rgnn.errors import InputError
+
+LAST = Path(".rgnn") / "last.yaml"
+
+
+def remember(kind: str, path: Path) -> None:
+    """Note that `path` is the newest store or model here."""
+    known = read_yaml(LAST) if LAST.exists() else {}
+    known[kind] = str(path)
+    LAST.parent.mkdir(exist_ok=True)
+    aside = LAST.with_suffix(".partial")
+    aside.write_text(dump_yaml(known), encoding="utf-8")
+    aside.replace(LAST)
+
+
+def last(kind: str) -> Path | None:
+    """The newest store or model here that still exists."""
+    if not LAST.exists():
+        return None
+    path = read_yaml(LAST).get(kind)
+    return Path(path) if isinstance(path, str) and Path(path).exists() else None
+
+
+def new_folder(parent: str, stem: str) -> Path:
+    """A name that is not taken: parent/stem-001, -002, ..."""
+    number = 1
+    while (path := Path(parent) / f"{stem}-{number:03d}").exists():
+        number += 1
+    return path
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise InputError where something already lies at `path` and may not be replaced."""
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} already exists; give another --out, or --overwrite to replace it.")
+
+
+def link_latest(run: Path) -> None:
+    """Let `latest` beside the run point to it, where links are supported."""
+    link, aside = run.parent / "latest", run.parent / ".latest.partial"
+    if link.exists() and not link.is_symlink():
+        return
+    try:
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(os.path.relpath(run, run.parent), target_is_directory=True)
+        aside.replace(link)
+    except OSError:
+        return  # a file system without links: last.yaml still knows
