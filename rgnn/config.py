@@ -15,7 +15,8 @@ import yaml
 from rgnn.errors import InputError
 
 
-def _require(condition: bool, name: str, value: object, must: str) -> None:
+def require(condition: bool, name: str, value: object, must: str) -> None:
+    """Raise InputError in the words '{name} is {value}, but it must be {must}.' unless the condition holds."""
     if not condition:
         raise InputError(f"{name} is {value!r}, but it must be {must}.")
 
@@ -115,9 +116,9 @@ class Hardware(Settings):
 
     def __post_init__(self) -> None:
         if self.bits is not None:
-            _require(1 <= self.bits <= 16, "bits", self.bits, "between 1 and 16, or null for unquantised input")
+            require(1 <= self.bits <= 16, "bits", self.bits, "between 1 and 16, or null for unquantised input")
         if self.noise is not None:
-            _require(
+            require(
                 math.isfinite(self.noise) and 0 <= self.noise <= 2,
                 "noise",
                 self.noise,
@@ -179,11 +180,11 @@ class ModelConfig(Settings):
     envelope: Literal["cosine", "none"] = "cosine"
 
     def __post_init__(self) -> None:
-        _require(0.5 < self.cutoff <= 20, "cutoff", self.cutoff, "between 0.5 and 20 Angstrom")
-        _require(2 <= self.n_features <= 1024 and self.n_features % 2 == 0, "n_features", self.n_features, "even, 2 to 1024")
-        _require(0 <= self.reservoir_layers <= 16, "reservoir_layers", self.reservoir_layers, "between 0 and 16")
-        _require(0 <= self.trained_layers <= 16, "trained_layers", self.trained_layers, "between 0 and 16")
-        _require(self.reservoir_layers + self.trained_layers > 0, "reservoir_layers + trained_layers", 0, "at least 1")
+        require(0.5 < self.cutoff <= 20, "cutoff", self.cutoff, "between 0.5 and 20 Angstrom")
+        require(2 <= self.n_features <= 1024 and self.n_features % 2 == 0, "n_features", self.n_features, "even, 2 to 1024")
+        require(0 <= self.reservoir_layers <= 16, "reservoir_layers", self.reservoir_layers, "between 0 and 16")
+        require(0 <= self.trained_layers <= 16, "trained_layers", self.trained_layers, "between 0 and 16")
+        require(self.reservoir_layers + self.trained_layers > 0, "reservoir_layers + trained_layers", 0, "at least 1")
 
     @classmethod
     def published(cls) -> Self:

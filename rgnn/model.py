@@ -1,12 +1,13 @@
 """RGNN: forces from a message-passing network whose first layers are fixed weights on a chip."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
-from rgnn.config import Hardware, ModelConfig
+from rgnn.config import Hardware, ModelConfig, Settings
 from rgnn.crossbar import AnalogProduct, Crossbar
 from rgnn.errors import InputError
 from rgnn.graphs import Graph
@@ -148,6 +149,23 @@ class ForceHead(nn.Module):
         return self.second(softplus(self.first(e)) - LN2)
 
 
+@dataclass(frozen=True)
+class Provenance(Settings):
+    """Where a model comes from.
+
+    Attributes:
+        elements: atomic numbers it was trained on; empty where that is not known.
+        chip: the source of its reservoir weights.
+        data: the store it was trained on.
+        rgnn: version of the program that trained or imported it.
+    """
+
+    elements: tuple[int, ...] = ()
+    chip: str = "unknown"
+    data: str = "unknown"
+    rgnn: str = "unknown"
+
+
 class RGNN(nn.Module):
     """The force field: reservoir layers on the chip, trained layers, and a force head.
 
@@ -162,7 +180,7 @@ class RGNN(nn.Module):
         self, config: ModelConfig, hardware: Hardware, weights: Sequence[Sequence[Tensor]] = (), seed: int = 0
     ) -> None:
         super().__init__()
-        self.config, self.hardware = config, hardware
+        self.config, self.hardware, self.provenance = config, hardware, Provenance()
         expected = self.shapes(config)
         found = [[tuple(w.shape) for w in layer] for layer in weights]
         if found != expected:
@@ -177,6 +195,11 @@ class RGNN(nn.Module):
             trained = [TrainedLayer(config) for _ in range(config.trained_layers)]
             self.layers = nn.ModuleList([*reservoir, *trained])
             self.head = ForceHead(config)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers the model was trained on; empty where that is not known."""
+        return self.provenance.elements
 
     @staticmethod
     def shapes(config: ModelConfig) -> list[list[tuple[int, int]]]:

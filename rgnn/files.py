@@ -1,0 +1,32 @@
+"""Writing files so that a cut-off write leaves what was there before."""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def write_aside(path: str | Path, data: bytes | str) -> None:
+    """Write to `path`.partial, flush it to the disk, and only then put it in place.
+
+    Raises:
+        OSError: as the system gives it (a full disk); `path` is then what it was before.
+    """
+    path = Path(path)
+    aside = path.with_name(path.name + ".partial")
+    try:
+        with aside.open("wb") as file:
+            file.write(data.encode("utf-8") if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException as error:
+        aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def sha256(path: str | Path) -> str:
+    """Checksum of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
