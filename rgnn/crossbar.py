@@ -87,7 +87,7 @@ class RowNoise:
         squares = q.square() if self.bits is None else sum_of_squared_planes(q, self.bits)
         deviation = (squares @ self.variance[:, columns].T).sqrt_()
         noise = torch.empty_like(deviation).normal_(generator=self.generator)
-        return torch.addcmul(q @ self.weight[:, columns].T, deviation, noise)
+        return noise.mul_(deviation).addmm_(q, self.weight[:, columns].T)
 
 
 class PlaneNoise:
@@ -167,17 +167,24 @@ class Crossbar(nn.Module):
         self.register_buffer("low", torch.tensor(torch.nan))
         self.register_buffer("high", torch.tensor(torch.nan))
 
+    def follows(self, hardware: Hardware) -> bool:
+        """Whether a call needs to know the minimum and maximum of its inputs."""
+        return hardware.range == "dynamic" or self.training
+
     def begin(
-        self, hardware: Hardware, generator: torch.Generator | None, seen: tuple[Tensor, Tensor]
+        self, hardware: Hardware, generator: torch.Generator | None, seen: tuple[Tensor, Tensor] | None = None
     ) -> AnalogProduct:
-        """Start a call whose inputs span `seen` = (minimum, maximum).
+        """Start a call.
 
         Args:
             hardware: converters and noise.
             generator: stream of this call's fluctuations; None reads the array without noise.
-            seen: what a dynamic range takes as it is, and a calibrated one follows in training.
+            seen: minimum and maximum of the inputs, where `follows` asks for them: a dynamic range takes
+                them as they are, a calibrated one follows them in training.
         """
-        low, high = seen if hardware.range == "dynamic" else self._calibrated(*seen)
+        if seen is not None and self.training and hardware.range == "calibrated":
+            self._calibrate(*seen)
+        low, high = seen if seen is not None and hardware.range == "dynamic" else (self.low, self.high)
         weight = self.weight
         if generator is None or hardware.noise is None:
             return AnalogProduct(Converter(hardware, low, high), NoNoise(weight), (low * weight).sum(1))
@@ -189,9 +196,7 @@ class Crossbar(nn.Module):
             weight = planes.matrices[-1]
         return AnalogProduct(Converter(hardware, low, high), planes, (low * weight).sum(1))
 
-    def _calibrated(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        if self.training:
-            first = torch.isnan(self.low)
-            self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, RANGE_MOMENTUM)))
-            self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, RANGE_MOMENTUM)))
-        return self.low, self.high
+    def _calibrate(self, low: Tensor, high: Tensor) -> None:
+        first = torch.isnan(self.low)
+        self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, RANGE_MOMENTUM)))
+        self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, RANGE_MOMENTUM)))

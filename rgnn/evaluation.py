@@ -5,7 +5,7 @@ from drawing frames anew (bootstrap) over the mean of all repeats.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,26 +113,29 @@ class Setting:
         low, high = np.quantile(spread, [0.025, 0.975])
         return Estimate(float(ErrorSums(by_frame.sum(axis=0)).relative_error), float(low), float(high))
 
-    def to_mapping(self) -> dict[str, Any]:
-        """All measures as plain numbers."""
+    def to_mapping(self, groups: Mapping[str, Sequence[int]] | None = None) -> dict[str, Any]:
+        """All measures as plain numbers; `groups` names frames (by position) to be measured apart."""
 
-        def measures(element: int | None) -> dict[str, float | list[float]]:
-            e, r = self.errors(element), self.relative_error(element)
+        def measures(e: ErrorSums) -> dict[str, float]:
             return {
-                "relative_error": r.value,
-                "relative_error_95": [r.low, r.high],
+                "relative_error": float(e.relative_error),
                 "mae": float(e.mae),
                 "rmse": float(e.rmse),
                 "correlation": float(e.correlation),
                 "mean_force": float(e.mean_force),
             }
 
+        def with_interval(element: int | None) -> dict[str, Any]:
+            r = self.relative_error(element)
+            return {**measures(self.errors(element)), "relative_error_95": [r.low, r.high]}
+
         return {
             "hardware": self.hardware.to_mapping(),
             "repeats": self.sums.shape[0],
             "frames": self.sums.shape[1],
-            "all": measures(None),
-            "elements": {str(z): measures(z) for z in self.elements},
+            "all": with_interval(None),
+            "elements": {str(z): with_interval(z) for z in self.elements},
+            "groups": {name: measures(self.errors(frames=members)) for name, members in (groups or {}).items()},
         }
 
 
@@ -192,3 +195,16 @@ def evaluate(
 def grid(base: Hardware, bits: Sequence[int], noise: Sequence[float]) -> list[Hardware]:
     """Every combination of bits and noise, all else as in `base`."""
     return [base.varied(bits=b, noise=s) for b, s in itertools.product(bits, noise)]
+
+
+def csv_rows(settings: Sequence[Setting]) -> list[str]:
+    """A table of all settings and elements (0 is all together), one line each, with a heading."""
+    rows = ["bits,noise,noise_sharing,element,relative_error,low_95,high_95,mae,rmse,correlation"]
+    for setting in settings:
+        h = setting.hardware
+        for element in (None, *setting.elements):
+            e, r = setting.errors(element), setting.relative_error(element)
+            numbers = (r.value, r.low, r.high, float(e.mae), float(e.rmse), float(e.correlation))
+            head = f"{h.bits or ''},{h.noise or 0:g},{h.noise_sharing},{element or 0}"
+            rows.append(",".join([head, *(f"{number:.6g}" for number in numbers)]))
+    return rows

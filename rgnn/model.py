@@ -1,6 +1,6 @@
 """RGNN: forces from a message-passing network whose first layers are fixed weights on a chip."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,15 +42,18 @@ class Readout:
     def __init__(self, hardware: Hardware, generator: torch.Generator | None = None) -> None:
         self.hardware, self.generator = hardware, generator
 
-    def begin(self, array: Crossbar, *inputs: Tensor) -> AnalogProduct:
-        """A call of one array whose range spans all the inputs."""
-        low = torch.stack([x.amin() for x in inputs]).amin()
-        high = torch.stack([x.amax() for x in inputs]).amax()
+    def begin(self, array: Crossbar, inputs: Callable[[], Sequence[Tensor]]) -> AnalogProduct:
+        """A call of one array whose range spans all the inputs; they are asked for only where the range follows them."""
+        if not array.follows(self.hardware):
+            return array.begin(self.hardware, self.generator)
+        seen = inputs()
+        low = torch.stack([x.amin() for x in seen]).amin()
+        high = torch.stack([x.amax() for x in seen]).amax()
         return array.begin(self.hardware, self.generator, (low, high))
 
     def product(self, array: Crossbar, *inputs: Tensor) -> Tensor:
         """A([inputs]; W) for a concatenation of inputs with the same rows."""
-        return self.begin(array, *inputs)(torch.cat(inputs, dim=1))
+        return self.begin(array, lambda: inputs)(torch.cat(inputs, dim=1))
 
 
 def _three_body_columns(f: int) -> tuple[Tensor, Tensor]:
@@ -102,11 +105,10 @@ class ReservoirLayer(nn.Module):
 
     def three_body(self, n_i: Tensor, n_j: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
         w4, w5 = self.arrays[4], self.arrays[5]
-        first = chip.begin(w4, n_i, e)  # every n_j and n_k is the n_i of another edge
+        first = chip.begin(w4, lambda: (n_i, e))  # every n_j and n_k is the n_i of another edge
         p = first.accumulate(torch.cat([n_i, n_j, e], dim=1), self.columns_ij)
         q = first.accumulate(torch.cat([n_j, e], dim=1), self.columns_jk)
-        extremes = first.finish(triplet_extremes(g.plan, p, q)).relu_()
-        second = chip.begin(w5, extremes)
+        second = chip.begin(w5, lambda: [first.finish(triplet_extremes(g.plan, p, q)).relu_()])
         return triplet_sum(g.plan, p, q, fc, lambda h: gate(second(first.finish(h).relu_())))
 
 
@@ -156,13 +158,17 @@ class Provenance(Settings):
     Attributes:
         elements: atomic numbers it was trained on; empty where that is not known.
         chip: the source of its reservoir weights.
-        data: the store it was trained on.
+        data, data_checksum: the store it was trained on.
+        validation, seed: the split of that store, see `split_frames`.
         rgnn: version of the program that trained or imported it.
     """
 
     elements: tuple[int, ...] = ()
     chip: str = "unknown"
     data: str = "unknown"
+    data_checksum: str = ""
+    validation: float = 0.0
+    seed: int = 0
     rgnn: str = "unknown"
 
 
@@ -200,6 +206,16 @@ class RGNN(nn.Module):
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers the model was trained on; empty where that is not known."""
         return self.provenance.elements
+
+    @property
+    def n_trained(self) -> int:
+        """Weights that training changes."""
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def n_reservoir(self) -> int:
+        """Weights fixed on the chip."""
+        return sum(m.weight.numel() for m in self.modules() if isinstance(m, Crossbar))
 
     @staticmethod
     def shapes(config: ModelConfig) -> list[list[tuple[int, int]]]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,11 @@ class TrainConfig(Settings):
         require(0 < self.validation < 1, "validation", self.validation, "a fraction between 0 and 1")
         require(self.seed >= 0, "seed", self.seed, "0 or more")
 
+    @classmethod
+    def published(cls) -> Self:
+        """Xu et al. 2025: batches of 2, Adam at 5e-4, mean squared error, no average of weights."""
+        return cls(learning_rate=5e-4, average=0.0)
+
     def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The loss over all force components."""
         if self.loss == "huber":
@@ -114,14 +119,24 @@ class Progress:
     epochs_since_best: int = 0
 
 
-class Watcher:
-    """What `fit` tells while it runs; override what is of interest."""
+class Watcher(Protocol):
+    """What `fit` tells while it runs."""
 
     def step(self, done: int, total: int, loss: float) -> None:
         """`done` of `total` steps are finished."""
 
     def epoch(self, row: Epoch, best: bool) -> None:
         """An epoch is finished and validated."""
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """Nothing."""
+
+    def epoch(self, row: Epoch, best: bool) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +187,7 @@ def fit(
     trainer = Trainer(model, config, None if out is None else Path(out))
     if resume:
         trainer.load()
-    return trainer.run(frames, train, validation, watcher or Watcher(), stop)
+    return trainer.run(frames, train, validation, watcher or Silent(), stop)
 
 
 class Trainer:
@@ -342,3 +357,15 @@ class Trainer:
                     f"{file}: the run was started with {key} = {saved.get(key)}, not {mine[key]}; "
                     "resume with the same value, or start a new run."
                 )
+
+
+def read_log(out: str | Path) -> list[Epoch]:
+    """The epochs in the log.csv of a run folder; none where it has not finished one."""
+    file = Path(out) / "log.csv"
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8").splitlines()
+    try:
+        return [Epoch(int(first), *map(float, rest)) for first, *rest in (line.split(",") for line in lines[1:])]
+    except (ValueError, TypeError):
+        raise InputError(f"{file}: is damaged; the run itself is in state.safetensors and can be resumed.") from None

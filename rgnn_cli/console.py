@@ -82,9 +82,13 @@ class Meter:
         self.done, self.first = 0.0, 0.0
         self.began = self.shown = time.monotonic()
 
-    def start_at(self, done: float) -> None:
-        """Begin somewhere else than at zero (a resumed run); the rate counts from here."""
+    def start(self, done: float, total: float) -> None:
+        """Begin at `done` of `total` (a resumed run is not at zero); the rate counts from here."""
         self.done = self.first = done
+        self.total = total
+        self.began = time.monotonic()
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, total=total)
 
     def update(self, done: float, note: str = "") -> None:
         """Show that `done` units are finished."""

@@ -5,6 +5,7 @@ training run. Paths are kept as the user gave them, so a moved folder still work
 """
 
 import os
+import shutil
 from pathlib import Path
 
 from rgnn.config import dump_yaml, read_yaml
@@ -43,6 +44,19 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise InputError where something already lies at `path` and may not be replaced."""
     if path.exists() and not overwrite:
         raise InputError(f"{path} already exists; give another --out, or --overwrite to replace it.")
+
+
+def clear_run(path: Path) -> None:
+    """Remove the run folder at `path`, where there is one; anything that rgnn did not make is left alone.
+
+    Raises:
+        InputError: something else lies there.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir() or (any(path.iterdir()) and not (path / "config.yaml").is_file()):
+        raise InputError(f"{path} was not made by rgnn, so it is not overwritten; give another --out.")
+    shutil.rmtree(path)
 
 
 def link_latest(run: Path) -> None:

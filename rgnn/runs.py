@@ -1,0 +1,126 @@
+"""A training run from its settings: store, chip, model, split and fit, all repeatable from config.yaml."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from rgnn.chip import Chip
+from rgnn.config import Hardware, ModelConfig, Settings, dump_yaml, read_yaml
+from rgnn.errors import InputError
+from rgnn.files import write_aside
+from rgnn.model import RGNN, Provenance
+from rgnn.store import GraphStore, require_cutoff, split_frames
+from rgnn.training import FitResult, TrainConfig, Watcher, fit
+
+
+@dataclass(frozen=True)
+class Versions(Settings):
+    """What ran, for the record."""
+
+    rgnn: str = ""
+    torch: str = ""
+    python: str = ""
+
+    @classmethod
+    def here(cls) -> "Versions":
+        """Those of this process."""
+        return cls(version("rgnn"), str(torch.__version__), platform.python_version())
+
+
+@dataclass(frozen=True)
+class RunConfig(Settings):
+    """All that a training run depends on; written to its config.yaml.
+
+    Attributes:
+        store: path of the graph store.
+        chip: path of a chip folder, or None for the synthetic chip of the run's seed.
+        model, hardware, training: as their classes say.
+        versions: recorded, not used.
+    """
+
+    store: str = ""
+    chip: str | None = None
+    model: ModelConfig = ModelConfig()
+    hardware: Hardware = Hardware()
+    training: TrainConfig = TrainConfig()
+    versions: Versions = Versions()
+
+    @classmethod
+    def preset(cls, name: str) -> "RunConfig":
+        """Settings to start from: "default", "published" (Xu et al. 2025) or "gnnff" (the all-digital twin).
+
+        Raises:
+            InputError: no such preset.
+        """
+        if name == "default":
+            return cls()
+        if name == "published":
+            return cls(model=ModelConfig.published(), hardware=Hardware.published(), training=TrainConfig.published())
+        if name == "gnnff":
+            return cls(model=ModelConfig(reservoir_layers=0, trained_layers=3))
+        raise InputError(f"there is no preset '{name}'; take default, published or gnnff.")
+
+    @classmethod
+    def read(cls, path: str | Path) -> "RunConfig":
+        """From a YAML file; what it leaves out takes its default."""
+        return cls.from_mapping(read_yaml(path), str(path))
+
+    def load_chip(self) -> Chip:
+        """The chip named, or the synthetic one of this seed."""
+        return Chip.synthetic(self.training.seed) if self.chip is None else Chip.load(self.chip)
+
+    def build_model(self, store: GraphStore) -> RGNN:
+        """The untrained model for a store.
+
+        Raises:
+            InputError: the store has another cutoff, or the chip is too small.
+        """
+        require_cutoff(store, self.model.cutoff)
+        chip, seed = self.load_chip(), self.training.seed
+        model = RGNN(self.model, self.hardware, chip.matrices(RGNN.shapes(self.model), seed), seed)
+        model.provenance = Provenance(
+            elements=store.elements,
+            chip=chip.source if self.model.reservoir_layers else "none (all digital)",
+            data=self.store,
+            data_checksum=store.checksum,
+            validation=self.training.validation,
+            seed=seed,
+            rgnn=version("rgnn"),
+        )
+        return model
+
+
+def train_run(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    device: torch.device | str = "cpu",
+    watcher: Watcher | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> FitResult:
+    """Train as `config` says into the run folder `out`.
+
+    Args:
+        config: complete settings.
+        out: run folder; made where absent.
+        resume: go on from the state in `out`, or from the start where it has none yet.
+        device: where to train.
+        watcher, stop: as in `fit`.
+
+    Raises:
+        InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
+    """
+    out = Path(out)
+    store = GraphStore(config.store)
+    model = config.build_model(store).to(device)
+    train, validation = split_frames(len(store), config.training.validation, config.training.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
+    write_aside(out / "config.yaml", note + dump_yaml(config.replace(versions=Versions.here()).to_mapping()))
+    known = resume and (out / "state.safetensors").exists()
+    return fit(model, store, train, validation, config.training, out, resume=known, watcher=watcher, stop=stop)

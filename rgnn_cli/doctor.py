@@ -1,0 +1,27 @@
+"""rgnn doctor: versions, devices, threads, and a self-test of a few seconds."""
+
+from __future__ import annotations
+
+from rgnn_cli import options
+
+
+def doctor(as_json: options.Json = False) -> None:
+    """Check that this installation computes what it should, and how fast.
+
+    Example: rgnn doctor
+    """
+    from rgnn.errors import BrokenRunError
+    from rgnn.selftest import environment, run_checks
+    from rgnn_cli.console import Reporter
+
+    report = Reporter(as_json=as_json)
+    facts = environment()
+    report.table("Environment", ["", ""], [[name, value] for name, value in facts.items()])
+    checks = run_checks()
+    rows = [[c.name, "[green]passed[/]" if c.passed else "[red]failed[/]", c.detail] for c in checks]
+    report.table("Self-test", ["", "", ""], rows)
+    report.result({"environment": facts, "checks": [vars(c) for c in checks]})
+    failed = [c.name for c in checks if not c.passed]
+    if failed:
+        raise BrokenRunError(f"failed: {', '.join(failed)}; install rgnn anew, and report it with the lines above.")
+    report.say("All is well. Next: rgnn demo")

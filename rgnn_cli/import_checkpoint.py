@@ -1,0 +1,45 @@
+"""rgnn import-checkpoint: the published trained model -> a model folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rgnn_cli import options
+
+
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="Trained model of the published program (checkpoint.pkl).")],
+    chip: Annotated[Path, typer.Option(help="Chip folder, from rgnn import-conductance.")],
+    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Turn the published trained model into a model folder that eval and md take.
+
+    Example: rgnn import-checkpoint data/checkpoint.pkl --chip chips/published --out models/published
+
+    The file is read without running any code in it.
+    """
+    from importlib.metadata import version
+
+    from rgnn.checkpoints import save_model
+    from rgnn.chip import Chip
+    from rgnn.config import ModelConfig
+    from rgnn.model import RGNN, Provenance
+    from rgnn.published import model_from_published, read_checkpoint
+    from rgnn_cli import workspace
+    from rgnn_cli.console import Reporter
+
+    report = Reporter(quiet, as_json)
+    weights = Chip.load(chip)
+    state = read_checkpoint(file)
+    workspace.refuse_existing(out, overwrite)
+    model = model_from_published(state, weights.matrices(RGNN.shapes(ModelConfig.published())), str(file))
+    model.provenance = Provenance(chip=weights.source, data=f"that of {file.name}", rgnn=version("rgnn"))
+    save_model(model, out)
+    workspace.remember("model", out)
+    report.say(f"Model: [bold]{out}[/] ({model.hardware.describe()}, as published)")
+    report.say(f"Next: rgnn eval {out} STORE   or   rgnn md STRUCTURE --model {out}")
+    report.result({"model": str(out), "hardware": model.hardware.to_mapping()})

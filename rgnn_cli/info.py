@@ -1,0 +1,125 @@
+"""rgnn info: what a store, chip, model, run or file of frames is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rgnn_cli import options
+
+if TYPE_CHECKING:
+    from rgnn_cli.console import Reporter
+
+
+def info(
+    path: Annotated[Path, typer.Argument(help="A store, chip, model folder, training or dynamics run.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Read a store whole and check its checksums.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Say what lies at PATH.
+
+    Example: rgnn info runs/latest
+    """
+    from rgnn.errors import InputError
+    from rgnn_cli.console import Reporter
+
+    report = Reporter(as_json=as_json)
+    if not path.exists():
+        raise InputError(f"{path}: there is nothing of this name.")
+    if (path / "zarr.json").is_file() or path.suffix == ".zarr":
+        facts = _store(report, path, verify)
+    elif (path / "chip.safetensors").is_file():
+        facts = _chip(report, path)
+    elif (path / "model.safetensors").is_file():
+        facts = _model(report, path)
+    elif (path / "restart.safetensors").is_file():
+        facts = _rows(report, "Molecular dynamics run", path, path / "config.yaml")
+    elif (path / "config.yaml").is_file():
+        facts = _run(report, path)
+    else:
+        raise InputError(f"{path}: is neither a store, chip, model nor run of rgnn; convert a trajectory to look into it.")
+    report.result(facts)
+
+
+def _show(report: Reporter, title: str, facts: dict[str, Any]) -> dict[str, Any]:
+    report.table(title, ["", ""], [[key, str(value)] for key, value in facts.items()])
+    return facts
+
+
+def _store(report: Reporter, path: Path, verify: bool) -> dict[str, Any]:
+    from rgnn.store import GraphStore
+
+    store = GraphStore(path)
+    if verify:
+        store.verify()
+        report.say("Every array agrees with its checksum.")
+    return _show(report, f"Graph store {path}", store.summary())
+
+
+def _chip(report: Reporter, path: Path) -> dict[str, Any]:
+    from rgnn.chip import Chip
+
+    chip = Chip.load(path)
+    s = chip.statistics
+    facts = {
+        "source": chip.source,
+        "weights": s.weights,
+        "mean": f"{s.mean:.4f}",
+        "standard deviation": f"{s.deviation:.4f}",
+        "range": f"{s.smallest:.3f} to {s.largest:.3f}",
+        "raw conductances": "kept" if chip.conductances is not None else "only their differences are known",
+    }
+    return _show(report, f"Chip {path}", facts)
+
+
+def _model(report: Reporter, path: Path) -> dict[str, Any]:
+    from ase.data import chemical_symbols
+
+    from rgnn.checkpoints import fingerprint, load_model
+
+    model = load_model(path)
+    c, p = model.config, model.provenance
+    facts = {
+        "layers": f"{c.reservoir_layers} reservoir, {c.trained_layers} trained",
+        "features": c.n_features,
+        "cutoff": f"{c.cutoff:g} Å, envelope {c.envelope}, forces reach {c.receptive_field:g} Å",
+        "weights": f"{model.n_reservoir + model.n_trained:,}, {model.n_trained:,} of them trained",
+        "hardware": model.hardware.describe(),
+        "elements": " ".join(chemical_symbols[z] for z in p.elements) or "not recorded",
+        "chip": p.chip,
+        "data": p.data,
+        "rgnn": p.rgnn,
+        "fingerprint": fingerprint(model)[:16],
+    }
+    return _show(report, f"Model {path}", facts)
+
+
+def _run(report: Reporter, path: Path) -> dict[str, Any]:
+    from rgnn.runs import RunConfig
+    from rgnn.training import read_log
+
+    run = RunConfig.read(path / "config.yaml")
+    history = read_log(path)
+    facts: dict[str, Any] = {
+        "data": run.store,
+        "chip": run.chip or f"synthetic, seed {run.training.seed}",
+        "hardware": run.hardware.describe() if run.model.reservoir_layers else "all digital",
+        "epochs": f"{len(history)} of {run.training.epochs}",
+    }
+    if history:
+        best = min(history, key=lambda row: row.relative_error)
+        facts |= {"best epoch": best.epoch, "validation error": f"{100 * best.relative_error:.2f}%"}
+        facts |= {"MAE": f"{best.mae:.4f} eV/Å", "time": f"{sum(row.seconds for row in history) / 60:.1f} min"}
+    return _show(report, f"Training run {path}", facts)
+
+
+def _rows(report: Reporter, title: str, path: Path, file: Path) -> dict[str, Any]:
+    from rgnn.config import read_yaml
+
+    flat = {}
+    for key, value in read_yaml(file).items():
+        inner = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{key} {name}".strip(): v for name, v in inner.items()}
+    return _show(report, f"{title} {path}", flat)

@@ -1,0 +1,189 @@
+"""rgnn train: a force field from a graph store, on a simulated chip."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rgnn_cli import options
+from rgnn_cli.options import RUNNING
+
+if TYPE_CHECKING:
+    from rgnn.runs import RunConfig
+    from rgnn.training import Epoch
+    from rgnn_cli.console import Meter, Reporter
+
+TRAINING = "Training"
+
+
+class Preset(StrEnum):
+    """Settings to start from."""
+
+    DEFAULT = "default"
+    PUBLISHED = "published"
+    GNNFF = "gnnff"
+
+
+class Loss(StrEnum):
+    """What training makes small."""
+
+    MSE = "mse"
+    MAE = "mae"
+    HUBER = "huber"
+
+
+def train(
+    store: Annotated[Path | None, typer.Argument(help="Graph store; default: the one made last here.")] = None,
+    bits: options.Bits = None,
+    noise: options.Noise = None,
+    chip: Annotated[
+        Path | None,
+        typer.Option(help="Chip folder; default: a synthetic chip.", rich_help_panel=options.HARDWARE),
+    ] = None,
+    preset: Annotated[
+        Preset | None,
+        typer.Option(help="Settings to start from; gnnff is the all-digital twin.", rich_help_panel=TRAINING),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training frames.", rich_help_panel=TRAINING)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of Adam, at the start.", rich_help_panel=TRAINING)
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Frames a step.", rich_help_panel=TRAINING)] = None,
+    loss: Annotated[Loss | None, typer.Option(help="Over force components.", rich_help_panel=TRAINING)] = None,
+    config: options.Config = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/train-001 and so on.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run.", rich_help_panel=RUNNING)] = None,
+    device: options.DeviceOption = options.Device.AUTO,
+    threads: options.Threads = None,
+    seed: options.Seed = None,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Train a force field; reservoir weights stay as the chip has them.
+
+    Example: rgnn train data/sample.zarr --bits 4 --noise 0.05 --epochs 20
+
+    Settings not given here come from --config, then from the preset (see config.yaml of any run for
+    all of them). Ctrl-C saves the state; rgnn train --resume RUN goes on as if nothing had happened.
+    """
+    from rgnn.plots.learning import training_curve
+    from rgnn.runs import train_run
+    from rgnn_cli import workspace
+    from rgnn_cli.console import Reporter
+    from rgnn_cli.device import choose_device
+    from rgnn_cli.signals import asked_to_stop
+
+    report = Reporter(quiet, as_json)
+    given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "loss": loss, "seed": seed}
+    training = {key: getattr(value, "value", value) for key, value in given.items()}
+    if resume is None:
+        run = _settings(report, config, preset, store, chip)
+        folder = out or workspace.new_folder("runs", "train")
+        workspace.refuse_existing(folder, overwrite)
+    else:
+        _only_with_resume(store=store, chip=chip, preset=preset, config=config, out=out, bits=bits, noise=noise)
+        folder = resume.resolve() if resume.is_symlink() else resume
+        run = _settings_of(folder)
+    run = run.replace(hardware=run.hardware.varied(bits, noise), training=run.training.replace(**training))
+    chosen = choose_device(device, threads)
+    _introduce(report, run, folder)
+    if resume is None:
+        workspace.clear_run(folder)
+    with asked_to_stop() as stop, report.progress("Training", None, "steps") as meter:
+        watcher = _Show(report, meter)
+        result = train_run(run, folder, resume=resume is not None, device=chosen, watcher=watcher, stop=stop)
+    figure = training_curve(result.history, folder / "training.png")
+    workspace.remember("model", folder)
+    workspace.link_latest(folder)
+    best = result.best
+    if result.stopped_early:
+        report.say(f"Stopped after epoch {len(result.history)}: no better for {run.training.stop_after} epochs.")
+    report.say(
+        f"Best model: [bold]{folder / 'best'}[/] (epoch {best.epoch}, validation error "
+        f"[bold]{100 * best.relative_error:.1f}%[/] of the mean force, MAE {best.mae:.4f} eV/Å); curve: {figure}"
+    )
+    report.say(f"Next: rgnn eval {folder}   or   rgnn md STRUCTURE --steps 10000")
+    report.result(
+        {"run": str(folder), "epochs": len(result.history), "best": vars(best), "stopped_early": result.stopped_early}
+    )
+
+
+def _settings(
+    report: Reporter, config: Path | None, preset: Preset | None, store: Path | None, chip: Path | None
+) -> RunConfig:
+    """Defaults, then the preset, then the file, then the store and chip that were named or made last."""
+    from rgnn.errors import InputError
+    from rgnn.runs import RunConfig
+    from rgnn_cli import workspace
+
+    if config is not None and preset is not None:
+        raise InputError("--config and --preset both set everything; give one of them.")
+    run = RunConfig.read(config) if config else RunConfig.preset(preset.value if preset else "default")
+    if store is None and not run.store:
+        store = workspace.last("store")
+        if store is not None:
+            report.say(f"Store: {store} (the one made last here)")
+        else:
+            from rgnn_cli.fetch_data import fetch_sample
+
+            store = fetch_sample(Path("data"), report)
+            report.say(f"Store: {store} (no store here yet, so the packaged sample)")
+    return run.replace(store=None if store is None else str(store), chip=None if chip is None else str(chip))
+
+
+def _settings_of(folder: Path) -> RunConfig:
+    from rgnn.errors import InputError
+    from rgnn.runs import RunConfig
+
+    if not (folder / "config.yaml").is_file():
+        raise InputError(f"{folder}: is no training run (it has no config.yaml); name a folder such as runs/train-001.")
+    return RunConfig.read(folder / "config.yaml")
+
+
+def _only_with_resume(**options: object) -> None:
+    from rgnn.errors import InputError
+
+    for name, value in options.items():
+        if value is not None:
+            option = "a store" if name == "store" else f"--{name}"
+            raise InputError(f"--resume takes all settings from the run, so {option} cannot be given; leave it out.")
+
+
+def _introduce(report: Reporter, run: RunConfig, folder: Path) -> None:
+    """What is about to be trained, in three lines."""
+    from rgnn.store import GraphStore
+
+    store = GraphStore(run.store)
+    model, hardware = run.model, run.hardware
+    report.say(f"Data: {run.store}, {len(store)} frames, cutoff {store.cutoff:g} Å")
+    layers = f"{model.reservoir_layers} reservoir + {model.trained_layers} trained layers"
+    if model.reservoir_layers:
+        chip = run.chip or f"synthetic, seed {run.training.seed}"
+        report.say(f"Model: {layers}; chip: {chip}; {hardware.describe()}")
+    else:
+        report.say(f"Model: {layers}, all digital")
+    report.say(f"Run: {folder}, {run.training.epochs} epochs")
+
+
+class _Show:
+    """Shows steps on a meter and each epoch on a line."""
+
+    def __init__(self, report: Reporter, meter: Meter) -> None:
+        self.report, self.meter = report, meter
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        if self.meter.total is None:
+            self.meter.start(done - 1, total)
+        self.meter.update(done, f"loss {loss:.4f}")
+
+    def epoch(self, row: Epoch, best: bool) -> None:
+        self.report.say(
+            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation error {100 * row.relative_error:5.1f}%  "
+            f"MAE {row.mae:.4f} eV/Å  {row.seconds:.0f} s{'  best' if best else ''}"
+        )
