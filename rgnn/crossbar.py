@@ -147,6 +147,56 @@ class AnalogProduct:
         return self.finish(self.accumulate(x))
 
 
+class ReluChain:
+    """A(relu(A(.; W)); W'): the code sums of `first`, in two parts, to the product of `second`."""
+
+    def __init__(self, first: AnalogProduct, second: AnalogProduct) -> None:
+        self.first, self.second = first, second
+
+    def parts(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """What has to be added, from the accumulated parts of the first product; may overwrite them."""
+        return p, q
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """[rows, hidden] sums of the parts -> [rows, out]; overwrites h."""
+        return self.second(self.first.finish(h).relu_())
+
+    @staticmethod
+    def of(first: AnalogProduct, second: AnalogProduct) -> "ReluChain":
+        """The quicker of the two ways that gives the same codes."""
+        return FoldedReluChain(first, second) if FoldedReluChain.fits(first, second) else ReluChain(first, second)
+
+
+class FoldedReluChain(ReluChain):
+    """The same with everything between the two products folded into clamp(round(p' + q'), 0, 2^n - 1).
+
+    Both rescalings are affine, so they are applied to the parts before these are added, and a range that
+    starts at or above zero makes the clamp a ReLU. Folding changes the order of operations and thereby the
+    last bit, which only a floor would turn into another code as a matter of course (at sums that are exactly
+    on the grid), so floor keeps the literal way.
+    """
+
+    def __init__(self, first: AnalogProduct, second: AnalogProduct) -> None:
+        super().__init__(first, second)
+        levels_first, levels = first.converter.levels, second.converter.levels
+        assert levels_first is not None and levels is not None
+        steps = levels / second.converter.divisor  # of the second converter, per unit of its input
+        self.levels = levels
+        self.slope = first.converter.width / levels_first * steps
+        self.shift = (first.offset - second.converter.low) * steps
+
+    @staticmethod
+    def fits(first: AnalogProduct, second: AnalogProduct) -> bool:
+        """Quantised, and rounded to nearest."""
+        return first.converter.levels is not None and second.converter.levels is not None and second.converter.nearest
+
+    def parts(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        return p.mul_(self.slope).add_(self.shift), q.mul_(self.slope)
+
+    def __call__(self, h: Tensor) -> Tensor:
+        return self.second.finish(self.second.noise.product(h.round_().clamp_(0, self.levels), slice(None)))
+
+
 class Crossbar(nn.Module):
     """One matrix on the chip with its converter.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
 from rgnn.config import Hardware, ModelConfig, Settings
-from rgnn.crossbar import AnalogProduct, Crossbar
+from rgnn.crossbar import AnalogProduct, Crossbar, ReluChain
 from rgnn.errors import InputError
 from rgnn.graphs import Graph
 from rgnn.streams import torch_stream
@@ -109,7 +109,8 @@ class ReservoirLayer(nn.Module):
         p = first.accumulate(torch.cat([n_i, n_j, e], dim=1), self.columns_ij)
         q = first.accumulate(torch.cat([n_j, e], dim=1), self.columns_jk)
         second = chip.begin(w5, lambda: [first.finish(triplet_extremes(g.plan, p, q)).relu_()])
-        return triplet_sum(g.plan, p, q, fc, lambda h: gate(second(first.finish(h).relu_())))
+        chain = ReluChain.of(first, second)
+        return triplet_sum(g.plan, *chain.parts(p, q), fc, lambda h: gate(chain(h)))
 
 
 class TrainedLayer(nn.Module):

@@ -1,0 +1,1 @@
+"""The figures; only these modules import Matplotlib."""

@@ -1,0 +1,36 @@
+"""One look for all figures; drawn without a display and without global state."""
+
+from pathlib import Path
+
+from ase.data.colors import jmol_colors
+from matplotlib.figure import Figure
+
+DPI = 150
+GREY, ACCENT, SECOND = "#666666", "#1f5fa8", "#c8502d"
+# Elements that Jmol paints too pale for a white page.
+DARKER = {1: "#8c8c8c", 3: "#8e44ad", 9: "#4a9a3f", 16: "#b8960c"}
+
+
+def figure(width: float = 6.0, height: float = 4.0) -> Figure:
+    """An empty figure, in inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def element_colour(atomic_number: int) -> str:
+    """A colour for an element, dark enough for a white page."""
+    if atomic_number in DARKER:
+        return DARKER[atomic_number]
+    r, g, b = (0.85 * float(c) for c in jmol_colors[atomic_number])
+    return f"#{round(255 * r):02x}{round(255 * g):02x}{round(255 * b):02x}"
+
+
+def tidy(axes) -> None:  # noqa: ANN001 (matplotlib's own types say little)
+    """Only the two spines that carry a scale."""
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save(drawing: Figure, path: str | Path) -> Path:
+    """Write a PNG; returns its path."""
+    path = Path(path)
+    drawing.savefig(path, dpi=DPI, format="png")
+    return path
