@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rgnn.config import Hardware
+from rgnn.streams import fill_normal
 
 # Share of the way that a calibrated range moves to the extremes of each training batch.
 RANGE_MOMENTUM = 0.05
@@ -86,7 +87,7 @@ class RowNoise:
     def product(self, q: Tensor, columns: Tensor | slice) -> Tensor:
         squares = q.square() if self.bits is None else sum_of_squared_planes(q, self.bits)
         deviation = (squares @ self.variance[:, columns].T).sqrt_()
-        noise = torch.empty_like(deviation).normal_(generator=self.generator)
+        noise = fill_normal(torch.empty_like(deviation), self.generator)
         return noise.mul_(deviation).addmm_(q, self.weight[:, columns].T)
 
 

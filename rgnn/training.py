@@ -38,7 +38,8 @@ class TrainConfig(Settings):
         epochs: passes over the training frames.
         batch_size: frames a step.
         learning_rate: of Adam at the start.
-        loss: "mse" as published, "mae" or "huber", all over force components.
+        loss: "mae", "mse" as published, or "huber", all over force components. On the packaged material
+            "mae" with single frames reached in 2 epochs what "mse" with pairs did not in 3.
         huber_delta: where the Huber loss turns from square to linear, in eV/Angstrom.
         plateau_factor, plateau_patience: the rate is multiplied by the factor when the validation
             error has not fallen for so many epochs.
@@ -50,13 +51,13 @@ class TrainConfig(Settings):
         seed: of weights, chip choice, split, order and noise, each in a stream of its own.
     """
 
-    epochs: int = 30
-    batch_size: int = 2
-    learning_rate: float = 2e-3
-    loss: Literal["mse", "mae", "huber"] = "mse"
+    epochs: int = 12
+    batch_size: int = 1
+    learning_rate: float = 4e-3
+    loss: Literal["mse", "mae", "huber"] = "mae"
     huber_delta: float = 0.2
     plateau_factor: float = 0.5
-    plateau_patience: int = 3
+    plateau_patience: int = 2
     min_learning_rate: float = 1e-5
     gradient_clip: float = 5.0
     average: float = 0.999
@@ -77,7 +78,7 @@ class TrainConfig(Settings):
     @classmethod
     def published(cls) -> Self:
         """Xu et al. 2025: batches of 2, Adam at 5e-4, mean squared error, no average of weights."""
-        return cls(learning_rate=5e-4, average=0.0)
+        return cls(epochs=77, batch_size=2, learning_rate=5e-4, loss="mse", average=0.0)
 
     def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The loss over all force components."""
@@ -222,7 +223,8 @@ class Trainer:
                 if stop():
                     at.seconds += time.monotonic() - began
                     self.save()
-                    raise Interrupted(f"stopped in epoch {at.epoch + 1} as asked; the state is saved.")
+                    how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
+                    raise Interrupted(f"stopped in epoch {at.epoch + 1} as asked, the state is saved{how}")
                 first = at.step_in_epoch * config.batch_size
                 batch = Graph.batch([frames.graph(train[k]) for k in order[first : first + config.batch_size]])
                 loss = self.step(batch.to(self.device))

@@ -65,9 +65,12 @@ def _show(error: Exception) -> int:
     """Print one sentence; return the exit code."""
     from rich.markup import escape
 
-    from rgnn.errors import RGNNError
+    from rgnn.errors import Interrupted, RGNNError
     from rgnn_cli.console import stderr
 
+    if isinstance(error, Interrupted):
+        stderr.print(escape(f"{str(error)[:1].upper()}{str(error)[1:]}"))
+        return error.exit_code
     if isinstance(error, RGNNError):
         stderr.print(f"[red]Error:[/] {escape(str(error))}")
         return error.exit_code

@@ -42,6 +42,15 @@ class Reporter:
             table.add_row(*row)
         self.console.print(table)
 
+    def facts(self, title: str, facts: Mapping[str, object]) -> None:
+        """Names and values, one a line."""
+        table = Table(title=title or None, title_justify="left", title_style="bold", show_header=False, box=None)
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in facts.items():
+            table.add_row(name, str(value))
+        self.console.print(table)
+
     def result(self, data: Mapping[str, Any]) -> None:
         """The machine-readable result of the command, printed only under --json."""
         if self.as_json:

@@ -62,7 +62,7 @@ def convert(
         )
     workspace.remember("store", out)
     summary = store.summary()
-    report.table(f"Graph store {out}", ["", ""], [[key, str(value)] for key, value in summary.items()])
+    report.facts(f"Graph store {out}", summary)
     report.say("Next: rgnn train --bits 4 --noise 0.05")
     report.result({"store": str(out), **summary})
 

@@ -16,10 +16,10 @@ def doctor(as_json: options.Json = False) -> None:
 
     report = Reporter(as_json=as_json)
     facts = environment()
-    report.table("Environment", ["", ""], [[name, value] for name, value in facts.items()])
+    report.facts("Environment", facts)
     checks = run_checks()
-    rows = [[c.name, "[green]passed[/]" if c.passed else "[red]failed[/]", c.detail] for c in checks]
-    report.table("Self-test", ["", "", ""], rows)
+    shown = {c.name: f"{'[green]passed[/]' if c.passed else '[red]failed[/]'}  {c.detail}" for c in checks}
+    report.facts("\nSelf-test", shown)
     report.result({"environment": facts, "checks": [vars(c) for c in checks]})
     failed = [c.name for c in checks if not c.passed]
     if failed:

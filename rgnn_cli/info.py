@@ -44,7 +44,7 @@ def info(
 
 
 def _show(report: Reporter, title: str, facts: dict[str, Any]) -> dict[str, Any]:
-    report.table(title, ["", ""], [[key, str(value)] for key, value in facts.items()])
+    report.facts(title, facts)
     return facts
 
 

@@ -73,7 +73,7 @@ def train(
     all of them). Ctrl-C saves the state; rgnn train --resume RUN goes on as if nothing had happened.
     """
     from rgnn.plots.learning import training_curve
-    from rgnn.runs import train_run
+    from rgnn.runs import RunConfig, train_run
     from rgnn_cli import workspace
     from rgnn_cli.console import Reporter
     from rgnn_cli.device import choose_device
@@ -88,8 +88,8 @@ def train(
         workspace.refuse_existing(folder, overwrite)
     else:
         _only_with_resume(store=store, chip=chip, preset=preset, config=config, out=out, bits=bits, noise=noise)
-        folder = resume.resolve() if resume.is_symlink() else resume
-        run = _settings_of(folder)
+        folder = workspace.run_folder(resume)
+        run = RunConfig.read(folder / "config.yaml")
     run = run.replace(hardware=run.hardware.varied(bits, noise), training=run.training.replace(**training))
     chosen = choose_device(device, threads)
     _introduce(report, run, folder)
@@ -135,15 +135,6 @@ def _settings(
             store = fetch_sample(Path("data"), report)
             report.say(f"Store: {store} (no store here yet, so the packaged sample)")
     return run.replace(store=None if store is None else str(store), chip=None if chip is None else str(chip))
-
-
-def _settings_of(folder: Path) -> RunConfig:
-    from rgnn.errors import InputError
-    from rgnn.runs import RunConfig
-
-    if not (folder / "config.yaml").is_file():
-        raise InputError(f"{folder}: is no training run (it has no config.yaml); name a folder such as runs/train-001.")
-    return RunConfig.read(folder / "config.yaml")
 
 
 def _only_with_resume(**options: object) -> None:

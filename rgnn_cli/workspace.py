@@ -46,6 +46,17 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path} already exists; give another --out, or --overwrite to replace it.")
 
 
+def run_folder(path: Path) -> Path:
+    """The run folder at `path`, with `latest` followed.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (path / "config.yaml").is_file():
+        raise InputError(f"{path}: is no run (it has no config.yaml); name a folder such as runs/train-001.")
+    return Path(os.path.relpath(path.resolve())) if path.is_symlink() else path
+
+
 def clear_run(path: Path) -> None:
     """Remove the run folder at `path`, where there is one; anything that rgnn did not make is left alone.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ase.data.colors import jmol_colors
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 DPI = 150
@@ -24,7 +25,7 @@ def element_colour(atomic_number: int) -> str:
     return f"#{round(255 * r):02x}{round(255 * g):02x}{round(255 * b):02x}"
 
 
-def tidy(axes) -> None:  # noqa: ANN001 (matplotlib's own types say little)
+def tidy(axes: Axes) -> None:
     """Only the two spines that carry a scale."""
     axes.spines[["top", "right"]].set_visible(False)
 

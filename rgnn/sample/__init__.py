@@ -1,5 +1,6 @@
 """The packaged sample: frames of amorphous Li3PO4 with CHGNet labels; README.md beside tells their story."""
 
+import io
 import lzma
 from collections.abc import Iterator
 from importlib.resources import files
@@ -13,6 +14,6 @@ NAME = "lipo.xyz.xz"
 
 def sample_frames() -> Iterator[Frame]:
     """The frames, one after the other: five temperatures of two melt-quenched samples of 192 atoms."""
-    with (files(__name__) / NAME).open("rb") as packed, lzma.open(packed, "rt", encoding="utf-8") as text:
-        for index, atoms in enumerate(ase.io.iread(text, index=":", format="extxyz")):
-            yield frame_of(atoms, f"{NAME}: frame {index}")
+    text = io.StringIO(lzma.decompress((files(__name__) / NAME).read_bytes()).decode("utf-8"))
+    for index, atoms in enumerate(ase.io.iread(text, index=":", format="extxyz")):
+        yield frame_of(atoms, f"{NAME}: frame {index}")

@@ -1,0 +1,96 @@
+"""RGNN as an ASE calculator: forces only, since the model has no energy."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.data import chemical_symbols
+
+from rgnn.checkpoints import load_model
+from rgnn.errors import InputError
+from rgnn.graphs import Graph
+from rgnn.model import RGNN
+from rgnn.streams import torch_stream
+
+
+class RGNNCalculator(Calculator):
+    """Forces in eV/Angstrom from a model on its simulated chip.
+
+    Args:
+        model: a model, which is set to evaluation mode, or the path of a model folder or training run.
+        bits, noise: hardware; None is as trained, noise 0 switches it off.
+        seed: of the read noise; None is 0.
+        device: None leaves a model where it is and reads a folder to the CPU.
+        remove_net_force: subtract the mean force, so that the centre of mass is not accelerated.
+        any_element: accept elements that the model was not trained on.
+
+    Attributes:
+        calls: force evaluations so far; it numbers the noise stream of the next, so setting it continues a run.
+        net_force: [3] sum of the forces of the last call before any removal, in eV/Angstrom; it grades the model.
+        isolated: [N] atoms that had no neighbour inside the cutoff in the last call.
+
+    Raises:
+        InputError: no model there; or, when called, an element that the model does not know, or a position
+            that is not a number.
+    """
+
+    implemented_properties = ["forces"]  # noqa: RUF012 (ASE's interface)
+
+    def __init__(
+        self,
+        model: RGNN | str | Path,
+        bits: int | None = None,
+        noise: float | None = None,
+        seed: int | None = None,
+        device: torch.device | str | None = None,
+        *,
+        remove_net_force: bool = False,
+        any_element: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = (model if isinstance(model, RGNN) else load_model(model)).eval()
+        if device is not None:
+            self.model = self.model.to(device)
+        self.hardware = self.model.hardware.varied(bits, noise)
+        self.seed = 0 if seed is None else seed
+        self.remove_net_force = remove_net_force
+        self.any_element = any_element
+        self.calls = 0
+        self.net_force = np.zeros(3)
+        self.isolated = np.zeros(0, dtype=bool)
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
+    ) -> None:
+        """ASE's interface; fills results['forces']."""
+        super().calculate(atoms, properties or ["forces"], system_changes)
+        if not self.any_element:
+            require_elements(self.model, self.atoms)
+        a, device = self.atoms, next(self.model.parameters()).device
+        if not np.isfinite(a.positions).all():
+            raise InputError("a position is not a number, so there are no forces; start from a whole structure.")
+        g = Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, self.model.config.cutoff)
+        noise = torch_stream(self.seed, "md noise", self.calls, device=device)
+        with torch.no_grad():
+            forces = self.model(g.to(device), self.hardware, noise).cpu().numpy().astype(np.float64)
+        self.calls += 1
+        self.net_force = forces.sum(axis=0)
+        self.isolated = np.bincount(g.edge_index[0].numpy(), minlength=len(a)) == 0
+        if self.remove_net_force and np.isfinite(self.net_force).all():  # else the broken atom could not be told
+            forces -= self.net_force / len(a)
+        self.results["forces"] = forces
+
+
+def require_elements(model: RGNN, atoms: Atoms) -> None:
+    """Raise InputError where the structure has an element that the model was not trained on."""
+    if not model.elements:
+        return  # not recorded, as in the published checkpoint
+    strange = sorted(set(atoms.numbers.tolist()) - set(model.elements))
+    if strange:
+        new, known = (", ".join(chemical_symbols[z] for z in some) for some in (strange, model.elements))
+        raise InputError(
+            f"the structure has {new}, but the model was trained on {known} only; train on data with all elements, "
+            "or allow any element (--any-element) if you know why."
+        )

@@ -1,0 +1,122 @@
+"""Figures of a molecular dynamics run."""
+
+from math import ceil
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from matplotlib.axes import Axes
+
+from rgnn.dynamics import read_log
+from rgnn.observables import RadialDistribution, mean_squared_displacement, radial_distribution
+from rgnn.plots import style
+
+# Frames that radial distributions are averaged over at most, fewer where atoms are many.
+RDF_FRAMES, RDF_ATOMS = 200, 100_000
+# Frames that displacements are followed over at most.
+MSD_FRAMES = 2000
+# Curves of one panel at most: more pairs are not told apart by eye.
+PAIRS = 3
+
+
+def second_half(out: str | Path) -> list[Atoms]:
+    """Frames of the second half of a run's trajectory, evenly chosen."""
+    with ase.io.Trajectory(Path(out) / "trajectory.traj") as frames:
+        n = len(frames)
+        wanted = min(RDF_FRAMES, max(5, RDF_ATOMS // len(frames[0])), n - n // 2)
+        return [frames[int(index)] for index in np.unique(np.linspace(n // 2, n - 1, wanted).round())]
+
+
+def run_figure(out: str | Path, path: str | Path, target: float | None = None) -> tuple[Path, dict[str, float]]:
+    """Temperature, radial distributions of the second half with their first peaks, and displacements.
+
+    Args:
+        out: run folder.
+        path: PNG to write.
+        target: temperature of the thermostat in K, drawn as a line.
+
+    Returns:
+        The figure's path, and the first peaks in Angstrom by pair ("P-O"); none without a periodic cell.
+    """
+    out = Path(out)
+    log, frames = read_log(out), second_half(out)
+    periodic = bool(frames[0].pbc.all())
+    drawing = style.figure(12, 3.4)
+    left, middle, right = drawing.subplots(1, 3)
+    _temperature(left, log, target)
+    peaks = {}
+    if periodic:
+        rdf = radial_distribution(frames)
+        peaks = _first_peaks(rdf)
+        _radial(middle, rdf)
+    else:
+        middle.text(0.5, 0.5, "g(r) needs a periodic cell", ha="center", transform=middle.transAxes)
+    _displacement(right, out)
+    for axes in (left, middle, right):
+        style.tidy(axes)
+    return style.save(drawing, path), peaks
+
+
+def _pair_name(pair: tuple[int, int]) -> str:
+    return "-".join(chemical_symbols[z] for z in pair)
+
+
+def _shown(rdf: RadialDistribution) -> list[tuple[int, int]]:
+    """Pairs of unlike atoms (of all, where there is one element), those with the highest peaks first."""
+    pairs = [pair for pair in rdf.pairs if pair[0] != pair[1]] or list(rdf.pairs)
+    return sorted((pair for pair in pairs if rdf.of(pair).any()), key=lambda pair: -rdf.of(pair).max())[:PAIRS]
+
+
+def _first_peaks(rdf: RadialDistribution) -> dict[str, float]:
+    peaks = {_pair_name(pair): rdf.first_peak(pair) for pair in _shown(rdf)}
+    return {name: r for name, r in peaks.items() if np.isfinite(r)}
+
+
+def _temperature(axes: Axes, log: dict[str, np.ndarray], target: float | None) -> None:
+    time = log["time_fs"] / 1000
+    for name in (name for name in log if name.startswith("T_")):
+        symbol = name.removeprefix("T_")
+        colour = style.element_colour(atomic_numbers[symbol])
+        axes.plot(time, log[name], lw=0.4, alpha=0.5, color=colour, label=symbol)
+    axes.plot(time, log["temperature_K"], lw=0.9, color="black", label="all")
+    if target is not None:
+        axes.axhline(target, color=style.SECOND, lw=1, ls="--", label="target")
+    axes.set(xlabel="time (ps)", ylabel="temperature (K)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+
+
+def _radial(axes: Axes, rdf: RadialDistribution) -> None:
+    for pair in _shown(rdf):
+        # Oxygen is in most pairs: the other element tells them apart.
+        colour = style.element_colour(next((z for z in pair if z != 8), pair[0]))
+        peak = rdf.first_peak(pair)
+        mark = f", first peak at {peak:.2f} Å" if np.isfinite(peak) else ""
+        axes.plot(rdf.r, rdf.of(pair), lw=1, color=colour, label=_pair_name(pair) + mark)
+        if mark:
+            axes.axvline(peak, color=colour, lw=0.8, ls=":")
+    axes.axhline(1, color=style.GREY, lw=0.6, ls=":")
+    axes.set(xlabel="r (Å)", ylabel="g(r), second half", xlim=(0.5, rdf.r[-1]))
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _displacement(axes: Axes, out: Path) -> None:
+    with ase.io.Trajectory(out / "trajectory.traj") as frames:
+        stride = ceil(len(frames) / MSD_FRAMES)
+        chosen = range(0, len(frames), stride)
+        first = frames[0]
+        positions = np.stack([frames[index].positions for index in chosen])
+        interval = frames[chosen[1]].info["time_fs"] / 1000 if len(chosen) > 1 else 0.0
+    elements = np.unique(first.numbers)
+    groups = [np.flatnonzero(first.numbers == z) for z in elements]
+    msd = mean_squared_displacement(positions, groups, first.get_masses())
+    shown = max(2, len(positions) // 2)  # beyond, too few origins are left to average over
+    lag = interval * np.arange(len(positions))[:shown]
+    for z, values in zip(elements, msd, strict=True):
+        axes.plot(lag, values[:shown], color=style.element_colour(z), label=chemical_symbols[z])
+    axes.set(xlabel="lag (ps)", ylabel="mean squared displacement (Å²)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
