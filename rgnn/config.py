@@ -82,9 +82,10 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
             return float(value)  # YAML reads 1e-3 as a string
         except ValueError:
             pass
-    elif hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    elif hint in (str, bool) and isinstance(value, hint):
+    elif hint is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif isinstance(value, hint):
         return value
     kind = {"float": "a number", "int": "a whole number", "str": "text", "bool": "true or false"}.get(hint.__name__)
     raise InputError(f"{where} is {value!r}, but it must be {kind}.")
@@ -181,7 +182,9 @@ class ModelConfig(Settings):
 
     def __post_init__(self) -> None:
         require(0.5 < self.cutoff <= 20, "cutoff", self.cutoff, "between 0.5 and 20 Angstrom")
-        require(2 <= self.n_features <= 1024 and self.n_features % 2 == 0, "n_features", self.n_features, "even, 2 to 1024")
+        require(
+            2 <= self.n_features <= 1024 and self.n_features % 2 == 0, "n_features", self.n_features, "even, 2 to 1024"
+        )
         require(0 <= self.reservoir_layers <= 16, "reservoir_layers", self.reservoir_layers, "between 0 and 16")
         require(0 <= self.trained_layers <= 16, "trained_layers", self.trained_layers, "between 0 and 16")
         require(self.reservoir_layers + self.trained_layers > 0, "reservoir_layers + trained_layers", 0, "at least 1")

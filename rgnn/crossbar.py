@@ -45,7 +45,9 @@ class Converter:
         """The codes of x, in place."""
         if self.levels is None:
             return x
-        q = x.sub_(self.low).div_(self.divisor).mul_(self.levels)  # a true division: high gives the last code, also with floor
+        q = (
+            x.sub_(self.low).div_(self.divisor).mul_(self.levels)
+        )  # a true division: high gives the last code, also with floor
         q = q.round_() if self.nearest else q.floor_()
         return q.clamp_(0, self.levels)
 

@@ -25,7 +25,7 @@ class BrokenRunError(RGNNError):
     exit_code = 4
 
 
-class Interrupted(RGNNError):
+class Interrupted(RGNNError):  # noqa: N818 (nothing went wrong)
     """A run was asked to stop (Ctrl-C, SIGTERM) and has saved its state."""
 
     exit_code = 130

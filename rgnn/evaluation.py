@@ -47,7 +47,7 @@ class ErrorSums:
 
     @property
     def relative_error(self) -> np.ndarray:
-        """sum |dF| / sum |F|, the published measure."""
+        """Sum |dF| / sum |F|, the published measure."""
         return self.sums[..., 1] / self.sums[..., 3]
 
     @property

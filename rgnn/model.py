@@ -43,7 +43,7 @@ class Readout:
         self.hardware, self.generator = hardware, generator
 
     def begin(self, array: Crossbar, inputs: Callable[[], Sequence[Tensor]]) -> AnalogProduct:
-        """A call of one array whose range spans all the inputs; they are asked for only where the range follows them."""
+        """A call of one array whose range spans all the inputs, asked for only where it follows them."""
         if not array.follows(self.hardware):
             return array.begin(self.hardware, self.generator)
         seen = inputs()
@@ -68,10 +68,15 @@ class ReservoirLayer(nn.Module):
     No gradient enters the analog products (as published, "blocked"); it flows along the residual path.
     """
 
+    arrays: Sequence[Crossbar]
+    columns_ij: Tensor
+    columns_jk: Tensor
+
     def __init__(self, weights: Sequence[Tensor], config: ModelConfig) -> None:
         super().__init__()
         f = config.n_features
-        self.arrays = nn.ModuleList(Crossbar(w, clean_offset=index == 1) for index, w in enumerate(weights))
+        arrays = [Crossbar(w, clean_offset=index == 1) for index, w in enumerate(weights)]
+        self.arrays = nn.ModuleList(arrays)  # type: ignore[assignment]
         self.bn_node, self.bn_two, self.bn_three = (nn.BatchNorm1d(f) for _ in range(3))
         columns = _three_body_columns(f)
         self.register_buffer("columns_ij", columns[0], persistent=False)
@@ -84,7 +89,7 @@ class ReservoirLayer(nn.Module):
         return [(8 * f, 2 * f), (2 * f, 8 * f), (8 * f, 2 * f), (2 * f, 8 * f), (10 * f, 5 * f), (2 * f, 10 * f)]
 
     def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
-        """n [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope."""
+        """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope."""
         i, j = g.edge_index
         with torch.no_grad():
             n_sum = self.node_messages(n[i], e, g, fc, chip)
@@ -116,6 +121,9 @@ class ReservoirLayer(nn.Module):
 class TrainedLayer(nn.Module):
     """Message passing through ordinary linear layers."""
 
+    columns_ij: Tensor
+    columns_jk: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         f = config.n_features
@@ -128,7 +136,7 @@ class TrainedLayer(nn.Module):
         self.register_buffer("columns_jk", columns[1], persistent=False)
 
     def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
-        """n [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope. The chip is not used."""
+        """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope. The chip is not used."""
         i, j = g.edge_index
         y = gate(self.node(torch.cat([n[i], e], dim=1)))
         n = torch.tanh(n + self.bn_node(g.sum_over_neighbours(y if fc is None else y * fc[:, None])))
@@ -182,6 +190,8 @@ class RGNN(nn.Module):
         weights: six matrices for each reservoir layer, from `Chip.matrices`.
         seed: of the node embedding and of the trained weights.
     """
+
+    embedding: Tensor
 
     def __init__(
         self, config: ModelConfig, hardware: Hardware, weights: Sequence[Sequence[Tensor]] = (), seed: int = 0

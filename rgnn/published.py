@@ -35,7 +35,9 @@ def read_torch_file(path: str | Path) -> Any:
     except pickle.UnpicklingError as error:
         refused = str(error).split("GLOBAL ")[1].split()[0] if "GLOBAL " in str(error) else None
         what = f"it asks for '{refused}', which is not plain data" if refused else "it is no file written by torch.save"
-        raise InputError(f"{path}: refused without running it, because {what}; fetch the published file anew.") from None
+        raise InputError(
+            f"{path}: refused without running it, because {what}; fetch the published file anew."
+        ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: cannot be read ({reason}); it may be cut short, fetch it anew.") from None
@@ -53,7 +55,9 @@ def read_conductances(path: str | Path) -> list[list[Tensor]]:
         for layer in layers
     )
     if not good or not layers:
-        raise InputError(f"{path}: expected a list of layers with six matrices each, as in the published Conductance.pkl.")
+        raise InputError(
+            f"{path}: expected a list of layers with six matrices each, as in the published Conductance.pkl."
+        )
     return [[w.reshape(w.shape[-2:]).to(torch.float32) for w in layer] for layer in layers]
 
 

@@ -35,7 +35,9 @@ DATASETS = (
         "MIT",
         "in the package",
     ),
-    Dataset("published", "the files of Xu et al. 2025: graphs of amorphous Li3PO4, chip, model", "as archived", ARTICLE),
+    Dataset(
+        "published", "the files of Xu et al. 2025: graphs of amorphous Li3PO4, chip, model", "as archived", ARTICLE
+    ),
 )
 
 
@@ -68,11 +70,14 @@ def published_files() -> list[Download]:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             article: dict[str, Any] = json.load(answer)
         return [
-            Download(Path(f["name"]).name, f["download_url"], int(f["size"]), f["computed_md5"]) for f in article["files"]
+            Download(Path(f["name"]).name, f["download_url"], int(f["size"]), f["computed_md5"])
+            for f in article["files"]
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "reason", None) or error
-        raise FetchError(f"{ARTICLE}: the archive does not answer ({reason}); try again later; {SAMPLE_HELP}.") from None
+        raise FetchError(
+            f"{ARTICLE}: the archive does not answer ({reason}); try again later; {SAMPLE_HELP}."
+        ) from None
 
 
 def fetch(download: Download, folder: str | Path, progress: Callable[[int], None] = lambda done: None) -> Path:
@@ -90,7 +95,9 @@ def fetch(download: Download, folder: str | Path, progress: Callable[[int], None
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if not (folder / download.name).exists() and free < 1.1 * download.size:
-        raise InputError(f"{folder}: {download.name} needs {download.size / 1e6:.0f} MB, but {free / 1e6:.0f} MB are free.")
+        raise InputError(
+            f"{folder}: {download.name} needs {download.size / 1e6:.0f} MB, but {free / 1e6:.0f} MB are free."
+        )
 
     def downloader(address: str, output: str, _: object) -> None:
         request = urllib.request.Request(address, headers={"User-Agent": "rgnn"})

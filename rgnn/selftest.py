@@ -67,7 +67,7 @@ def _bit_serial() -> tuple[bool, str]:
     product = array.begin(Hardware(noise=None, range="dynamic"), None, seen)(codes.float())
     planes = sum(2**b * ((codes >> b & 1) @ weight.long().T) for b in range(8))
     worst = float((product - planes).abs().max())
-    return worst <= 0.5, f"largest difference {worst:g} of {int(planes.abs().max()):,}"  # type: ignore[union-attr]
+    return worst <= 0.5, f"largest difference {worst:g} of {int(planes.abs().max()):,}"
 
 
 def _model_and_frame() -> tuple[RGNN, Graph]:

@@ -232,12 +232,12 @@ class GraphStore:
                 f"{path}: has version {attributes.get('version')}, but this rgnn reads {VERSION}; convert it anew."
             )
         try:
-            self.cutoff = float(attributes["cutoff"])  # type: ignore[arg-type]
-            self.sources: list[dict[str, Any]] = attributes["sources"]  # type: ignore[assignment]
-            self.element_counts = {int(z): int(n) for z, n in attributes["elements"].items()}  # type: ignore[union-attr]
-            self.force_rms = float(attributes["force_rms"])  # type: ignore[arg-type]
-            self.checksums: dict[str, int] = attributes["crc32"]  # type: ignore[assignment]
-            self._n_frames = int(attributes["frames"])  # type: ignore[arg-type]
+            self.cutoff = float(attributes["cutoff"])
+            self.sources: list[dict[str, Any]] = attributes["sources"]
+            self.element_counts = {int(z): int(n) for z, n in attributes["elements"].items()}
+            self.force_rms = float(attributes["force_rms"])
+            self.checksums: dict[str, int] = attributes["crc32"]
+            self._n_frames = int(attributes["frames"])
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self._damaged("its attributes are incomplete") from None
         self._cache: dict[str, np.ndarray] = {}
@@ -316,7 +316,7 @@ class GraphStore:
     def _damaged(self, why: str) -> InputError:
         return InputError(f"{self.path}: is damaged or cut short ({why}); convert its trajectory anew.")
 
-    def _array(self, name: str):  # noqa: ANN202 (zarr is not imported at start-up)
+    def _array(self, name: str) -> Any:  # a zarr array; zarr is not imported at start-up
         try:
             return self._group[name]
         except Exception:

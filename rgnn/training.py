@@ -211,7 +211,12 @@ class Trainer:
         self.progress, self.history = Progress(), list[Epoch]()
 
     def run(
-        self, frames: Frames, train: Sequence[int], validation: Sequence[int], watcher: Watcher, stop: Callable[[], bool]
+        self,
+        frames: Frames,
+        train: Sequence[int],
+        validation: Sequence[int],
+        watcher: Watcher,
+        stop: Callable[[], bool],
     ) -> FitResult:
         """Train until the last epoch, or until the validation error has long stopped falling."""
         config, at = self.config, self.progress
@@ -321,7 +326,9 @@ class Trainer:
             "config": self.config.to_mapping(),
             "progress": asdict(self.progress),
             "history": [asdict(row) for row in self.history],
-            "schedule": {k: v for k, v in self.schedule.state_dict().items() if isinstance(v, int | float | str | list)},
+            "schedule": {
+                k: v for k, v in self.schedule.state_dict().items() if isinstance(v, int | float | str | list)
+            },
             "learning_rate": optimizer["param_groups"][0]["lr"],
         }
         write_tensors(self.out / "state.safetensors", tensors, settings)
@@ -337,7 +344,9 @@ class Trainer:
                 own = {k.removeprefix(f"{part}/"): t for k, t in tensors.items() if k.startswith(f"{part}/")}
                 getattr(self, part).load_state_dict(own)
         except RuntimeError:
-            raise InputError(f"{file}: belongs to a model of another shape; resume with the run's own settings.") from None
+            raise InputError(
+                f"{file}: belongs to a model of another shape; resume with the run's own settings."
+            ) from None
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):

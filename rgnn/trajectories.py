@@ -10,7 +10,7 @@ from ase import Atoms
 from rgnn.errors import InputError
 
 # Formats of ASE that run or unpickle what they read.
-UNSAFE_FORMATS = ("python", "bundletrajectory")
+UNSAFE_FORMATS = ("py", "bundletrajectory")
 # Names under which extended XYZ files of the field carry forces besides ASE's own.
 FORCE_ARRAYS = ("force", "REF_forces", "dft_forces")
 # A component above this is no force of matter near equilibrium, but a wrong unit or a broken calculation.
@@ -62,10 +62,10 @@ def safe_format(path: str | Path, format: str | None = None) -> str:  # noqa: A0
             ) from None
     if format in UNSAFE_FORMATS:
         raise InputError(
-            f"{path}: format '{format}' is refused, because reading it would run what is in it; write it as extended XYZ."
+            f"{path}: format '{format}' is refused, because reading it would run what it holds; write it as extended XYZ."
         )
     if format not in ioformats:
-        raise InputError(f"{path}: ASE has no format '{format}'; extxyz, vasp-xml, vasp-out and traj are common ones.")
+        raise InputError(f"{path}: ASE has no format '{format}'; name it with --format, such as extxyz, vasp-xml, vasp-out or traj.")
     return format
 
 

@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Force fields from resistive-memory reservoir graph neural networks.",
-    epilog="Try: rgnn demo   or: rgnn fetch-data sample, then rgnn train --bits 4 --noise 0.05, then rgnn md structure.xyz",
+    epilog="Try: rgnn demo, or: rgnn fetch-data sample; rgnn train --bits 4 --noise 0.05; rgnn md structure.xyz",
 )
 app.command("fetch-data")(fetch_data.fetch_data)
 app.command("convert")(convert.convert)
@@ -40,7 +40,9 @@ def _version(show: bool) -> None:
 @app.callback()
 def _globals(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     if debug:
         os.environ["RGNN_DEBUG"] = "1"

@@ -15,7 +15,8 @@ def convert(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Trajectories with forces; globs allowed.")],
     out: Annotated[Path, typer.Option(help="Store to write, such as data/mine.zarr.")],
     cutoff: Annotated[
-        float | None, typer.Option(help="Radius of a neighbourhood in Å; default 3.8, or that of the store appended to.")
+        float | None,
+        typer.Option(help="Radius of a neighbourhood in Å; default 3.8, or that of the store appended to."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th frame.", rich_help_panel=FRAMES)] = 1,
     first: Annotated[int, typer.Option("--from", min=0, help="First frame of each file.", rich_help_panel=FRAMES)] = 0,

@@ -12,6 +12,7 @@ from rgnn_cli import options
 from rgnn_cli.options import HARDWARE, RUNNING
 
 if TYPE_CHECKING:
+    from rgnn.config import Hardware
     from rgnn.evaluation import Setting
     from rgnn.model import RGNN
     from rgnn.store import GraphStore
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[Path | None, typer.Argument(help="Model folder or training run; default: the newest here.")] = None,
+    model: Annotated[
+        Path | None, typer.Argument(help="Model folder or training run; default: the newest here.")
+    ] = None,
     store: Annotated[Path | None, typer.Argument(help="Graph store; default: the one it was trained on.")] = None,
     bits: Annotated[
         str | None, typer.Option(help="Input bits to sweep: 4 or 2:8 or 2,4,8.", rich_help_panel=HARDWARE)
@@ -68,7 +71,7 @@ def evaluate(
     own = loaded.hardware
     settings = [own.ideal(), own]
     if bits is not None or noise is not None:
-        sweep = grid(own, _whole_numbers(bits) or [own.bits], _numbers(noise) or [own.noise or 0.0])
+        sweep = grid(own, _whole_numbers(bits) or [own.bits or 8], _numbers(noise) or [own.noise or 0.0])
         settings += [hardware for hardware in sweep if hardware not in settings]
     settings = list(dict.fromkeys(settings))
     with report.progress("Evaluating", None, "passes") as meter:
@@ -186,25 +189,37 @@ def _write(
     return files
 
 
-def _tables(report: Reporter, results: Sequence[Setting], groups: dict[str, list[int]], own: object) -> None:
+def _tables(report: Reporter, results: Sequence[Setting], groups: dict[str, list[int]], own: Hardware) -> None:
     from ase.data import chemical_symbols
 
+    def name(setting: Setting) -> str:
+        if setting.hardware == own:
+            return "as trained"
+        return "ideal chip" if setting.hardware == own.ideal() else setting.hardware.describe()
+
     elements = results[0].elements
-    names = [chemical_symbols[z] for z in elements]
+    symbols = [chemical_symbols[z] for z in elements]
     rows = []
     for setting in results:
-        total = setting.errors()
-        name = setting.hardware.describe() + (" (as trained)" if setting.hardware == own else "")
-        row = [name, str(setting.relative_error()), *(f"{100 * setting.errors(z).relative_error:.2f}%" for z in elements)]
-        rows.append([*row, f"{total.mae:.4f}", f"{total.rmse:.4f}", f"{total.correlation:.4f}"])
-    columns = ["hardware", "sum|dF|/sum|F| [95%]", *names, "MAE", "RMSE", "correlation"]
-    report.table("Force errors (MAE, RMSE in eV/Å, over components)", columns, rows)
+        e, r = setting.errors(), setting.relative_error()
+        spread = f"{100 * r.value:.2f} ± {50 * (r.high - r.low):.2f}%"
+        rows.append([name(setting), spread, f"{e.mae:.4f}", f"{e.rmse:.4f}", f"{e.correlation:.4f}"])
+    report.say(f"As trained: {own.describe()}")
+    report.table(
+        "Force errors: sum|dF| / sum|F| (± half of the 95% interval), MAE and RMSE in eV/Å",
+        ["hardware", "error", "MAE", "RMSE", "correlation"],
+        rows,
+    )
+    by_element = [[f"{100 * s.errors(z).relative_error:.2f}%" for z in elements] for s in results]
+    report.table(
+        "By element", ["hardware", *symbols], [[name(s), *row] for s, row in zip(results, by_element, strict=True)]
+    )
     if not groups:
         return
     setting = next(r for r in results if r.hardware == own)
     rows = []
-    for name, members in groups.items():
+    for group, members in groups.items():
         e = setting.errors(frames=members)
-        by_element = [f"{100 * setting.errors(z, members).relative_error:.2f}%" for z in elements]
-        rows.append([name, f"{100 * e.relative_error:.2f}%", *by_element, f"{e.mae:.4f}", f"{e.correlation:.4f}"])
-    report.table("By temperature, as trained", ["", "all", *names, "MAE", "correlation"], rows)
+        inner = [f"{100 * setting.errors(z, members).relative_error:.2f}%" for z in elements]
+        rows.append([group, f"{100 * e.relative_error:.2f}%", *inner, f"{e.mae:.4f}", f"{e.correlation:.4f}"])
+    report.table("By temperature, as trained", ["", "all", *symbols, "MAE", "correlation"], rows)

@@ -10,7 +10,7 @@ import typer
 from rgnn_cli import options
 
 if TYPE_CHECKING:
-    from rgnn_cli.console import Reporter
+    from rgnn_cli.console import Meter, Reporter
 
 
 def fetch_data(
@@ -51,7 +51,9 @@ def fetch_sample(folder: Path, report: Reporter) -> Path:
     there = (folder / "sample.zarr").exists()
     store = make_sample_store(folder)
     workspace.remember("store", store.path)
-    report.say(f"{'Already there' if there else 'Made'}: [bold]{store.path}[/], {len(store)} frames of amorphous Li3PO4")
+    report.say(
+        f"{'Already there' if there else 'Made'}: [bold]{store.path}[/], {len(store)} frames of amorphous Li3PO4"
+    )
     report.say("Labels: CHGNet 0.3.0, not DFT. Next: rgnn train --bits 4 --noise 0.05")
     return store.path
 
@@ -63,7 +65,11 @@ def _published(folder: Path, report: Reporter) -> str:
     report.table("The archive holds", ["file", "MB"], [[d.name, f"{d.size / 1e6:.1f}"] for d in downloads])
     for download in downloads:
         with report.progress(download.name, download.size / 1e6, "MB") as meter:
-            path = fetch(download, folder / "published", lambda done, meter=meter: meter.update(round(done / 1e6, 1)))
+
+            def show(done: int, meter: Meter = meter) -> None:
+                meter.update(round(done / 1e6, 1))
+
+            path = fetch(download, folder / "published", show)
         report.say(f"Verified: {path}")
     report.say(f"Next: rgnn import-conductance {folder / 'published'}/Conductance.pkl --out chips/published")
     return str(folder / "published")

@@ -1,11 +1,16 @@
 """rgnn import-conductance: measured conductances -> a chip."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rgnn_cli import options
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def import_conductance(
@@ -36,7 +41,7 @@ def import_conductance(
     rows = []
     for number, layer in enumerate(layers, 1):
         for index, w in enumerate(layer):
-            rows.append([f"layer {number} W{index}", f"{w.shape[0]} x {w.shape[1]}"] + _spread(w))
+            rows.append([f"layer {number} W{index}", f"{w.shape[0]} x {w.shape[1]}", *_spread(w)])
     everything = chip.weights
     rows.append(["all", str(len(everything)), *_spread(everything)])
     report.table("Signed weights, G+ - G-", ["matrix", "size", "mean", "deviation", "smallest", "largest"], rows)
@@ -45,5 +50,5 @@ def import_conductance(
     report.result({"chip": str(out), "figure": str(figure), **vars(chip.statistics)})
 
 
-def _spread(w) -> list[str]:  # noqa: ANN001 (torch is not imported at start-up)
+def _spread(w: Tensor) -> list[str]:
     return [f"{float(v):.3f}" for v in (w.mean(), w.std(), w.min(), w.max())]

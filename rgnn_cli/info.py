@@ -39,7 +39,9 @@ def info(
     elif (path / "config.yaml").is_file():
         facts = _run(report, path)
     else:
-        raise InputError(f"{path}: is neither a store, chip, model nor run of rgnn; convert a trajectory to look into it.")
+        raise InputError(
+            f"{path}: is neither a store, chip, model nor run of rgnn; convert a trajectory to look into it."
+        )
     report.result(facts)
 
 
@@ -118,7 +120,7 @@ def _run(report: Reporter, path: Path) -> dict[str, Any]:
 def _rows(report: Reporter, title: str, path: Path, file: Path) -> dict[str, Any]:
     from rgnn.config import read_yaml
 
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in read_yaml(file).items():
         inner = value if isinstance(value, dict) else {"": value}
         flat |= {f"{key} {name}".strip(): v for name, v in inner.items()}

@@ -14,9 +14,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, no
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what already lies at --out.", rich_help_panel=RUNNING)
 ]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=RUNNING)
-]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=RUNNING)]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of every random stream.", rich_help_panel=RUNNING)]
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file with settings; options override it.", rich_help_panel=RUNNING)

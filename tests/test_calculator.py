@@ -71,7 +71,9 @@ def test_each_call_draws_new_noise_and_calls_restarts_the_streams(model: RGNN, c
     again.calls = 1
     np.testing.assert_array_equal(forces(again, crystal), second)
     assert not np.array_equal(forces(RGNNCalculator(model, seed=6), crystal), first)
-    np.testing.assert_array_equal(forces(RGNNCalculator(model), crystal), forces(RGNNCalculator(model, seed=0), crystal))
+    np.testing.assert_array_equal(
+        forces(RGNNCalculator(model), crystal), forces(RGNNCalculator(model, seed=0), crystal)
+    )
 
 
 def test_net_force_is_recorded_and_removed_on_request(model: RGNN, crystal: Atoms) -> None:

@@ -339,7 +339,10 @@ def kick(forces):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(infinite, r"step 12 the force on atom 3 \(F\) is nan"), (huge, r"step 12 the force on atom [25] \(\w+\) is [45]\d{3}")],
+    [
+        (infinite, r"step 12 the force on atom 3 \(F\) is nan"),
+        (huge, r"step 12 the force on atom [25] \(\w+\) is [45]\d{3}"),
+    ],
 )
 def test_absurd_forces_break_the_run(tmp_path, change, message: str) -> None:
     out = tmp_path / "run"
@@ -422,7 +425,8 @@ def test_reading_structures(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"temperature": 0.0}, {"timestep": -1.0}, {"friction": 0.0}, {"ensemble": "npt"}, {"seed": -1}]
+    "wrong",
+    [{"steps": 0}, {"temperature": 0.0}, {"timestep": -1.0}, {"friction": 0.0}, {"ensemble": "npt"}, {"seed": -1}],
 )
 def test_settings_are_checked_by_name(wrong) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

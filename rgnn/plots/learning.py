@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.data import chemical_symbols
+from matplotlib.ticker import MaxNLocator
 
 from rgnn.evaluation import LabelledFrames, Setting, predict
 from rgnn.model import RGNN
@@ -23,7 +24,7 @@ def training_curve(history: Sequence[Epoch], path: str | Path) -> Path:
     axes.plot(epochs, [100 * row.relative_error for row in history], "o-", ms=3, color=style.ACCENT)
     axes.set(xlabel="epoch", ylim=(0, None))
     axes.set_ylabel("validation sum|dF| / sum|F|  (%)", color=style.ACCENT)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     best = min(history, key=lambda row: row.relative_error)
     axes.axvline(best.epoch, color=style.GREY, lw=0.8, ls=":")
     axes.annotate(
@@ -57,10 +58,10 @@ def parity(
     label, predicted, z = np.concatenate(labels), np.concatenate(predictions), np.concatenate(numbers)
     elements = np.unique(z)
     drawing = style.figure(3.2 * len(elements), 3.4)
-    limit = 1.05 * max(np.abs(label).max(), np.abs(predicted).max())
-    for axes, element in zip(np.atleast_1d(drawing.subplots(1, len(elements), sharey=True)), elements, strict=True):
+    for axes, element in zip(np.atleast_1d(drawing.subplots(1, len(elements))), elements, strict=True):
         mine = z == element
         x, y = label[mine].ravel(), predicted[mine].ravel()
+        limit = 1.05 * max(np.abs(x).max(), np.abs(y).max())
         axes.plot([-limit, limit], [-limit, limit], color=style.GREY, lw=0.8)
         axes.plot(x, y, ".", ms=1.5, alpha=0.4, color=style.element_colour(int(element)), rasterized=True)
         relative = np.abs(y - x).sum() / max(np.abs(x).sum(), 1e-12)

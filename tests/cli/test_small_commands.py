@@ -1,0 +1,101 @@
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def test_each_command_explains_itself_with_an_example(cli) -> None:
+    from rgnn_cli.app import app
+
+    assert "demo" in cli("--help")
+    for command in app.registered_commands:
+        said = cli(command.name, "--help")
+        assert f"Example: rgnn {command.name}" in said
+
+
+def test_the_version(cli) -> None:
+    assert cli("--version").startswith("rgnn 0.")
+
+
+def test_doctor_passes_all_its_checks(cli) -> None:
+    report = json.loads(cli("doctor", "--json"))
+    assert all(check["passed"] for check in report["checks"])
+    assert len(report["checks"]) == 4
+    assert report["environment"]["torch"]
+
+
+def test_info_knows_what_lies_there(cli, refused, run) -> None:
+    assert json.loads(cli("info", "data/tiny.zarr", "--json"))["frames"] == 30
+    assert "agrees" in cli("info", "data/tiny.zarr", "--verify")
+    assert json.loads(cli("info", run, "--json"))["epochs"] == "2 of 2"
+    model = json.loads(cli("info", run / "best", "--json"))
+    assert model["elements"] == "Li O"
+    assert model["hardware"] == "4 bits, 5% read noise"
+    assert "neither" in refused(2, "info", "data")
+    assert "nothing" in refused(2, "info", "nowhere")
+
+
+def conductances(path: Path, layers: int = 2) -> None:
+    """A file of the published kind, with random weights."""
+    from rgnn.config import ModelConfig
+    from rgnn.model import RGNN
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = RGNN.shapes(ModelConfig())[:layers]
+    torch.save([[0.3 * torch.randn(1, *shape, generator=generator) for shape in layer] for layer in shapes], path)
+
+
+def test_import_conductance_makes_a_chip_that_train_takes(cli, refused, store) -> None:
+    conductances(Path("c.pkl"))
+    assert "86832" in cli("import-conductance", "c.pkl", "--out", "chip")
+    assert Path("chip/chip.png").stat().st_size > 1000
+    cli("train", store, "--chip", "chip", "--epochs", 1, "--out", "runs/c", "--quiet")
+    weights = torch.load("c.pkl", weights_only=True)
+    from safetensors.torch import load_file
+
+    assert load_file("runs/c/best/model.safetensors")["layers.0.arrays.0.weight"].equal(weights[0][0][0])
+    assert "--overwrite" in refused(2, "import-conductance", "c.pkl", "--out", "chip")
+
+
+def test_a_chip_that_is_too_small_is_refused_with_both_counts(cli, refused, store) -> None:
+    conductances(Path("c.pkl"), layers=1)
+    cli("import-conductance", "c.pkl", "--out", "chip", "--quiet")
+    said = refused(2, "train", store, "--chip", "chip")
+    assert "86832" in said
+    assert "43416" in said
+
+
+class Bomb:
+    def __reduce__(self):
+        return (open, ("exploded", "w"))
+
+
+@pytest.mark.parametrize("write", [pickle.dumps, None], ids=["plain pickle", "torch file"])
+def test_a_pickle_that_is_not_what_it_says_is_never_executed(refused, workdir, write) -> None:
+    if write is None:
+        torch.save(Bomb(), "evil.pkl")
+    else:
+        Path("evil.pkl").write_bytes(write(Bomb()))
+    assert "evil.pkl" in refused(2, "import-conductance", "evil.pkl", "--out", "chip")
+    conductances(Path("c.pkl"))
+    refused(2, "import-checkpoint", "evil.pkl", "--chip", "nochip", "--out", "model")
+    assert not Path("exploded").exists()
+    assert not Path("chip").exists()
+
+
+def test_import_checkpoint_refuses_other_files(cli, refused) -> None:
+    conductances(Path("c.pkl"))
+    cli("import-conductance", "c.pkl", "--out", "chip", "--quiet")
+    assert "holds no model" in refused(2, "import-checkpoint", "c.pkl", "--chip", "chip", "--out", "model")
+    Path("cut.pkl").write_bytes(Path("c.pkl").read_bytes()[:5000])
+    assert "cut.pkl" in refused(2, "import-checkpoint", "cut.pkl", "--chip", "chip", "--out", "model")
+    assert not Path("model").exists()
+
+
+def test_truncated_models_and_chips_are_refused(cli, refused, run) -> None:
+    file = run / "best" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert "damaged or cut short" in refused(2, "info", run / "best")
+    assert "damaged or cut short" in refused(2, "eval", run)

@@ -1,0 +1,136 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from rgnn.training import read_log
+
+
+def tensors(folder):
+    return load_file(Path(folder) / "model.safetensors")
+
+
+def same(a, b) -> bool:
+    return a.keys() == b.keys() and all(a[name].equal(b[name]) for name in a)
+
+
+def test_a_run_folder_holds_what_would_repeat_it(cli, run) -> None:
+    assert {p.name for p in run.iterdir()} >= {"config.yaml", "log.csv", "best", "last", "state.safetensors", "training.png"}
+    record = yaml.safe_load((run / "config.yaml").read_text())
+    assert record["hardware"]["bits"] == 4
+    assert record["training"]["epochs"] == 2
+    assert record["versions"]["torch"]
+    cli("train", "--config", run / "config.yaml", "--out", "runs/b", "--quiet")
+    assert same(tensors(run / "last"), tensors("runs/b/last"))
+
+
+def test_seeds_matter_and_latest_points_to_the_newest(cli, run) -> None:
+    cli("train", "data/tiny.zarr", "--epochs", 2, "--bits", 4, "--noise", 0.05, "--seed", 1, "--quiet")
+    assert Path("runs/latest").resolve() == Path("runs/train-001").resolve()
+    assert not same(tensors(run / "last"), tensors("runs/latest/last"))
+
+
+def test_options_override_the_file(cli, run) -> None:
+    out = cli("train", "--config", run / "config.yaml", "--out", "runs/b", "--bits", 6, "--epochs", 1, "--json")
+    assert json.loads(out)["epochs"] == 1
+    record = yaml.safe_load(Path("runs/b/config.yaml").read_text())
+    assert (record["hardware"]["bits"], record["hardware"]["noise"]) == (6, 0.05)
+
+
+def test_without_a_store_the_newest_is_taken_and_named(cli, store) -> None:
+    out = cli("train", "--epochs", 1)
+    assert "data/tiny.zarr (the one made last here)" in out
+
+
+def test_presets(cli, store) -> None:
+    cli("train", store, "--preset", "gnnff", "--epochs", 1, "--out", "runs/g", "--quiet")
+    assert not any("arrays" in name for name in tensors("runs/g/best"))
+    cli("train", store, "--preset", "published", "--epochs", 1, "--out", "runs/p", "--quiet")
+    assert yaml.safe_load(Path("runs/p/config.yaml").read_text())["hardware"]["rounding"] == "floor"
+
+
+def test_resume_needs_its_own_settings(refused, run) -> None:
+    assert "--bits" in refused(2, "train", "--resume", run, "--bits", 3)
+    assert "config.yaml" in refused(2, "train", "--resume", "data")
+
+
+def test_a_finished_run_can_be_made_longer(cli, run) -> None:
+    cli("train", "--resume", run, "--epochs", 3, "--quiet")
+    assert [row.epoch for row in read_log(run)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_resumes_to_the_same_model(cli, store, number) -> None:
+    options = ["train", str(store), "--epochs", "12", "--quiet"]
+    cli(*options, "--out", "runs/whole")
+    command = [str(Path(sys.executable).parent / "rgnn"), *options, "--out", "runs/cut"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not Path("runs/cut/log.csv").exists():
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "rgnn train --resume runs/cut" in said
+    assert len(read_log("runs/cut")) < 12
+    cli("train", "--resume", "runs/cut", "--quiet")
+    for part in ("best", "last"):
+        assert same(tensors(f"runs/whole/{part}"), tensors(f"runs/cut/{part}"))
+    errors = [[row.relative_error for row in read_log(folder)] for folder in ("runs/whole", "runs/cut")]
+    assert errors[0] == errors[1]
+
+
+def test_a_killed_run_resumes_to_the_same_model(cli, store) -> None:
+    options = ["train", str(store), "--epochs", "12", "--quiet"]
+    cli(*options, "--out", "runs/whole")
+    process = subprocess.Popen([str(Path(sys.executable).parent / "rgnn"), *options, "--out", "runs/cut"])
+    while not Path("runs/cut/log.csv").exists():
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    cli("train", "--resume", "runs/cut", "--quiet")
+    assert same(tensors("runs/whole/best"), tensors("runs/cut/best"))
+
+
+def test_a_full_disk_keeps_what_was_written(cli, refused, run, monkeypatch) -> None:
+    before = tensors(run / "best")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rgnn.files.os.fsync", full)
+        said = refused(2, "train", "--resume", run, "--epochs", 4, "--quiet")
+    assert "no space" in said
+    assert same(before, tensors(run / "best"))
+    assert not list(run.rglob("*.partial"))
+
+
+def test_bad_input_is_refused_and_harms_nothing(refused, cli, store, trajectory) -> None:
+    assert "convert" in refused(2, "train", trajectory)
+    assert "there is no such store" in refused(2, "train", "nowhere.zarr")
+    config = Path("wide.yaml")
+    config.write_text("model: {cutoff: 4.5}\n")
+    assert "--cutoff 4.5" in refused(2, "train", store, "--config", config)
+    config.write_text("training: {epoch: 3}\n")
+    assert "did you mean 'epochs'" in refused(2, "train", store, "--config", config)
+    config.write_text("model: {n_features: 64}\n")
+    assert "too small" in refused(2, "train", store, "--config", config)
+    assert not Path("runs").exists()
+
+
+def test_a_run_is_not_overwritten_by_accident(cli, refused, run) -> None:
+    assert "--overwrite" in refused(2, "train", "data/tiny.zarr", "--out", run)
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("precious")
+    refused(2, "train", "data/tiny.zarr", "--out", "mine", "--overwrite")
+    assert Path("mine/thesis.txt").read_text() == "precious"
+    cli("train", "data/tiny.zarr", "--out", run, "--overwrite", "--epochs", 1, "--quiet")
+    assert len(read_log(run)) == 1
