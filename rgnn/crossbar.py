@@ -27,8 +27,8 @@ RANGE_MOMENTUM = 0.05
 class Converter:
     """Digital-to-analog conversion: x -> codes 0 .. 2^n - 1, held as whole numbers in x's float type.
 
-    With bits = None the code is x itself. A range of zero width gives code 0, so
-    a constant input c yields exactly c rowsum(W).
+    With bits = None the code is x itself and low is 0. A range of zero width gives code 0, so a constant
+    input c yields exactly c rowsum(W).
     """
 
     def __init__(self, hardware: Hardware, low: Tensor, high: Tensor) -> None:
@@ -45,9 +45,8 @@ class Converter:
         """The codes of x, in place."""
         if self.levels is None:
             return x
-        q = (
-            x.sub_(self.low).div_(self.divisor).mul_(self.levels)
-        )  # a true division: high gives the last code, also with floor
+        # A true division, so that high gives the last code also with floor.
+        q = x.sub_(self.low).div_(self.divisor).mul_(self.levels)
         q = q.round_() if self.nearest else q.floor_()
         return q.clamp_(0, self.levels)
 
@@ -238,16 +237,17 @@ class Crossbar(nn.Module):
         if seen is not None and self.training and hardware.range == "calibrated":
             self._calibrate(*seen)
         low, high = seen if seen is not None and hardware.range == "dynamic" else (self.low, self.high)
-        weight = self.weight
+        converter, weight, offset_weight = Converter(hardware, low, high), self.weight, self.weight
+        noise: Noise
         if generator is None or hardware.noise is None:
-            return AnalogProduct(Converter(hardware, low, high), NoNoise(weight), (low * weight).sum(1))
-        if hardware.noise_sharing != "plane":
+            noise = NoNoise(weight)
+        elif hardware.noise_sharing != "plane":
             noise = RowNoise(weight, hardware, generator)
-            return AnalogProduct(Converter(hardware, low, high), noise, (low * weight).sum(1))
-        planes = PlaneNoise(weight, hardware, generator)
-        if hardware.offset == "last_plane" and not self.clean_offset:
-            weight = planes.matrices[-1]
-        return AnalogProduct(Converter(hardware, low, high), planes, (low * weight).sum(1))
+        else:
+            noise = planes = PlaneNoise(weight, hardware, generator)
+            if hardware.offset == "last_plane" and not self.clean_offset:
+                offset_weight = planes.matrices[-1]
+        return AnalogProduct(converter, noise, (converter.low * offset_weight).sum(1))
 
     def _calibrate(self, low: Tensor, high: Tensor) -> None:
         first = torch.isnan(self.low)

@@ -87,13 +87,7 @@ def model_from_published(state: dict[str, Tensor], weights: list[list[Tensor]], 
         n_features=f, reservoir_layers=len(weights), trained_layers=layers - len(weights)
     )
     model = RGNN(config, Hardware.published(), weights)
-    names = {"gnn.initial_node_embedding.weight": "embedding", "gnn.initial_edge_embedding.width": "radial.s"}
-    names |= {"gnn.initial_edge_embedding.offset": "radial.mu"}
-    for index, layer in enumerate(model.layers):
-        names |= _layer_names(f"gnn.message_passings.{index}.", f"layers.{index}.", layer)
-    for index, name in enumerate(("first", "second")):
-        for part in ("weight", "bias"):
-            names[f"output_force.out_net.{index}.{part}"] = f"head.{name}.{part}"
+    names = published_names(model)
     own = model.state_dict()
     for theirs, ours in names.items():
         if theirs not in state:
@@ -106,6 +100,17 @@ def model_from_published(state: dict[str, Tensor], weights: list[list[Tensor]], 
             raise InputError(f"{where}: '{theirs}' is not zero, but reservoir layers have no biases.")
     model.load_state_dict(own)
     return model.eval()
+
+
+def published_names(model: RGNN) -> dict[str, str]:
+    """The published program's name of each tensor -> ours."""
+    names = {"gnn.initial_node_embedding.weight": "embedding", "gnn.initial_edge_embedding.width": "radial.s"}
+    names |= {"gnn.initial_edge_embedding.offset": "radial.mu"}
+    for index, layer in enumerate(model.layers):
+        names |= _layer_names(f"gnn.message_passings.{index}.", f"layers.{index}.", layer)
+    for index, name in enumerate(("first", "second")):
+        names |= {f"output_force.out_net.{index}.{part}": f"head.{name}.{part}" for part in ("weight", "bias")}
+    return names
 
 
 def _layer_names(theirs: str, ours: str, layer: torch.nn.Module) -> dict[str, str]:

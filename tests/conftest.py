@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rgnn import RGNN, Chip, Graph, Hardware
+from rgnn.config import ModelConfig
+from rgnn.sample import sample_frames
+
+torch.set_num_threads(1)  # the suite runs one process per core
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference numbers and measured chips, which only developers have."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the developers' reference numbers")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def glass() -> Graph:
+    """A labelled frame of amorphous Li3PO4, 192 atoms."""
+    frame = next(iter(sample_frames()))
+    return Graph.from_positions(frame.numbers, frame.positions, frame.cell, frame.pbc, 3.8, frame.forces)
+
+
+@pytest.fixture
+def cluster():
+    """Make a random open cluster: (numbers, positions), atoms at least 1 Angstrom apart."""
+
+    def make(n: int, seed: int = 0, size: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        positions = [rng.uniform(0, size, 3)]
+        while len(positions) < n:
+            candidate = rng.uniform(0, size, 3)
+            if np.linalg.norm(np.array(positions) - candidate, axis=1).min() > 1.0:
+                positions.append(candidate)
+        return rng.choice([3, 8, 15], n), np.array(positions)
+
+    return make
+
+
+@pytest.fixture
+def graph_of():
+    """Make a graph of an open cluster."""
+
+    def make(numbers: np.ndarray, positions: np.ndarray, cutoff: float = 3.8) -> Graph:
+        return Graph.from_positions(numbers, positions, np.zeros((3, 3)), np.zeros(3, dtype=bool), cutoff)
+
+    return make
+
+
+def build(config: ModelConfig, hardware: Hardware, *frames: Graph, seed: int = 0) -> RGNN:
+    """An untrained model with norms and ranges as `frames` have them, and a force head that is not near zero."""
+    model = RGNN(config, hardware, Chip.synthetic(seed).matrices(RGNN.shapes(config)), seed)
+    with torch.no_grad():
+        model.head.second.weight.mul_(5)
+        for g in frames:
+            model.train()(g)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def small_model(glass) -> RGNN:
+    """Default shape and converters, few features; ranges from the glass."""
+    return build(ModelConfig(n_features=6), Hardware(), glass)
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The builder itself, for models of other shapes."""
+    return build
