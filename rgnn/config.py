@@ -77,17 +77,19 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise InputError(f"{where} is {value!r}, but it must be a list.")
         return tuple(_coerce(v, arguments[0], where) for v in value)
+    return _coerce_plain(value, hint, where)
+
+
+def _coerce_plain(value: Any, hint: type, where: str) -> Any:
+    """A number, text or truth value; a truth value is no number."""
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 1e-3 as a string
         except ValueError:
             pass
-    elif hint is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    elif isinstance(value, hint):
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    kind = {"float": "a number", "int": "a whole number", "str": "text", "bool": "true or false"}.get(hint.__name__)
+    kind = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}[hint]
     raise InputError(f"{where} is {value!r}, but it must be {kind}.")
 
 

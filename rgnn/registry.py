@@ -108,14 +108,13 @@ def fetch(download: Download, folder: str | Path, progress: Callable[[int], None
                 done += len(data)
                 progress(done)
 
+    pooch.get_logger().setLevel("WARNING")  # it would print; this library does not
     try:
-        found = pooch.retrieve(
-            download.address, f"md5:{download.md5}", fname=download.name, path=folder, downloader=downloader
-        )
+        pooch.retrieve(download.address, f"md5:{download.md5}", fname=download.name, path=folder, downloader=downloader)
     except (OSError, ValueError) as error:
         reason = str(getattr(error, "reason", None) or error).splitlines()[0]
         raise FetchError(
             f"{download.address}: {download.name} ({download.size / 1e6:.1f} MB) could not be fetched ({reason}); "
             f"try again, or put it at {folder / download.name} by hand; {SAMPLE_HELP}."
         ) from None
-    return Path(found)
+    return folder / download.name

@@ -81,7 +81,9 @@ class StoreWriter:
         before = GraphStore(self.path) if append else None
         if before is None and self.path.exists():
             if not overwrite:
-                raise InputError(f"{self.path} already exists; append to it, overwrite it or choose another name.")
+                raise InputError(
+                    f"{self.path} already exists; --append adds to it, --overwrite replaces it, or choose another name."
+                )
             if not (self.path / "zarr.json").is_file():
                 raise InputError(f"{self.path} is no store, so it is not overwritten; choose another name.")
         if before is not None and cutoff is not None:

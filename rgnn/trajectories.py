@@ -62,10 +62,12 @@ def safe_format(path: str | Path, format: str | None = None) -> str:  # noqa: A0
             ) from None
     if format in UNSAFE_FORMATS:
         raise InputError(
-            f"{path}: format '{format}' is refused, because reading it would run what it holds; write it as extended XYZ."
+            f"{path}: format '{format}' is refused, since reading it would run what it holds; write it as extended XYZ."
         )
     if format not in ioformats:
-        raise InputError(f"{path}: ASE has no format '{format}'; name it with --format, such as extxyz, vasp-xml, vasp-out or traj.")
+        raise InputError(
+            f"{path}: ASE has no format '{format}'; name it with --format, such as extxyz, vasp-xml, vasp-out or traj."
+        )
     return format
 
 

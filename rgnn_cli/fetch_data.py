@@ -30,8 +30,8 @@ def fetch_data(
 
     report = Reporter(quiet, as_json)
     if show:
-        rows = [[d.name, d.what, d.where, d.licence] for d in DATASETS]
-        report.table("", ["name", "what", "where", "licence"], rows)
+        for d in DATASETS:
+            report.say(f"[bold]{d.name}[/]: {d.what}; {d.where}, licence: {d.licence}")
         report.result({"datasets": [vars(d) for d in DATASETS]})
         return
     known = [d.name for d in DATASETS]

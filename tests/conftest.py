@@ -1,13 +1,18 @@
+import os
+
+# The suite runs one process per core, and the order of a sum depends on the number of threads: commands that
+# a test starts in a shell then agree with those it runs here.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
 from rgnn import RGNN, Chip, Graph, Hardware
 from rgnn.config import ModelConfig
 from rgnn.sample import sample_frames
-
-torch.set_num_threads(1)  # the suite runs one process per core
 
 SHARED = Path(__file__).parents[2] / "shared"
 

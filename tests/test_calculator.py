@@ -4,11 +4,12 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
+from scipy.spatial.transform import Rotation
+
 from rgnn import RGNN, Chip, Graph, Hardware, RGNNCalculator, save_model
 from rgnn.config import ModelConfig
 from rgnn.errors import InputError
 from rgnn.model import Provenance
-from scipy.spatial.transform import Rotation
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rgnn.config import Hardware, ModelConfig, dump_yaml, read_yaml
 from rgnn.errors import InputError
 from rgnn.runs import RunConfig
@@ -64,7 +65,9 @@ def test_nested_sections_name_their_place(tmp_path) -> None:
         RunConfig.read(tmp_path / "c.yaml")
 
 
-@pytest.mark.parametrize(("text", "says"), [("a: [", "not valid YAML at line"), ("- 1", "expected keys"), ("\0", "not valid")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("a: [", "not valid YAML at line"), ("- 1", "expected keys"), ("\0", "not valid")]
+)
 def test_files_that_are_no_settings(tmp_path, text: str, says: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(InputError, match=says):

@@ -5,12 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2, kstest, norm
+
 from rgnn import Hardware
 from rgnn.crossbar import Crossbar, FoldedReluChain, ReluChain, sum_of_squared_planes
 from rgnn.errors import InputError
 from rgnn.model import Readout
 from rgnn.streams import torch_stream
-from scipy.stats import chi2, kstest, norm
 
 IDEAL = Hardware(noise=None, range="dynamic")
 

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+
 from rgnn.files import sha256, write_aside
 
 

@@ -4,6 +4,7 @@ import torch
 from ase.neighborlist import primitive_neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rgnn import Graph
 from rgnn.errors import InputError
 from rgnn.graphs import edge_vectors, neighbour_list

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+
 from rgnn.errors import InputError
 from rgnn.observables import first_peak, mean_squared_displacement, radial_distribution
 

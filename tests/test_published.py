@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ase.neighborlist import neighbor_list
+
 from rgnn import Graph, RGNNCalculator, evaluate
 from rgnn.errors import InputError
 from rgnn.published import model_from_published, published_names, read_checkpoint, read_conductances, read_torch_file

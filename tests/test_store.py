@@ -101,10 +101,15 @@ def test_append_equals_writing_at_once(written, tmp_path) -> None:
 
 def test_a_failed_append_leaves_the_store_as_it_was(path) -> None:
     before = GraphStore(path).checksum
-    with pytest.raises(KeyboardInterrupt), StoreWriter(path, None, append=True) as writer:
-        for f in FRAMES:
-            writer.add(f)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with StoreWriter(path, None, append=True) as writer:
+            for f in FRAMES:
+                writer.add(f)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert GraphStore(path).checksum == before
     assert [p.name for p in path.parent.iterdir()] == ["s.zarr"]
 
@@ -163,7 +168,9 @@ def test_nothing_is_replaced_unless_asked(path) -> None:
 
 
 def test_frames_without_neighbours_are_refused(tmp_path) -> None:
-    lonely = Frame(np.array([3, 3]), np.array([[0.0, 0, 0], [9, 9, 9]]), np.eye(3) * 30, np.ones(3, bool), np.zeros((2, 3)))
+    lonely = Frame(
+        np.array([3, 3]), np.array([[0.0, 0, 0], [9, 9, 9]]), np.eye(3) * 30, np.ones(3, bool), np.zeros((2, 3))
+    )
     with pytest.raises(InputError, match="--cutoff"):
         write_store([FRAMES[0], lonely], tmp_path / "s.zarr")
     assert list(tmp_path.iterdir()) == []

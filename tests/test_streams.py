@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from rgnn.streams import fill_normal, numpy_stream, stream_seed, torch_stream
 from scipy.stats import kstest
+
+from rgnn.streams import fill_normal, numpy_stream, stream_seed, torch_stream
 
 
 def test_streams_depend_on_seed_and_key_only() -> None:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rgnn.triplets import TripletPlan, triplet_extremes, triplet_sum
 
 

@@ -26,7 +26,9 @@ def labelled_frames(n: int, seed: int = 0) -> list[Atoms]:
         displacement = rng.normal(0, 0.05 * (1 + k % 2), rest.positions.shape)
         atoms.positions += displacement
         atoms.info["temperature"] = temperature
-        atoms.calc = SinglePointCalculator(atoms, forces=-3.0 * displacement, energy=1.5 * float((displacement**2).sum()))
+        atoms.calc = SinglePointCalculator(
+            atoms, forces=-3.0 * displacement, energy=1.5 * float((displacement**2).sum())
+        )
         frames.append(atoms)
     return frames
 

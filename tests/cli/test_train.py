@@ -23,7 +23,14 @@ def same(a, b) -> bool:
 
 
 def test_a_run_folder_holds_what_would_repeat_it(cli, run) -> None:
-    assert {p.name for p in run.iterdir()} >= {"config.yaml", "log.csv", "best", "last", "state.safetensors", "training.png"}
+    assert {p.name for p in run.iterdir()} >= {
+        "config.yaml",
+        "log.csv",
+        "best",
+        "last",
+        "state.safetensors",
+        "training.png",
+    }
     record = yaml.safe_load((run / "config.yaml").read_text())
     assert record["hardware"]["bits"] == 4
     assert record["training"]["epochs"] == 2
@@ -69,7 +76,7 @@ def test_a_finished_run_can_be_made_longer(cli, run) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_resumes_to_the_same_model(cli, store, number) -> None:
-    options = ["train", str(store), "--epochs", "12", "--quiet"]
+    options = ["train", str(store), "--epochs", "6", "--quiet"]
     cli(*options, "--out", "runs/whole")
     command = [str(Path(sys.executable).parent / "rgnn"), *options, "--out", "runs/cut"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -79,7 +86,7 @@ def test_a_stopped_run_resumes_to_the_same_model(cli, store, number) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "rgnn train --resume runs/cut" in said
-    assert len(read_log("runs/cut")) < 12
+    assert len(read_log("runs/cut")) < 6
     cli("train", "--resume", "runs/cut", "--quiet")
     for part in ("best", "last"):
         assert same(tensors(f"runs/whole/{part}"), tensors(f"runs/cut/{part}"))
@@ -88,7 +95,7 @@ def test_a_stopped_run_resumes_to_the_same_model(cli, store, number) -> None:
 
 
 def test_a_killed_run_resumes_to_the_same_model(cli, store) -> None:
-    options = ["train", str(store), "--epochs", "12", "--quiet"]
+    options = ["train", str(store), "--epochs", "6", "--quiet"]
     cli(*options, "--out", "runs/whole")
     process = subprocess.Popen([str(Path(sys.executable).parent / "rgnn"), *options, "--out", "runs/cut"])
     while not Path("runs/cut/log.csv").exists():

@@ -1,0 +1,108 @@
+"""The state of a run, which is all that its future depends on, and its restart file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.data import atomic_masses
+from ase.md.velocitydistribution import Stationary
+
+from rgnn.checkpoints import fingerprint
+from rgnn.dynamics.settings import MDConfig
+from rgnn.dynamics.structures import check_structure
+from rgnn.errors import InputError
+from rgnn.model import RGNN
+from rgnn.streams import numpy_stream
+from rgnn.tensorfiles import read_tensors, write_tensors
+
+FORMAT, VERSION = "rgnn dynamics restart", 1
+
+
+@dataclass
+class State:
+    """All that the future of a run depends on.
+
+    Attributes:
+        atoms: with momenta; positions are never wrapped.
+        step: done so far.
+        forces: [N, 3] at this step, eV/Angstrom; None before the first call of the model.
+        work: done by the forces so far, eV.
+        kinetic_start: kinetic energy at step 0, eV.
+    """
+
+    atoms: Atoms
+    step: int
+    forces: np.ndarray | None
+    work: float
+    kinetic_start: float
+
+    @classmethod
+    def start(cls, atoms: Atoms, model: RGNN, config: MDConfig) -> "State":
+        """Fresh Maxwell-Boltzmann velocities without drift."""
+        check_structure(atoms, model, config.any_element)
+        atoms = _bare(atoms.numbers, atoms.positions, atoms.cell[:], atoms.pbc, atoms.get_masses())
+        # Drawn here, since ASE's function for it changed its name in 3.29.
+        normal = numpy_stream(config.seed, "velocities").standard_normal((len(atoms), 3))
+        atoms.set_momenta(normal * np.sqrt(atoms.get_masses() * units.kB * config.temperature)[:, None])
+        Stationary(atoms, preserve_temperature=False)
+        return cls(atoms, 0, None, 0.0, atoms.get_kinetic_energy())
+
+    def save(self, out: Path, model: str, config: MDConfig) -> None:
+        """Write the restart file; `model` is its fingerprint."""
+        a = self.atoms
+        arrays = {
+            "numbers": a.numbers,
+            "masses": a.get_masses(),
+            "positions": a.positions,
+            "momenta": a.get_momenta(),
+            "cell": a.cell[:],
+            "pbc": a.pbc,
+        }
+        if self.forces is not None:
+            arrays["forces"] = self.forces
+        settings = {
+            "format": FORMAT,
+            "version": VERSION,
+            "step": self.step,
+            "work": self.work,
+            "kinetic_start": self.kinetic_start,
+            "config": config.to_mapping(),
+            "model": model,
+        }
+        tensors = {name: torch.from_numpy(np.array(values)) for name, values in arrays.items()}
+        write_tensors(out / "restart.safetensors", tensors, settings)
+
+    @classmethod
+    def load(cls, out: Path, model: RGNN, config: MDConfig) -> "State":
+        """Read the restart file of the same run."""
+        file = out / "restart.safetensors"
+        if not file.is_file():
+            raise InputError(f"{out}: has no restart file, so there is no run to resume; start it again.")
+        tensors, settings = read_tensors(file, FORMAT, VERSION)
+        if settings["model"] != fingerprint(model):
+            raise InputError(f"{file}: was written with another model; resume with that one, or start a new run.")
+        mine, step = config.to_mapping(), int(settings["step"])
+        for name in sorted(set(mine) - {"steps"}):
+            if settings["config"].get(name) != mine[name]:
+                raise InputError(
+                    f"{file}: the run was started with {name} = {settings['config'].get(name)}, not {mine[name]}; "
+                    "resume with the same value, or start a new run."
+                )
+        if config.steps < step:
+            raise InputError(
+                f"{file}: the run has done {step} steps, but steps is {config.steps}; that counts the total: give more."
+            )
+        a = {name: tensor.numpy() for name, tensor in tensors.items()}
+        atoms = _bare(a["numbers"], a["positions"], a["cell"], a["pbc"], a["masses"])
+        atoms.set_momenta(a["momenta"])
+        return cls(atoms, step, a.get("forces"), float(settings["work"]), float(settings["kinetic_start"]))
+
+
+def _bare(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, masses: np.ndarray) -> Atoms:
+    """Atoms without the labels of a file, so that a resumed run writes the same frames; masses only where unusual."""
+    atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc)
+    if not np.array_equal(masses, atomic_masses[numbers]):
+        atoms.set_masses(masses)
+    return atoms

@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from rgnn import GraphStore
+
+
+def frames_of(trajectory):
+    return ase.io.read(trajectory, ":")
+
+
+def test_it_says_what_it_made_and_what_comes_next(cli, trajectory) -> None:
+    out = cli("convert", trajectory, "--out", "data/a.zarr")
+    assert "Li 240, O 240" in out and "300 K: 15, 600 K: 15" in out
+    assert "Next: rgnn train --bits 4 --noise 0.05" in out
+    report = json.loads(cli("convert", trajectory, "--out", "data/b.zarr", "--cutoff", 5, "--every", 4, "--json"))
+    assert report["frames"] == 8
+    assert GraphStore("data/b.zarr").cutoff == 5
+
+
+def test_parts_globs_and_append_give_the_whole(cli, trajectory) -> None:
+    cli("convert", trajectory, "--out", "whole.zarr", "--quiet")
+    Path("parts").mkdir()
+    frames = frames_of(trajectory)
+    ase.io.write("parts/1.xyz", frames[:10], format="extxyz")
+    ase.io.write("parts/2.traj", frames[10:20])
+    cli("convert", "parts/*", "--out", "made.zarr", "--quiet")
+    cli("convert", trajectory, "--from", 20, "--to", 30, "--out", "made.zarr", "--append", "--quiet")
+    whole, made = GraphStore("whole.zarr"), GraphStore("made.zarr")
+    assert len(made) == len(whole) == 30
+    for index in (0, 10, 29):
+        np.testing.assert_allclose(made.frame(index).forces, whole.frame(index).forces, atol=1e-6)
+
+
+def test_nothing_is_overwritten_by_accident(cli, refused, trajectory) -> None:
+    cli("convert", trajectory, "--out", "a.zarr", "--quiet")
+    assert "--overwrite" in refused(2, "convert", trajectory, "--out", "a.zarr")
+    cli("convert", trajectory, "--every", 10, "--out", "a.zarr", "--overwrite", "--quiet")
+    assert len(GraphStore("a.zarr")) == 3
+    assert "exclude each other" in refused(2, "convert", trajectory, "--out", "a.zarr", "--append", "--overwrite")
+
+
+def spoil(kind: str, frames: list) -> list:
+    """Make the sixth frame unusable."""
+    atoms = frames[5]
+    forces = atoms.get_forces().copy()
+    if kind == "no forces":
+        atoms.calc = None
+        return frames
+    if kind == "NaN":
+        forces[3, 1] = np.nan
+    elif kind == "absurd":
+        forces[3, 1] = 4321.0
+    elif kind == "no neighbours":
+        atoms.set_cell(atoms.cell[:] * 20, scale_atoms=True)
+    atoms.calc = SinglePointCalculator(atoms, forces=forces)
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [("no forces", "no forces"), ("NaN", "nan"), ("absurd", "4321 eV/Angstrom"), ("no neighbours", "neighbour")],
+)
+def test_a_bad_frame_is_named_and_harms_nothing(cli, refused, trajectory, kind: str, says: str) -> None:
+    ase.io.write("bad.traj", spoil(kind, frames_of(trajectory)))
+    said = refused(2, "convert", "bad.traj", "--out", "bad.zarr")
+    assert "bad.traj: frame 5" in said and says in said
+    assert sorted(p.name for p in Path().iterdir()) == ["bad.traj"]
+    cli("convert", trajectory, "--out", "good.zarr", "--quiet")
+    before = GraphStore("good.zarr").checksum
+    refused(2, "convert", "bad.traj", "--out", "good.zarr", "--append")
+    refused(2, "convert", "bad.traj", "--out", "good.zarr", "--overwrite")
+    assert len(GraphStore("good.zarr")) == 30 and GraphStore("good.zarr").checksum == before
+    GraphStore("good.zarr").verify()
+
+
+def test_a_truncated_file_is_refused(refused, trajectory) -> None:
+    data = Path(trajectory).read_bytes()
+    Path("cut.xyz").write_bytes(data[: int(len(data) * 0.72)])
+    assert "cut.xyz" in refused(2, "convert", "cut.xyz", "--out", "a.zarr")
+    assert not Path("a.zarr").exists()
+
+
+def test_sources_that_are_not_there(refused, workdir) -> None:
+    assert "no file fits" in refused(2, "convert", "*.xyz", "--out", "a.zarr")
+    assert "nowhere.xyz" in refused(2, "convert", "nowhere.xyz", "--out", "a.zarr")
+
+
+def test_a_truncated_store_is_refused(cli, refused, trajectory) -> None:
+    cli("convert", trajectory, "--out", "a.zarr", "--quiet")
+    largest = max((p for p in Path("a.zarr").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    for command in (("train", "a.zarr"), ("info", "a.zarr", "--verify")):
+        assert "a.zarr" in refused(2, *command)
+    assert not Path("runs").exists() or not list(Path("runs").rglob("model.safetensors"))
