@@ -16,7 +16,7 @@ FRAMES_OF_EACH = 27  # of each file and temperature
 OUT = Path(__file__).parent.parent / "rgnn" / "sample" / "lipo.xyz.xz"
 
 
-def main(files: list[str]) -> None:
+def main(files: list[str], out: Path = OUT) -> None:
     text = io.StringIO()
     for file in files:
         frames = ase.io.read(file, ":")
@@ -24,8 +24,8 @@ def main(files: list[str]) -> None:
             mine = [a for a in frames if a.info["temperature"] == temperature]
             for k in np.linspace(0, len(mine) - 1, FRAMES_OF_EACH).round().astype(int):
                 write_frame(text, mine[k])
-    OUT.write_bytes(lzma.compress(text.getvalue().encode(), preset=9 | lzma.PRESET_EXTREME))
-    print(f"{OUT}: {OUT.stat().st_size / 1e6:.2f} MB")
+    out.write_bytes(lzma.compress(text.getvalue().encode(), preset=9 | lzma.PRESET_EXTREME))
+    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
 
 
 def write_frame(text: io.StringIO, atoms: ase.Atoms) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from rgnn_cli import options
 
-EPOCHS, MD_STEPS = 4, 150
+EPOCHS, MD_STEPS = 2, 150
 
 
 def demo(
