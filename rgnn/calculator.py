@@ -18,6 +18,9 @@ from rgnn.streams import torch_stream
 class RGNNCalculator(Calculator):
     """Forces in eV/Angstrom from a model on its simulated chip.
 
+    Each evaluation reads the chip anew. Asked again about atoms that have not changed, ASE gives the forces it
+    has; `reset()` makes it evaluate them again.
+
     Args:
         model: a model, which is set to evaluation mode, or the path of a model folder or training run.
         bits, noise: hardware; None is as trained, noise 0 switches it off.
