@@ -210,13 +210,13 @@ def _finish(
     from shlex import quote
 
     wanted = "" if target is None else f" (thermostat {target:g} K)"
-    rows = [["temperature", f"{result.temperature:.0f} K{wanted}"]]
-    rows += [[f"  of {element}", f"{kelvin:.0f} K"] for element, kelvin in result.element_temperature.items()]
-    rows += [[f"first peak of {pair}", f"{r:.2f} Å"] for pair, r in peaks.items()]
-    rows.append(["net force, removed", f"{result.net_force:.3g} eV/Å"])
-    rows.append(["work of the forces", f"{result.work:.3g} meV/atom/ps"])
-    rows.append(["speed", f"{result.steps_per_second:.3g} steps/s, {result.ns_per_day:.3g} ns/day"])
-    report.table(f"{result.steps} steps; means over the second half", ["", ""], rows)
+    facts = {"temperature": f"{result.temperature:.0f} K{wanted}"}
+    facts |= {f"  of {element}": f"{kelvin:.0f} K" for element, kelvin in result.element_temperature.items()}
+    facts |= {f"first peak of {pair}": f"{r:.2f} Å" for pair, r in peaks.items()}
+    facts["net force, removed"] = f"{result.net_force:.3g} eV/Å"
+    facts["work of the forces"] = f"{result.work:.3g} meV/atom/ps"
+    facts["speed"] = f"{result.steps_per_second:.3g} steps/s, {result.ns_per_day:.3g} ns/day"
+    report.facts(f"{result.steps} steps; means over the second half", facts)
     files = ", ".join(("log.csv", "trajectory.traj", "trajectory.xyz", "final.xyz", "summary.json", figure.name))
     report.say(f"In [bold]{folder}[/]: {files}")
     report.say(f"Next: look at {figure}   or   rgnn md --resume {quote(str(folder))} --steps {2 * result.steps}")

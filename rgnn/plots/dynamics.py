@@ -89,9 +89,7 @@ def _temperature(axes: Axes, log: dict[str, np.ndarray], target: float | None) -
 
 
 def _radial(axes: Axes, rdf: RadialDistribution) -> None:
-    for pair in _shown(rdf):
-        # Oxygen is in most pairs: the other element tells them apart.
-        colour = style.element_colour(next((z for z in pair if z != 8), pair[0]))
+    for pair, colour in zip(_shown(rdf), (style.ACCENT, style.SECOND, style.THIRD), strict=False):
         peak = rdf.first_peak(pair)
         mark = f", first peak at {peak:.2f} Å" if np.isfinite(peak) else ""
         axes.plot(rdf.r, rdf.of(pair), lw=1, color=colour, label=_pair_name(pair) + mark)

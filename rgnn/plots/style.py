@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 DPI = 150
-GREY, ACCENT, SECOND = "#666666", "#1f5fa8", "#c8502d"
+GREY, ACCENT, SECOND, THIRD = "#666666", "#1f5fa8", "#c8502d", "#2f8f4e"
 # Elements that Jmol paints too pale for a white page.
 DARKER = {1: "#8c8c8c", 3: "#8e44ad", 9: "#4a9a3f", 16: "#b8960c"}
 
