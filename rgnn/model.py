@@ -92,11 +92,12 @@ class ReservoirLayer(nn.Module):
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope."""
         i, j = g.edge_index
         with torch.no_grad():
-            n_sum = self.node_messages(n[i], e, g, fc, chip)
+            n_sum = self.node_messages(n.index_select(0, i), e, g, fc, chip)
         n = torch.relu(n + self.bn_node(n_sum))
         with torch.no_grad():
-            z = gate(self.two_body(n[i], n[j], chip))
-            t_sum = self.three_body(n[i], n[j], e, g, fc, chip)
+            n_i, n_j = n.index_select(0, i), n.index_select(0, j)
+            z = gate(self.two_body(n_i, n_j, chip))
+            t_sum = self.three_body(n_i, n_j, e, g, fc, chip)
         return n, torch.relu(e + self.bn_two(z) + self.bn_three(t_sum))
 
     def node_messages(self, n_i: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
@@ -138,12 +139,13 @@ class TrainedLayer(nn.Module):
     def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope. The chip is not used."""
         i, j = g.edge_index
-        y = gate(self.node(torch.cat([n[i], e], dim=1)))
+        y = gate(self.node(torch.cat([n.index_select(0, i), e], dim=1)))
         n = torch.tanh(n + self.bn_node(g.sum_over_neighbours(y if fc is None else y * fc[:, None])))
-        z = gate(self.two(n[i] * n[j]))
+        n_i, n_j = n.index_select(0, i), n.index_select(0, j)  # the gradient of n[i] would depend on the threads' race
+        z = gate(self.two(n_i * n_j))
         w, b = self.three_first.weight, self.three_first.bias
-        p = linear(torch.cat([n[i], n[j], e], dim=1), w[:, self.columns_ij], b)
-        q = linear(torch.cat([n[j], e], dim=1), w[:, self.columns_jk])
+        p = linear(torch.cat([n_i, n_j, e], dim=1), w[:, self.columns_ij], b)
+        q = linear(torch.cat([n_j, e], dim=1), w[:, self.columns_jk])
         t_sum = triplet_sum(g.plan, p, q, fc, lambda h: gate(self.three_second(h.relu())))
         return n, torch.tanh(e + self.bn_two(z) + self.bn_three(t_sum))
 

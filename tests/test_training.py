@@ -155,6 +155,22 @@ def test_a_full_disk_leaves_the_run_resumable(untrained, frames, tmp_path, monke
     assert fingerprint(resumed.model) == fingerprint(whole.model)
 
 
+def test_steps_on_several_threads_repeat_themselves(glass, built) -> None:
+    start = built(ModelConfig(), Hardware(noise=None), glass).train()
+
+    def gradient() -> torch.Tensor:
+        model = copy.deepcopy(start)  # a pass in training mode moves the ranges
+        return torch.autograd.grad((model(glass) - glass.forces).abs().mean(), model.radial.mu)[0]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = gradient()
+        assert all(torch.equal(gradient(), first) for _ in range(10))
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_average_zero_is_the_model_itself(model, frames) -> None:
     trainer = Trainer(model, CONFIG.replace(average=0.0), None)
     trainer.step(Graph.batch(frames.graphs[:2]))
