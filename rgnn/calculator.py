@@ -72,8 +72,6 @@ class RGNNCalculator(Calculator):
         if not self.any_element:
             require_elements(self.model, self.atoms)
         a, device = self.atoms, next(self.model.parameters()).device
-        if not np.isfinite(a.positions).all():
-            raise InputError("a position is not a number, so there are no forces; start from a whole structure.")
         g = Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, self.model.config.cutoff)
         noise = torch_stream(self.seed, "md noise", self.calls, device=device)
         with torch.no_grad():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rgnn.config import dump_yaml
 from rgnn.errors import InputError
+from rgnn.files import write_aside
 from rgnn.streams import torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
 
@@ -101,7 +102,7 @@ class Chip:
         settings = {"format": FORMAT, "version": VERSION, "source": self.source}
         write_tensors(folder / "chip.safetensors", tensors, settings)
         readable = dump_yaml({**settings, **vars(self.statistics)})
-        (folder / "chip.yaml").write_text("# To be read by people; rgnn reads chip.safetensors.\n" + readable)
+        write_aside(folder / "chip.yaml", "# To be read by people; rgnn reads chip.safetensors.\n" + readable)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

@@ -162,6 +162,12 @@ class Hardware(Settings):
         return f"{bits}, {noise}"
 
 
+def check_cutoff(cutoff: float) -> float:
+    """The cutoff in Angstrom as a float; InputError where it makes no sense."""
+    require(0.5 < cutoff <= 20, "cutoff", cutoff, "between 0.5 and 20 Angstrom")
+    return float(cutoff)
+
+
 @dataclass(frozen=True)
 class ModelConfig(Settings):
     """The shape of a model.
@@ -183,7 +189,7 @@ class ModelConfig(Settings):
     envelope: Literal["cosine", "none"] = "cosine"
 
     def __post_init__(self) -> None:
-        require(0.5 < self.cutoff <= 20, "cutoff", self.cutoff, "between 0.5 and 20 Angstrom")
+        check_cutoff(self.cutoff)
         require(
             2 <= self.n_features <= 1024 and self.n_features % 2 == 0, "n_features", self.n_features, "even, 2 to 1024"
         )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rgnn.config import Hardware
+from rgnn.errors import InputError
 from rgnn.streams import fill_normal
 
 # Share of the way that a calibrated range moves to the extremes of each training batch.
@@ -129,8 +130,8 @@ class AnalogProduct:
     """A(.; W) for one call: the range and the fluctuations that the call shares are fixed.
 
     `finish(accumulate(x))` is the product. A concatenation may be accumulated in parts, each on its own
-    columns: noise-free sums of codes are whole multiples of the chip's grid, so adding the parts before
-    `finish` gives the product of the whole bit for bit.
+    columns, and added before `finish`: bit for bit the product of the whole where the weights lie on a coarse
+    grid (sums of codes times weights are then exact in float32), else up to rounding; in distribution with noise.
     """
 
     def __init__(self, converter: Converter, noise: Noise, offset: Tensor) -> None:
@@ -237,6 +238,8 @@ class Crossbar(nn.Module):
         if seen is not None and self.training and hardware.range == "calibrated":
             self._calibrate(*seen)
         low, high = seen if seen is not None and hardware.range == "dynamic" else (self.low, self.high)
+        if hardware.levels is not None and torch.isnan(low):
+            raise InputError("the model has no calibrated input ranges; train it, or set range to 'dynamic'.")
         converter, weight, offset_weight = Converter(hardware, low, high), self.weight, self.weight
         noise: Noise
         if generator is None or hardware.noise is None:

@@ -29,3 +29,9 @@ class Interrupted(RGNNError):  # noqa: N818 (nothing went wrong)
     """A run was asked to stop (Ctrl-C, SIGTERM) and has saved its state."""
 
     exit_code = 130
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line without a full stop; its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

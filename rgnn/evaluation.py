@@ -47,29 +47,34 @@ class ErrorSums:
 
     @property
     def relative_error(self) -> np.ndarray:
-        """Sum |dF| / sum |F|, the published measure."""
-        return self.sums[..., 1] / self.sums[..., 3]
+        """Sum |dF| / sum |F|, the published measure; NaN where all forces are zero."""
+        return _ratio(self.sums[..., 1], self.sums[..., 3])
 
     @property
     def mae(self) -> np.ndarray:
         """Mean absolute error of a component, eV/Angstrom."""
-        return self.sums[..., 1] / self.sums[..., 0]
+        return _ratio(self.sums[..., 1], self.sums[..., 0])
 
     @property
     def rmse(self) -> np.ndarray:
         """Root mean square error of a component, eV/Angstrom."""
-        return np.sqrt(self.sums[..., 2] / self.sums[..., 0])
+        return np.sqrt(_ratio(self.sums[..., 2], self.sums[..., 0]))
 
     @property
     def mean_force(self) -> np.ndarray:
         """Mean |F| of a component of the labels, eV/Angstrom."""
-        return self.sums[..., 3] / self.sums[..., 0]
+        return _ratio(self.sums[..., 3], self.sums[..., 0])
 
     @property
     def correlation(self) -> np.ndarray:
         """Pearson correlation of predicted and labelled components."""
         n, _, _, _, f, ff, p, pp, fp = np.moveaxis(self.sums, -1, 0)
-        return (n * fp - f * p) / np.sqrt((n * ff - f * f) * (n * pp - p * p))
+        return _ratio(n * fp - f * p, np.sqrt((n * ff - f * f) * (n * pp - p * p)))
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A / b; NaN where b is not above zero."""
+    return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) > 0)
 
 
 @dataclass(frozen=True)
@@ -114,20 +119,23 @@ class Setting:
         return Estimate(float(ErrorSums(by_frame.sum(axis=0)).relative_error), float(low), float(high))
 
     def to_mapping(self, groups: Mapping[str, Sequence[int]] | None = None) -> dict[str, Any]:
-        """All measures as plain numbers; `groups` names frames (by position) to be measured apart."""
+        """All measures as plain numbers, None where one has no meaning; `groups` names frames (positions) apart."""
 
-        def measures(e: ErrorSums) -> dict[str, float]:
+        def plain(value: float | np.ndarray) -> float | None:
+            return None if np.isnan(value) else float(value)
+
+        def measures(e: ErrorSums) -> dict[str, float | None]:
             return {
-                "relative_error": float(e.relative_error),
-                "mae": float(e.mae),
-                "rmse": float(e.rmse),
-                "correlation": float(e.correlation),
-                "mean_force": float(e.mean_force),
+                "relative_error": plain(e.relative_error),
+                "mae": plain(e.mae),
+                "rmse": plain(e.rmse),
+                "correlation": plain(e.correlation),
+                "mean_force": plain(e.mean_force),
             }
 
         def with_interval(element: int | None) -> dict[str, Any]:
             r = self.relative_error(element)
-            return {**measures(self.errors(element)), "relative_error_95": [r.low, r.high]}
+            return {**measures(self.errors(element)), "relative_error_95": [plain(r.low), plain(r.high)]}
 
         return {
             "hardware": self.hardware.to_mapping(),
@@ -173,17 +181,17 @@ def evaluate(
         raise InputError("there are no frames to evaluate on; widen the selection.")
     model.eval()
     draws = [repeats if hardware.noise is not None else 1 for hardware in settings]
-    graphs = [frames.graph(int(index)) for index in indices]
-    elements = tuple(sorted({int(z) for g in graphs for z in g.atomic_numbers.unique()}))
+    elements = tuple(sorted({z for k in indices for z in frames.graph(int(k)).atomic_numbers.unique().tolist()}))
     results = [np.zeros((n, len(indices), len(elements), 9)) for n in draws]
     done, total = 0, sum(draws) * len(indices)
-    for f, g in enumerate(graphs):
+    for f, index in enumerate(indices):
+        g = frames.graph(int(index))
         if g.forces is None:
-            raise InputError(f"frame {indices[f]} has no forces to compare with; evaluate on labelled frames.")
+            raise InputError(f"frame {index} has no forces to compare with; evaluate on labelled frames.")
         label, numbers = g.forces.numpy(), g.atomic_numbers.numpy()
         for s, hardware in enumerate(settings):
             for r in range(draws[s]):
-                predicted = predict(model, g, hardware, seed, int(indices[f]), r)
+                predicted = predict(model, g, hardware, seed, int(index), r)
                 for z, element in enumerate(elements):
                     mine = numbers == element
                     results[s][r, f, z] = ErrorSums.of(predicted[mine], label[mine]).sums
@@ -192,8 +200,8 @@ def evaluate(
     return [Setting(h, elements, sums) for h, sums in zip(settings, results, strict=True)]
 
 
-def grid(base: Hardware, bits: Sequence[int], noise: Sequence[float]) -> list[Hardware]:
-    """Every combination of bits and noise, all else as in `base`."""
+def grid(base: Hardware, bits: Sequence[int | None], noise: Sequence[float]) -> list[Hardware]:
+    """Every combination of bits and noise, all else as in `base`; bits None are its own."""
     return [base.varied(bits=b, noise=s) for b, s in itertools.product(bits, noise)]
 
 

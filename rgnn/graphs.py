@@ -12,6 +12,11 @@ from torch import Tensor
 from rgnn.errors import InputError
 from rgnn.triplets import TripletPlan
 
+# Atoms closer than this, in Angstrom, lie on top of each other: a doubled atom or a wrong unit.
+CLOSEST = 0.3
+# Structures larger than this, in Angstrom, are wrong units; a neighbour search needs a grid over all of it.
+LARGEST_EXTENT = 1e6
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -74,7 +79,9 @@ class Graph:
         return dense.index_put((self.edge_index[0], slots), messages).sum(1)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same graph on another device."""
+        """The graph on a device; itself where it is there already, with all that it has worked out."""
+        if self.edge_index.device == torch.device(device):
+            return self
         return replace(
             self,
             atomic_numbers=self.atomic_numbers.to(device),
@@ -133,6 +140,26 @@ class Graph:
         )
 
 
+def geometry_problem(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> str | None:
+    """What makes a neighbour search meaningless, in words for an error, or None where nothing does."""
+    positions, cell, pbc = np.asarray(positions), np.asarray(cell), np.asarray(pbc, dtype=bool)
+    if not len(positions):
+        return "there are no atoms"
+    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if len(bad):
+        return f"the position of atom {bad[0]} is {positions[bad[0]].tolist()}, which is no place"
+    if not np.isfinite(cell).all():
+        return "the cell has entries that are not finite"
+    if np.ptp(positions, axis=0).max() > LARGEST_EXTENT:
+        return f"atoms are more than {LARGEST_EXTENT:g} Angstrom apart; check the unit of the positions"
+    flat = np.flatnonzero(pbc & (np.abs(cell).sum(axis=1) == 0))
+    if len(flat):
+        return f"it is periodic along cell vector {flat[0]}, which is zero; give it a cell"
+    if np.linalg.matrix_rank(cell[pbc]) < pbc.sum():
+        return "its periodic cell vectors lie in one plane or line; give it a cell with a volume"
+    return None
+
+
 def neighbour_list(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +168,13 @@ def neighbour_list(
     Returns:
         edge_index [2, E] int32 sorted by (i, j, shift), and shift [E, 3] int32 in cell vectors.
         An atom is a neighbour of its own images in small cells, never of itself at zero shift.
+
+    Raises:
+        InputError: positions or cell that are not finite, or a periodic cell without a volume.
     """
+    problem = geometry_problem(positions, cell, pbc)
+    if problem:
+        raise InputError(f"no neighbours can be searched: {problem}.")
     import vesin
     from ase.geometry import complete_cell
 

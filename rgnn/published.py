@@ -1,6 +1,7 @@
 """The published files of the RGNN authors, read without running any code in them."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import torch
 from torch import Tensor
 
 from rgnn.config import Hardware, ModelConfig
-from rgnn.errors import InputError
+from rgnn.errors import InputError, first_line
 from rgnn.model import RGNN, ReservoirLayer, TrainedLayer
 
+# What the published model was trained on: amorphous Li3PO4 (Xu et al. 2025).
+PUBLISHED_ELEMENTS = (3, 8, 15)
 # Plain data that NumPy scalars in a pickle are made of; everything else is refused by torch's restricted reader.
 _NUMPY_SCALARS: list[Any] = [
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]
@@ -38,9 +41,8 @@ def read_torch_file(path: str | Path) -> Any:
         raise InputError(
             f"{path}: refused without running it, because {what}; fetch the published file anew."
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be read ({reason}); it may be cut short, fetch it anew.") from None
+    except Exception as error:  # a damaged file ends the reader in many ways
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); it may be cut short, fetch it anew.") from None
 
 
 def read_conductances(path: str | Path) -> list[list[Tensor]]:
@@ -58,7 +60,12 @@ def read_conductances(path: str | Path) -> list[list[Tensor]]:
         raise InputError(
             f"{path}: expected a list of layers with six matrices each, as in the published Conductance.pkl."
         )
-    return [[w.reshape(w.shape[-2:]).to(torch.float32) for w in layer] for layer in layers]
+    matrices = [
+        [w.squeeze(0).to(torch.float32) if w.ndim == 3 else w.to(torch.float32) for w in layer] for layer in layers
+    ]
+    if any(w.ndim != 2 or not torch.isfinite(w).all() for layer in matrices for w in layer):
+        raise InputError(f"{path}: a conductance matrix is not two-dimensional or not finite; fetch the file anew.")
+    return matrices
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
@@ -67,6 +74,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or "gnn.initial_node_embedding.weight" not in state:
         raise InputError(f"{path}: holds no model of the published program (no 'gnn.initial_node_embedding.weight').")
+    strange = [str(name) for name, tensor in state.items() if not isinstance(tensor, Tensor)]
+    if strange or state["gnn.initial_node_embedding.weight"].ndim != 2:
+        raise InputError(
+            f"{path}: '{(strange or ['gnn.initial_node_embedding.weight'])[0]}' is no matrix; fetch it anew."
+        )
     return state
 
 
@@ -82,7 +94,8 @@ def model_from_published(state: dict[str, Tensor], weights: list[list[Tensor]], 
         InputError: a tensor is missing or has another shape, or a reservoir layer has a bias that is not zero.
     """
     f = state["gnn.initial_node_embedding.weight"].shape[1]
-    layers = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("gnn.message_passings."))
+    found = (re.match(r"gnn\.message_passings\.(\d+)\.", name) for name in state)
+    layers = max((1 + int(match[1]) for match in found if match), default=0)
     config = ModelConfig.published().replace(
         n_features=f, reservoir_layers=len(weights), trained_layers=layers - len(weights)
     )

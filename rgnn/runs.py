@@ -14,7 +14,7 @@ from rgnn.errors import InputError
 from rgnn.files import write_aside
 from rgnn.model import RGNN, Provenance
 from rgnn.store import GraphStore, require_cutoff, split_frames
-from rgnn.training import FitResult, TrainConfig, Watcher, fit
+from rgnn.training import FitResult, Silent, TrainConfig, Trainer, Watcher
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,12 @@ class Versions(Settings):
     rgnn: str = ""
     torch: str = ""
     python: str = ""
+    threads: int = 0  # on a CPU, the order of a sum depends on them
 
     @classmethod
     def here(cls) -> "Versions":
         """Those of this process."""
-        return cls(version("rgnn"), str(torch.__version__), platform.python_version())
+        return cls(version("rgnn"), str(torch.__version__), platform.python_version(), torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -94,33 +95,63 @@ class RunConfig(Settings):
         return model
 
 
-def train_run(
-    config: RunConfig,
-    out: str | Path,
-    *,
-    resume: bool = False,
-    device: torch.device | str = "cpu",
-    watcher: Watcher | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> FitResult:
-    """Train as `config` says into the run folder `out`.
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training run made ready: everything is read and checked, and nothing written yet.
 
-    Args:
+    Attributes:
         config: complete settings.
-        out: run folder; made where absent.
-        resume: go on from the state in `out`, or from the start where it has none yet.
-        device: where to train.
-        watcher, stop: as in `fit`.
-
-    Raises:
-        InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
+        store, model: of the run; the model is untrained.
+        train, validation: frame numbers.
     """
-    out = Path(out)
-    store = GraphStore(config.store)
-    model = config.build_model(store).to(device)
-    train, validation = split_frames(len(store), config.training.validation, config.training.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
-    write_aside(out / "config.yaml", note + dump_yaml(config.replace(versions=Versions.here()).to_mapping()))
-    known = resume and (out / "state.safetensors").exists()
-    return fit(model, store, train, validation, config.training, out, resume=known, watcher=watcher, stop=stop)
+
+    config: RunConfig
+    store: GraphStore
+    model: RGNN
+    train: list[int]
+    validation: list[int]
+
+    @classmethod
+    def prepare(cls, config: RunConfig, device: torch.device | str = "cpu") -> "TrainingRun":
+        """Read the store and build the model.
+
+        Raises:
+            InputError: no store, another cutoff, too small a chip, or too few frames.
+        """
+        store = GraphStore(config.store)
+        model = config.build_model(store).to(device)
+        return cls(config, store, model, *split_frames(len(store), config.training.validation, config.training.seed))
+
+    def go(
+        self,
+        out: str | Path,
+        *,
+        resume: bool = False,
+        watcher: Watcher | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> FitResult:
+        """Train into the run folder `out`.
+
+        Args:
+            out: made where absent.
+            resume: go on from the state in `out`, or from the start where it has none yet.
+            watcher, stop: as in `fit`.
+
+        Raises:
+            InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
+        """
+        out = Path(out)
+        trainer = Trainer(self.model, self.config.training, out)
+        if resume and (out / "state.safetensors").exists():
+            trainer.load()
+        out.mkdir(parents=True, exist_ok=True)
+        note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
+        record = self.config.replace(versions=Versions.here()).to_mapping()
+        write_aside(out / "config.yaml", note + dump_yaml(record))
+        return trainer.run(self.store, self.train, self.validation, watcher or Silent(), stop)
+
+
+def held_out_frames(model: RGNN, store: GraphStore) -> list[int] | None:
+    """The frames of its own training store that a model was not trained on; None for any other store."""
+    p = model.provenance
+    return split_frames(len(store), p.validation, p.seed)[1] if p.data_checksum == store.checksum else None

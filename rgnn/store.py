@@ -1,11 +1,12 @@
 """The graph store: labelled frames with their edges as flat zarr arrays and offsets.
 
-A store is written to NAME.zarr.partial and put in place only when it is whole, so what lies under its
+A store is written in a hidden folder beside it and put in place only when it is whole, so what lies under its
 own name is never half a store; a checksum of each array notices what is lost or altered later.
 """
 
 import hashlib
 import shutil
+import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -16,9 +17,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from rgnn.errors import InputError
+from rgnn.config import check_cutoff
+from rgnn.errors import InputError, first_line
 from rgnn.files import sha256
-from rgnn.graphs import Graph, edge_vectors, neighbour_list
+from rgnn.graphs import CLOSEST, Graph, edge_vectors, neighbour_list
 from rgnn.streams import numpy_stream
 from rgnn.trajectories import Frame, read_frames
 
@@ -77,7 +79,6 @@ class StoreWriter:
         self, path: str | Path, cutoff: float | None = 3.8, append: bool = False, overwrite: bool = False
     ) -> None:
         self.path = Path(path)
-        self.partial = self.path.with_name(self.path.name + ".partial")
         before = GraphStore(self.path) if append else None
         if before is None and self.path.exists():
             if not overwrite:
@@ -89,7 +90,7 @@ class StoreWriter:
         if before is not None and cutoff is not None:
             require_cutoff(before, cutoff)
         self.before = before
-        self.cutoff = before.cutoff if before is not None else float(cutoff or 3.8)
+        self.cutoff = before.cutoff if before is not None else check_cutoff(3.8 if cutoff is None else cutoff)
         self.sources: list[dict[str, Any]] = [] if before is None else list(before.sources)
         self.frames: list[Frame] = []
         self.edges: list[tuple[np.ndarray, np.ndarray]] = []
@@ -101,13 +102,15 @@ class StoreWriter:
     def __enter__(self) -> Self:
         import zarr
 
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder of our own: a name that could be guessed could be a user's.
+        self.scratch = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
+        self.partial = self.scratch / "new"
         if self.before is not None:
             self.before.verify()
             shutil.copytree(self.path, self.partial)
             self.group = zarr.open_group(self.partial, mode="r+")
             return self
-        self.partial.parent.mkdir(parents=True, exist_ok=True)
         self.group = zarr.create_group(self.partial)
         for name, field in FIELDS.items():
             rows = max(1, CHUNK // int(np.prod(field.row, initial=1)))
@@ -117,6 +120,7 @@ class StoreWriter:
                 chunks=(rows, *field.row),
                 dtype=field.dtype,
                 compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"),
+                config={"write_empty_chunks": True},  # a chunk that is missing is then always damage
             )
         return self
 
@@ -132,6 +136,10 @@ class StoreWriter:
                 f"{where}: no atom has a neighbour within {self.cutoff:g} Angstrom; give a larger --cutoff, "
                 "or check the unit of its positions."
             )
+        lengths = np.linalg.norm(edge_vectors(frame.positions, frame.cell, edge_index, shift), axis=1)
+        if lengths.min() < CLOSEST:
+            i, j = edge_index[:, lengths.argmin()]
+            raise InputError(f"{where}: atoms {i} and {j} are {lengths.min():.3g} Angstrom apart; remove this frame.")
         if np.abs(shift).max() > 127:
             raise InputError(f"{where}: an atom lies over 127 cells away from its neighbours; wrap it into the cell.")
         self.frames.append(frame)
@@ -173,12 +181,16 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            shutil.rmtree(self.partial, ignore_errors=True)
-            return
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _finish(self) -> None:
+        """Write what is left, and put the store in place."""
         self._flush()
         if self.n_frames == 0:
-            shutil.rmtree(self.partial, ignore_errors=True)
             raise InputError(f"{self.path}: there are no frames to write.")
         self.group.attrs.update(
             {
@@ -193,12 +205,9 @@ class StoreWriter:
                 "crc32": self.checksums,
             }
         )
-        old = self.path.with_name(self.path.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
         if self.path.exists():
-            self.path.rename(old)
+            self.path.rename(self.scratch / "old")
         self.partial.rename(self.path)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 class GraphStore:
@@ -226,7 +235,7 @@ class GraphStore:
             self._group = zarr.open_group(self.path, mode="r")
             attributes = dict(self._group.attrs)
         except Exception as error:  # zarr raises whatever its parsing runs into
-            raise self._damaged(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+            raise self._damaged(first_line(error)) from None
         if attributes.get("format") != FORMAT:
             raise InputError(f"{path}: is a zarr group of another program; make a store with rgnn convert.")
         if attributes.get("version") != VERSION:
@@ -244,6 +253,8 @@ class GraphStore:
             raise self._damaged("its attributes are incomplete") from None
         self._cache: dict[str, np.ndarray] = {}
         self._whole = sum(self._array(name).nbytes for name in FIELDS) <= IN_MEMORY
+        if any(self._array(name).nchunks_initialized != self._array(name).nchunks for name in FIELDS):
+            raise self._damaged("a part of it is missing")
         self._atom_offset = self._offsets("n_atoms", "numbers")
         self._edge_offset = self._offsets("n_edges", "edge_index")
 
@@ -330,7 +341,7 @@ class GraphStore:
         except InputError:
             raise
         except Exception as error:  # a decoder raises whatever it runs into
-            raise self._damaged(f"array '{name}': {str(error).splitlines()[0]}") from None
+            raise self._damaged(f"array '{name}': {first_line(error)}") from None
 
     def _checked(self, name: str, values: np.ndarray) -> np.ndarray:
         if zlib.crc32(np.ascontiguousarray(values).tobytes()) != self.checksums.get(name):

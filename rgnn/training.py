@@ -243,6 +243,8 @@ class Trainer:
         at = self.progress
         if batch.forces is None:
             raise InputError("a frame without forces cannot be trained on; convert labelled frames.")
+        if batch.n_atoms < 2:
+            raise InputError("a training step needs at least two atoms; give a larger --batch-size or larger cells.")
         self.model.train()
         noise = torch_stream(self.config.seed, "training noise", at.step, device=self.device)
         loss = self.config.loss_function(self.model(batch, generator=noise), batch.forces)
@@ -324,6 +326,7 @@ class Trainer:
             "format": FORMAT,
             "version": VERSION,
             "config": self.config.to_mapping(),
+            "made_for": self._made_for(),
             "progress": asdict(self.progress),
             "history": [asdict(row) for row in self.history],
             "schedule": {
@@ -338,7 +341,7 @@ class Trainer:
         assert self.out is not None
         file = self.out / "state.safetensors"
         tensors, settings = read_tensors(file, FORMAT, VERSION)
-        self._check_same_run(settings["config"], file)
+        self._check_same_run(settings, file)
         try:
             for part in ("model", "average", "best"):
                 own = {k.removeprefix(f"{part}/"): t for k, t in tensors.items() if k.startswith(f"{part}/")}
@@ -359,13 +362,29 @@ class Trainer:
         self.progress = Progress(**settings["progress"])
         self.history = [Epoch(**row) for row in settings["history"]]
 
+    def _made_for(self) -> dict[str, Any]:
+        """What a state must not be taken up with another of."""
+        m = self.model
+        return {
+            "model": m.config.to_mapping(),
+            "hardware": m.hardware.to_mapping(),
+            "data_checksum": m.provenance.data_checksum,
+        }
+
     def _check_same_run(self, saved: dict[str, Any], file: Path) -> None:
-        free = {"epochs", "stop_after"}  # a run may be made longer
-        mine = self.config.to_mapping()
-        for key in sorted(set(mine) - free):
-            if saved.get(key) != mine[key]:
+        made_for = saved.get("made_for", {})
+        for what, mine in self._made_for().items():
+            if made_for.get(what) != mine:
                 raise InputError(
-                    f"{file}: the run was started with {key} = {saved.get(key)}, not {mine[key]}; "
+                    f"{file}: the run was started with another {what.replace('_', ' ')} than now; "
+                    "bring that back, or start a new run."
+                )
+        free = {"epochs", "stop_after"}  # a run may be made longer
+        config, mine = saved["config"], self.config.to_mapping()
+        for key in sorted(set(mine) - free):
+            if config.get(key) != mine[key]:
+                raise InputError(
+                    f"{file}: the run was started with {key} = {config.get(key)}, not {mine[key]}; "
                     "resume with the same value, or start a new run."
                 )
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from rgnn.errors import InputError
+from rgnn.errors import InputError, first_line
+from rgnn.graphs import geometry_problem
 
 # Formats of ASE that run or unpickle what they read.
 UNSAFE_FORMATS = ("py", "bundletrajectory")
@@ -58,7 +59,7 @@ def safe_format(path: str | Path, format: str | None = None) -> str:  # noqa: A0
             format = filetype(str(path))  # noqa: A001
         except (UnknownFileTypeError, OSError, ValueError, UnicodeDecodeError) as error:
             raise InputError(
-                f"{path}: ASE knows no format for this file ({_reason(error)}); name it with --format, such as extxyz."
+                f"{path}: ASE knows no format for it ({first_line(error)}); name it with --format, such as extxyz."
             ) from None
     if format in UNSAFE_FORMATS:
         raise InputError(
@@ -89,25 +90,21 @@ def read_frames(
 
     path = Path(path)
     format = safe_format(path, format)  # noqa: A001
-    reader = ase.io.iread(str(path), index=slice(first, last, every), format=format)
+    part = slice(first, last, every)
+    reader = ase.io.iread(str(path), index=part, format=format, do_not_split_by_at_sign=True)
     index = first
     while True:
         try:
             atoms = next(reader, None)
         except Exception as error:  # ASE's readers raise whatever their parsing runs into
             whole = f"; --to {index} reads what is whole" if index > first else ""
-            raise InputError(f"{path}: frame {index} cannot be read ({_reason(error)}){whole}.") from None
+            raise InputError(f"{path}: frame {index} cannot be read ({first_line(error)}){whole}.") from None
         if atoms is None:
             break
         yield frame_of(atoms, f"{path}: frame {index}")
         index += every
     if index == first:
         raise InputError(f"{path}: holds no frames in the range that was asked for.")
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def frame_of(atoms: Atoms, where: str) -> Frame:
@@ -123,20 +120,21 @@ def frame_of(atoms: Atoms, where: str) -> Frame:
     if forces is None:
         raise InputError(f"{where} has no forces; convert a trajectory that carries the forces of its calculation.")
     forces = np.asarray(forces, dtype=np.float64)
-    for name, values in (("position", atoms.positions), ("force", forces)):
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(bad):
-            raise InputError(f"{where}: the {name} of atom {bad[0]} is {values[bad[0]].tolist()}; remove this frame.")
+    cell = np.asarray(atoms.cell[:], dtype=np.float64)
+    problem = geometry_problem(atoms.positions, cell, atoms.pbc)
+    if problem:
+        raise InputError(f"{where} cannot be used: {problem}; remove or mend this frame.")
+    if forces.shape != atoms.positions.shape:
+        raise InputError(f"{where}: its forces are {list(forces.shape)}, expected [{len(atoms)}, 3]; mend the file.")
+    bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
+    if len(bad):
+        raise InputError(f"{where}: the force of atom {bad[0]} is {forces[bad[0]].tolist()}; remove this frame.")
     worst = int(np.abs(forces).max(axis=1).argmax())
     if np.abs(forces[worst]).max() > LARGEST_FORCE:
         raise InputError(
             f"{where}: the force on atom {worst} is {np.abs(forces[worst]).max():.6g} eV/Angstrom, above "
             f"{LARGEST_FORCE:g}; remove this frame, or check the unit of the file."
         )
-    cell = np.asarray(atoms.cell[:], dtype=np.float64)
-    flat = np.flatnonzero(atoms.pbc & (np.abs(cell).sum(axis=1) == 0))
-    if len(flat):
-        raise InputError(f"{where} is periodic along cell vector {flat[0]}, which is zero; give it a cell.")
     energy, temperature = results.get("energy"), atoms.info.get("temperature")
     return Frame(
         np.asarray(atoms.numbers),

@@ -56,11 +56,6 @@ def main() -> None:
         if os.environ.get("RGNN_DEBUG"):
             raise
         sys.exit(_show(error))
-    except KeyboardInterrupt:
-        from rgnn_cli.console import stderr
-
-        stderr.print("Interrupted.")
-        sys.exit(130)
 
 
 def _show(error: Exception) -> int:
@@ -81,6 +76,10 @@ def _show(error: Exception) -> int:
             f"[red]Error:[/] no space is left on the disk of {escape(str(error.filename or 'the output'))}; "
             "what was written whole before is intact: free some space and run the command again."
         )
+        return 2
+    if isinstance(error, OSError) and error.filename:
+        what = (error.strerror or type(error).__name__).lower()
+        stderr.print(f"[red]Error:[/] {escape(str(error.filename))}: {what}; check the path and its permissions.")
         return 2
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         stderr.print("[red]Error:[/] out of memory; use a smaller batch or structure, or a machine with more memory.")

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 # Seconds between plain progress lines when the output is no terminal.
 PLAIN_INTERVAL = 20.0
@@ -27,12 +28,17 @@ class Reporter:
         self.console = Console(highlight=False, soft_wrap=True, quiet=self.silent)
 
     def say(self, text: str) -> None:
-        """One line; rich markup is understood."""
-        self.console.print(text)
+        """One line, with parts between [bold] and [/] in bold; other brackets are shown as they are."""
+        first, *parts = text.split("[bold]")
+        line = Text(first)
+        for part in parts:
+            strong, _, rest = part.partition("[/]")
+            line.append(strong, "bold").append(rest)
+        self.console.print(line)
 
     def warn(self, text: str) -> None:
         """A warning, on the error stream so that it survives a pipe."""
-        stderr.print(f"[yellow]Warning:[/] {text}")
+        stderr.print(Text.assemble(("Warning:", "yellow"), f" {text}"))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A short table; the first column is left-aligned, the others right-aligned."""

@@ -36,7 +36,6 @@ def demo(
     began = time.monotonic()
     workspace.refuse_existing(out, overwrite)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "README.txt").write_text("Made by 'rgnn demo'; may be deleted.\n", encoding="utf-8")
     home = Path.cwd()
     os.chdir(out)  # the commands find here what the one before made, as a user's would
     try:

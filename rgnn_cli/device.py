@@ -23,7 +23,7 @@ def choose_device(device: Device, threads: int | None = None) -> torch.device:
         torch.set_num_threads(threads)
     if device is Device.AUTO:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    here = {Device.CPU: True, Device.CUDA: torch.cuda.is_available(), Device.MPS: torch.backends.mps.is_available()}
+    here = {Device.CPU: True, Device.CUDA: torch.cuda.is_available()}
     if not here[device]:
         raise InputError(
             f"--device {device.value}: torch finds no such device here; use --device cpu, or see rgnn doctor."

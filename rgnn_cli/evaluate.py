@@ -51,7 +51,6 @@ def evaluate(
     """
     from rgnn.checkpoints import find_model, load_model
     from rgnn.evaluation import evaluate as run_evaluation
-    from rgnn.evaluation import grid
     from rgnn.store import GraphStore, require_cutoff
     from rgnn_cli import workspace
     from rgnn_cli.console import Reporter
@@ -64,16 +63,13 @@ def evaluate(
     data = GraphStore(_find(report, "store", store, "make one with rgnn convert, or name one"))
     require_cutoff(data, loaded.config.cutoff)
     held_out, why = _frames(loaded, data, frames)
+    settings = _settings(loaded, bits, noise)
+    if out is not None:
+        workspace.refuse_existing(out, overwrite)
     folder = out or workspace.new_folder("eval", _name(path))
-    workspace.refuse_existing(folder, overwrite)
+    workspace.clear_run(folder)
     report.say(f"Model: {find_model(path)}; frames: {data.path}, {why}")
 
-    own = loaded.hardware
-    settings = [own.ideal(), own]
-    if bits is not None or noise is not None:
-        sweep = grid(own, _whole_numbers(bits) or [own.bits or 8], _numbers(noise) or [own.noise or 0.0])
-        settings += [hardware for hardware in sweep if hardware not in settings]
-    settings = list(dict.fromkeys(settings))
     with report.progress("Evaluating", None, "passes") as meter:
 
         def show(done: int, total: int) -> None:
@@ -83,9 +79,26 @@ def evaluate(
         results = run_evaluation(loaded, data, held_out, settings, repeats, seed or 0, show)
     groups = _temperatures(data, held_out)
     files = _write(folder, loaded, data, held_out, results, groups, path)
-    _tables(report, results, groups, own)
+    _tables(report, results, groups, loaded)
     report.say(f"Results: {', '.join(str(file) for file in files)}")
     report.result({"out": str(folder), "settings": [r.to_mapping(groups) for r in results]})
+
+
+def _settings(model: RGNN, bits: str | None, noise: str | None) -> list[Hardware]:
+    """The ideal chip, the hardware as trained, and every combination that was asked for."""
+    from rgnn.errors import InputError
+    from rgnn.evaluation import grid
+
+    own = model.hardware
+    if not model.config.reservoir_layers:
+        if bits is not None or noise is not None:
+            raise InputError("the model is all digital, so --bits and --noise mean nothing to it; leave them out.")
+        return [own]
+    sweep: list[Hardware] = []
+    if bits is not None or noise is not None:
+        all_bits: Sequence[int | None] = [own.bits] if bits is None else _whole_numbers(bits)
+        sweep = grid(own, all_bits, [own.noise or 0.0] if noise is None else _numbers(noise))
+    return list(dict.fromkeys([own.ideal(), own, *sweep]))
 
 
 def _find(report: Reporter, kind: str, given: Path | None, way_out: str) -> Path:
@@ -110,12 +123,12 @@ def _frames(model: RGNN, data: GraphStore, limit: int | None) -> tuple[list[int]
     """The frames to evaluate on, and in words which they are."""
     import numpy as np
 
-    from rgnn.store import split_frames
+    from rgnn.runs import held_out_frames
 
     chosen, why = list(range(len(data))), f"all {len(data)}"
-    if model.provenance.data_checksum == data.checksum:
-        _, chosen = split_frames(len(data), model.provenance.validation, model.provenance.seed)
-        why = f"the {len(chosen)} held out of its training"
+    held_out = held_out_frames(model, data)
+    if held_out is not None:
+        chosen, why = held_out, f"the {len(held_out)} held out of its training"
     if limit is not None and limit < len(chosen):
         chosen = [chosen[k] for k in np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
         why = f"{limit} of {why}"
@@ -132,27 +145,25 @@ def _temperatures(data: GraphStore, frames: Sequence[int]) -> dict[str, list[int
     return {f"{t:g} K": groups[t] for t in sorted(groups)}
 
 
-def _whole_numbers(text: str | None) -> list[int]:
+def _whole_numbers(text: str) -> list[int]:
     """'2:8' (both ends included), '2,4,8' or '4'."""
     from rgnn.errors import InputError
 
-    if text is None:
-        return []
+    numbers: list[int] = []
     try:
-        numbers: list[int] = []
         for part in text.split(","):
             first, _, last = part.partition(":")
             numbers += range(int(first), int(last or first) + 1)
     except ValueError:
-        raise InputError(f"--bits is {text!r}; write it as 4, as 2:8 or as 2,4,8.") from None
+        numbers = []
+    if not numbers:
+        raise InputError(f"--bits is {text!r}; write it as 4, as 2:8 or as 2,4,8.")
     return numbers
 
 
-def _numbers(text: str | None) -> list[float]:
+def _numbers(text: str) -> list[float]:
     from rgnn.errors import InputError
 
-    if text is None:
-        return []
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
@@ -189,12 +200,14 @@ def _write(
     return files
 
 
-def _tables(report: Reporter, results: Sequence[Setting], groups: dict[str, list[int]], own: Hardware) -> None:
+def _tables(report: Reporter, results: Sequence[Setting], groups: dict[str, list[int]], model: RGNN) -> None:
     from ase.data import chemical_symbols
+
+    own, digital = model.hardware, not model.config.reservoir_layers
 
     def name(setting: Setting) -> str:
         if setting.hardware == own:
-            return "as trained"
+            return "all digital" if digital else "as trained"
         return "ideal chip" if setting.hardware == own.ideal() else setting.hardware.describe()
 
     elements = results[0].elements
@@ -204,7 +217,8 @@ def _tables(report: Reporter, results: Sequence[Setting], groups: dict[str, list
         e, r = setting.errors(), setting.relative_error()
         spread = f"{100 * r.value:.2f} ± {50 * (r.high - r.low):.2f}%"
         rows.append([name(setting), spread, f"{e.mae:.4f}", f"{e.rmse:.4f}", f"{e.correlation:.4f}"])
-    report.say(f"As trained: {own.describe()}")
+    if not digital:
+        report.say(f"As trained: {own.describe()}")
     report.table(
         "Force errors: sum|dF| / sum|F| (± half of the 95% interval), MAE and RMSE in eV/Å",
         ["hardware", "error", "MAE", "RMSE", "correlation"],
@@ -222,4 +236,6 @@ def _tables(report: Reporter, results: Sequence[Setting], groups: dict[str, list
         e = setting.errors(frames=members)
         inner = [f"{100 * setting.errors(z, members).relative_error:.2f}%" for z in elements]
         rows.append([group, f"{100 * e.relative_error:.2f}%", *inner, f"{e.mae:.4f}", f"{e.correlation:.4f}"])
-    report.table("By temperature, as trained", ["", "all", *symbols, "MAE", "correlation"], rows)
+    report.table(
+        "By temperature" if digital else "By temperature, as trained", ["", "all", *symbols, "MAE", "correlation"], rows
+    )

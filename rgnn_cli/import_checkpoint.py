@@ -18,7 +18,7 @@ def import_checkpoint(
 ) -> None:
     """Turn the published trained model into a model folder that eval and md take.
 
-    Example: rgnn import-checkpoint data/checkpoint.pkl --chip chips/published --out models/published
+    Example: rgnn import-checkpoint data/published/checkpoint.pkl --chip chips/published --out models/published
 
     The file is read without running any code in it.
     """
@@ -27,17 +27,26 @@ def import_checkpoint(
     from rgnn.checkpoints import save_model
     from rgnn.chip import Chip
     from rgnn.config import ModelConfig
+    from rgnn.errors import InputError
     from rgnn.model import RGNN, Provenance
-    from rgnn.published import model_from_published, read_checkpoint
+    from rgnn.published import PUBLISHED_ELEMENTS, model_from_published, read_checkpoint
     from rgnn_cli import workspace
     from rgnn_cli.console import Reporter
 
     report = Reporter(quiet, as_json)
-    weights = Chip.load(chip)
+    weights, shapes = Chip.load(chip), RGNN.shapes(ModelConfig.published())
+    needed = sum(rows * columns for layer in shapes for rows, columns in layer)
+    if len(weights.weights) != needed:
+        raise InputError(
+            f"{chip}: has {len(weights.weights)} weights, but the published model was trained on one of {needed}; "
+            "import the conductances that were published with it."
+        )
     state = read_checkpoint(file)
     workspace.refuse_existing(out, overwrite)
-    model = model_from_published(state, weights.matrices(RGNN.shapes(ModelConfig.published())), str(file))
-    model.provenance = Provenance(chip=weights.source, data=f"that of {file.name}", rgnn=version("rgnn"))
+    model = model_from_published(state, weights.matrices(shapes), str(file))
+    model.provenance = Provenance(
+        elements=PUBLISHED_ELEMENTS, chip=weights.source, data=f"that of {file.name}", rgnn=version("rgnn")
+    )
     save_model(model, out)
     workspace.remember("model", out)
     report.say(f"Model: [bold]{out}[/] ({model.hardware.describe()}, as published)")

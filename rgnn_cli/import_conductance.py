@@ -22,7 +22,7 @@ def import_conductance(
 ) -> None:
     """Turn measured conductances into a chip that train and import-checkpoint take with --chip.
 
-    Example: rgnn import-conductance data/Conductance.pkl --out chips/published
+    Example: rgnn import-conductance data/published/Conductance.pkl --out chips/published
 
     The file is read without running any code in it.
     """

@@ -1,4 +1,4 @@
-"""rgnn info: what a store, chip, model, run or file of frames is."""
+"""rgnn info: what a store, chip, model or run is."""
 
 from __future__ import annotations
 

@@ -86,11 +86,11 @@ def md(
     given |= {"ensemble": ensemble.value if ensemble else None}
     if resume is None:
         record = _settings(report, config, structure, model, frame, format)
-        folder = out or workspace.new_folder("md", Path(record.origin.structure).stem)
-        workspace.refuse_existing(folder, overwrite)
+        if out is not None:
+            workspace.refuse_existing(out, overwrite)
     else:
         _only_with_resume(STRUCTURE=structure, frame=frame, format=format, out=out, config=config)
-        folder, record = resume, _settings_of(resume, model)
+        out, record = resume, _settings_of(resume, model)
     settings, origin = record.md.replace(**given), record.origin
     loaded = load_model(origin.model, choose_device(device, threads))
     hardware = _hardware(loaded, settings)
@@ -99,6 +99,8 @@ def md(
         atoms = read_structure(origin.structure, origin.frame, origin.format)
         check_structure(atoms, loaded, settings.any_element, origin.structure)
         origin = Origin.of(origin.structure, origin.model, origin.frame, origin.format)
+    folder = out or workspace.new_folder("md", Path(record.origin.structure).stem)
+    if resume is None:
         workspace.clear_run(folder)
     _introduce(report, settings, origin, hardware, folder)
     with asked_to_stop() as stop, report.progress("Dynamics", None, "steps") as meter:

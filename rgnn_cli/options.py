@@ -34,7 +34,6 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
-    MPS = "mps"
 
 
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.", rich_help_panel=RUNNING)]

@@ -12,7 +12,7 @@ from rgnn_cli import options
 from rgnn_cli.options import RUNNING
 
 if TYPE_CHECKING:
-    from rgnn.runs import RunConfig
+    from rgnn.runs import RunConfig, TrainingRun
     from rgnn.training import Epoch
     from rgnn_cli.console import Meter, Reporter
 
@@ -73,7 +73,7 @@ def train(
     all of them). Ctrl-C saves the state; rgnn train --resume RUN goes on as if nothing had happened.
     """
     from rgnn.plots.learning import training_curve
-    from rgnn.runs import RunConfig, train_run
+    from rgnn.runs import RunConfig, TrainingRun
     from rgnn_cli import workspace
     from rgnn_cli.console import Reporter
     from rgnn_cli.device import choose_device
@@ -84,20 +84,21 @@ def train(
     training = {key: getattr(value, "value", value) for key, value in given.items()}
     if resume is None:
         run = _settings(report, config, preset, store, chip)
-        folder = out or workspace.new_folder("runs", "train")
-        workspace.refuse_existing(folder, overwrite)
+        if out is not None:
+            workspace.refuse_existing(out, overwrite)
     else:
         _only_with_resume(store=store, chip=chip, preset=preset, config=config, out=out, bits=bits, noise=noise)
-        folder = workspace.run_folder(resume)
-        run = RunConfig.read(folder / "config.yaml")
+        out = workspace.run_folder(resume)
+        run = RunConfig.read(out / "config.yaml")
     run = run.replace(hardware=run.hardware.varied(bits, noise), training=run.training.replace(**training))
-    chosen = choose_device(device, threads)
-    _introduce(report, run, folder)
+    ready = TrainingRun.prepare(run, choose_device(device, threads))
+    folder = out or workspace.new_folder("runs", "train")
+    _introduce(report, ready, folder)
     if resume is None:
         workspace.clear_run(folder)
     with asked_to_stop() as stop, report.progress("Training", None, "steps") as meter:
         watcher = _Show(report, meter)
-        result = train_run(run, folder, resume=resume is not None, device=chosen, watcher=watcher, stop=stop)
+        result = ready.go(folder, resume=resume is not None, watcher=watcher, stop=stop)
     figure = training_curve(result.history, folder / "training.png")
     workspace.remember("model", folder)
     workspace.link_latest(folder)
@@ -120,6 +121,7 @@ def _settings(
     """Defaults, then the preset, then the file, then the store and chip that were named or made last."""
     from rgnn.errors import InputError
     from rgnn.runs import RunConfig
+    from rgnn.store import GraphStore
     from rgnn_cli import workspace
 
     if config is not None and preset is not None:
@@ -134,7 +136,10 @@ def _settings(
 
             store = fetch_sample(Path("data"), report)
             report.say(f"Store: {store} (no store here yet, so the packaged sample)")
-    return run.replace(store=None if store is None else str(store), chip=None if chip is None else str(chip))
+    run = run.replace(store=None if store is None else str(store), chip=None if chip is None else str(chip))
+    if config is None and preset is not Preset.PUBLISHED:  # nobody asked for a cutoff, so the store's will do
+        run = run.replace(model=run.model.replace(cutoff=GraphStore(run.store).cutoff))
+    return run
 
 
 def _only_with_resume(**options: object) -> None:
@@ -146,11 +151,9 @@ def _only_with_resume(**options: object) -> None:
             raise InputError(f"--resume takes all settings from the run, so {option} cannot be given; leave it out.")
 
 
-def _introduce(report: Reporter, run: RunConfig, folder: Path) -> None:
+def _introduce(report: Reporter, ready: TrainingRun, folder: Path) -> None:
     """What is about to be trained, in three lines."""
-    from rgnn.store import GraphStore
-
-    store = GraphStore(run.store)
+    run, store = ready.config, ready.store
     model, hardware = run.model, run.hardware
     report.say(f"Data: {run.store}, {len(store)} frames, cutoff {store.cutoff:g} Å")
     layers = f"{model.reservoir_layers} reservoir + {model.trained_layers} trained layers"

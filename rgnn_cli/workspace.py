@@ -12,6 +12,26 @@ from rgnn.config import dump_yaml, read_yaml
 from rgnn.errors import InputError
 
 LAST = Path(".rgnn") / "last.yaml"
+# What training, dynamics and evaluation write into their folders.
+_FILES = [
+    "config.yaml",
+    "log.csv",
+    "best",
+    "last",
+    "state.safetensors",
+    "training.png",
+    "trajectory.traj",
+    "trajectory.xyz",
+    "restart.safetensors",
+    "final.xyz",
+    "summary.json",
+    "dynamics.png",
+    "eval.json",
+    "eval.csv",
+    "parity.png",
+    "heatmap.png",
+]
+RUN_FILES = frozenset(_FILES) | {f"{name}.partial" for name in _FILES}
 
 
 def remember(kind: str, path: Path) -> None:
@@ -33,11 +53,16 @@ def last(kind: str) -> Path | None:
 
 
 def new_folder(parent: str, stem: str) -> Path:
-    """A name that is not taken: parent/stem-001, -002, ..."""
+    """Make parent/stem-001, -002, ..., the first that is not taken, so that no other command takes it."""
     number = 1
-    while (path := Path(parent) / f"{stem}-{number:03d}").exists():
-        number += 1
-    return path
+    while True:
+        path = Path(parent) / f"{stem}-{number:03d}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return path
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -58,16 +83,21 @@ def run_folder(path: Path) -> Path:
 
 
 def clear_run(path: Path) -> None:
-    """Remove the run folder at `path`, where there is one; anything that rgnn did not make is left alone.
+    """Empty the run folder at `path`, where there is one; it holds nothing but what a run writes.
 
     Raises:
-        InputError: something else lies there.
+        InputError: it holds something else, which is left alone with all the rest.
     """
     if not path.exists():
         return
-    if not path.is_dir() or (any(path.iterdir()) and not (path / "config.yaml").is_file()):
-        raise InputError(f"{path} was not made by rgnn, so it is not overwritten; give another --out.")
-    shutil.rmtree(path)
+    foreign = [path.name] if not path.is_dir() else sorted(p.name for p in path.iterdir() if p.name not in RUN_FILES)
+    if foreign:
+        raise InputError(f"{path} holds '{foreign[0]}', which no run has written; give another --out, or move it away.")
+    for item in path.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        else:
+            item.unlink()
 
 
 def link_latest(run: Path) -> None:

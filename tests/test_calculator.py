@@ -122,5 +122,5 @@ def test_lonely_atoms_feel_nothing_and_are_named(model: RGNN) -> None:
 
 
 def test_positions_that_are_not_numbers_are_refused(model: RGNN) -> None:
-    with pytest.raises(InputError, match="not a number"):
+    with pytest.raises(InputError, match="the position of atom 1 is"):
         forces(RGNNCalculator(model), Atoms("LiF", [[0, 0, 0], [np.nan, 0, 0]]))

@@ -200,7 +200,8 @@ def test_the_folded_chain_is_the_plain_one(bits: int) -> None:
 
 def test_floor_and_unquantised_input_take_the_plain_chain() -> None:
     for hardware in (Hardware(rounding="floor", noise=None), Hardware(bits=None, noise=None)):
-        arrays = [Crossbar(normal(3, 3)).begin(hardware, None) for _ in range(2)]
+        seen = (torch.tensor(0.0), torch.tensor(1.0))
+        arrays = [Crossbar(normal(3, 3)).train().begin(hardware, None, seen) for _ in range(2)]
         assert type(ReluChain.of(*arrays)) is ReluChain
 
 
@@ -226,6 +227,11 @@ def test_calibrated_products_do_not_depend_on_the_rest_of_the_call() -> None:
     together = chip.product(array, x.clone())
     alone = torch.cat([chip.product(array, row.clone()[None]) for row in x])
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-6)
+
+
+def test_a_range_that_was_never_calibrated_is_refused() -> None:
+    with pytest.raises(InputError, match="no calibrated input ranges"):
+        Readout(Hardware(noise=None)).product(Crossbar(normal(3, 4)).eval(), normal(2, 4))
 
 
 def test_plane_noise_uses_the_last_plane_in_its_offset_as_published() -> None:

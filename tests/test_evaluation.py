@@ -1,7 +1,10 @@
 import copy
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import pearsonr
 
 from rgnn import Hardware, evaluate
@@ -82,6 +85,15 @@ def test_grid_and_table(small_model, glass) -> None:
     columns = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
     assert columns["bits"] == "2" and columns["element"] == "0"
     assert float(columns["low_95"]) <= float(columns["relative_error"]) <= float(columns["high_95"])
+
+
+def test_measures_without_a_meaning_are_none_and_do_not_warn(small_model, glass) -> None:
+    still = replace(glass, forces=torch.zeros_like(glass.forces))
+    [setting] = evaluate(small_model, Frames(still), [0], [Hardware(noise=None)])
+    plain = setting.to_mapping()
+    assert plain["all"]["relative_error"] is None and plain["all"]["correlation"] is None
+    assert plain["all"]["mae"] > 0
+    json.dumps(plain, allow_nan=False)
 
 
 def test_groups(small_model, glass) -> None:

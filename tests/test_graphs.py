@@ -47,6 +47,24 @@ def test_no_cell_at_all(cluster) -> None:
     assert g.n_edges == 30
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda p, c: p.__setitem__((1, 2), np.nan), "position of atom 1"),
+        (lambda p, c: c.__setitem__((0, 0), np.nan), "not finite"),
+        (lambda p, c: c.__setitem__((0, 0), np.inf), "not finite"),
+        (lambda p, c: p.__setitem__((0, 0), 1e9), "apart; check the unit"),
+        (lambda p, c: c.__setitem__(0, 0), "vector 0, which is zero"),
+        (lambda p, c: c.__setitem__(0, c[1]), "one plane or line"),
+    ],
+)
+def test_geometry_that_no_search_survives(cluster, change, says: str) -> None:
+    positions, cell = cluster(4)[1], 5 * np.eye(3)
+    change(positions, cell)
+    with pytest.raises(InputError, match=says):
+        neighbour_list(positions, cell, np.ones(3, dtype=bool), 3.0)
+
+
 def test_batch_keeps_frames_apart(cluster, graph_of) -> None:
     frames = [graph_of(*cluster(n, seed=n)) for n in (4, 7, 5)]
     batch = Graph.batch(frames)

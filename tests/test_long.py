@@ -9,7 +9,7 @@ from rgnn.config import Hardware
 from rgnn.dynamics import MDConfig, read_log, read_structure, run_md
 from rgnn.observables import radial_distribution
 from rgnn.plots.dynamics import second_half
-from rgnn.runs import RunConfig, train_run
+from rgnn.runs import RunConfig, TrainingRun
 from rgnn.store import convert
 
 pytestmark = pytest.mark.long
@@ -21,7 +21,7 @@ def model(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("long")
     convert([shared / f"data/lipo_chgnet_train_{part}.xyz" for part in "ab"], folder / "train.zarr")
     config = RunConfig(store=str(folder / "train.zarr"), hardware=Hardware(bits=4, noise=0.05))
-    train_run(config, folder / "run")
+    TrainingRun.prepare(config).go(folder / "run")
     return load_model(folder / "run")
 
 

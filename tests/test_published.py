@@ -173,6 +173,34 @@ def test_files_that_are_something_else(tmp_path) -> None:
         read_torch_file(tmp_path / "short.pkl")
 
 
+@pytest.mark.parametrize("legacy", [True, False])
+def test_damaged_files_are_refused_wherever_they_are_cut(tmp_path, legacy: bool) -> None:
+    torch.save([[torch.ones(1, 2, 2)] * 6], tmp_path / "c.pkl", _use_new_zipfile_serialization=not legacy)
+    whole = (tmp_path / "c.pkl").read_bytes()
+    assert read_conductances(tmp_path / "c.pkl")[0][0].shape == (2, 2)
+    for keep in range(0, len(whole) - 1, max(1, len(whole) // 40)):
+        (tmp_path / "cut.pkl").write_bytes(whole[:keep])
+        with pytest.raises(InputError, match=r"cut.pkl"):
+            read_conductances(tmp_path / "cut.pkl")
+
+
+@pytest.mark.parametrize("matrix", [torch.ones(2, 3, 3), torch.ones(3), torch.full((1, 2, 2), torch.nan)])
+def test_conductances_that_are_no_matrices(tmp_path, matrix) -> None:
+    torch.save([[matrix] * 6], tmp_path / "c.pkl")
+    with pytest.raises(InputError, match="not two-dimensional or not finite"):
+        read_conductances(tmp_path / "c.pkl")
+
+
+def test_checkpoints_that_only_look_like_one(tmp_path, shared, chip) -> None:
+    name = "gnn.initial_node_embedding.weight"
+    for state in ({name: 3}, {name: torch.ones(4)}, {name: torch.ones(4, 18), "x": "y"}):
+        torch.save({"model": state}, tmp_path / "c.pkl")
+        with pytest.raises(InputError, match="is no matrix"):
+            read_checkpoint(tmp_path / "c.pkl")
+    with pytest.raises(InputError, match=r"has no tensor|trained_layers"):
+        model_from_published({name: torch.ones(100, 18), "gnn.message_passings.x": torch.ones(1)}, chip)
+
+
 def test_numpy_scalars_beside_tensors_are_read(tmp_path) -> None:
     torch.save({"loss": np.float64(0.5), "w": torch.ones(2)}, tmp_path / "plain.pkl")
     content = read_torch_file(tmp_path / "plain.pkl")

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgnn.errors import InputError
+from rgnn.graphs import CLOSEST, edge_vectors, neighbour_list
 from rgnn.sample import sample_frames
 from rgnn.store import GraphStore, StoreWriter, require_cutoff, split_frames, write_store
 from rgnn.trajectories import Frame
@@ -17,11 +19,17 @@ from rgnn.trajectories import Frame
 def frame(seed: int, n: int = 12) -> Frame:
     rng = np.random.default_rng(seed)
     cell = np.diag([5.0, 5.5, 6.0]) + rng.normal(0, 0.3, (3, 3))
+    pbc = np.array([True, True, seed % 2 == 0])
+    while True:
+        positions = rng.uniform(-3, 8, (n, 3))  # some atoms outside the cell
+        edge_index, shift = neighbour_list(positions, cell, pbc, 3.0)
+        if np.linalg.norm(edge_vectors(positions, cell, edge_index, shift), axis=1).min() > CLOSEST:
+            break
     return Frame(
         rng.choice([3, 8, 15], n),
-        rng.uniform(-3, 8, (n, 3)),  # some atoms outside the cell
+        positions,
         cell,
-        np.array([True, True, seed % 2 == 0]),
+        pbc,
         rng.normal(size=(n, 3)),
         energy=None if seed % 3 == 0 else -float(seed),
         temperature=300.0 * (1 + seed % 2),
@@ -122,6 +130,35 @@ def test_a_write_that_is_cut_off_leaves_no_store_and_is_no_obstacle(tmp_path) ->
     del writer  # as a kill would leave it
     assert not (tmp_path / "s.zarr").exists()
     assert len(write_store(FRAMES[:3], tmp_path / "s.zarr", 3.2)) == 3
+
+
+def test_what_lies_beside_a_store_is_left_alone(path) -> None:
+    for name in ("s.zarr.old", "s.zarr.partial"):
+        (path.parent / name).mkdir()
+    with StoreWriter(path, 3.2, overwrite=True) as writer:
+        writer.add(FRAMES[0])
+    assert sorted(p.name for p in path.parent.iterdir()) == ["s.zarr", "s.zarr.old", "s.zarr.partial"]
+
+
+@pytest.mark.parametrize("cutoff", [0.0, -1.0, float("nan"), float("inf")])
+def test_cutoffs_that_make_no_sense(tmp_path, cutoff: float) -> None:
+    with pytest.raises(InputError, match=r"between .* and 20"):
+        write_store(FRAMES[:1], tmp_path / "s.zarr", cutoff)
+
+
+def test_a_missing_chunk_is_noticed_however_large_the_store(path, monkeypatch) -> None:
+    monkeypatch.setattr("rgnn.store.IN_MEMORY", 0)
+    chunk = next(p for p in (path / "positions").rglob("*") if p.is_file() and p.name != "zarr.json")
+    chunk.unlink()
+    with pytest.raises(InputError, match="missing"):
+        GraphStore(path)
+
+
+def test_atoms_on_top_of_each_other_are_refused(tmp_path) -> None:
+    doubled = replace(FRAMES[0], positions=FRAMES[0].positions.copy())
+    doubled.positions[1] = doubled.positions[0]
+    with pytest.raises(InputError, match=r"frame 0: atoms \d+ and \d+ are 0 Angstrom apart"):
+        write_store([doubled], tmp_path / "s.zarr")
 
 
 def refuses(path: Path) -> str:

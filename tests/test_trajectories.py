@@ -90,6 +90,13 @@ def test_a_truncated_xyz(tmp_path, keep) -> None:
         assert whole == int(4 * keep)
 
 
+def test_a_name_with_an_at_sign(tmp_path) -> None:
+    for n, name in ((2, "run.xyz@1"), (5, "run.xyz")):
+        ase.io.write(tmp_path / "t.xyz", frames(n))
+        (tmp_path / "t.xyz").rename(tmp_path / name)
+    assert len(list(read_frames(tmp_path / "run.xyz@1", format="extxyz"))) == 2
+
+
 def test_files_that_cannot_be_used(tmp_path) -> None:
     assert "no such file" in refused(tmp_path / "none.xyz")
     (tmp_path / "empty.xyz").touch()

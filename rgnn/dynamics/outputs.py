@@ -52,6 +52,8 @@ class Outputs:
         for file in (self.log, self.xyz):
             file.flush()
             os.fsync(file.fileno())
+        with self.traj_path.open("rb") as traj:  # ASE flushes each frame, but keeps its descriptor to itself
+            os.fsync(traj.fileno())
 
     def write(self, state: State, net_force: float) -> None:
         """One entry for this step, where it is due."""

@@ -7,13 +7,10 @@ import numpy as np
 from ase import Atoms
 
 from rgnn.calculator import require_elements
-from rgnn.errors import InputError
-from rgnn.graphs import edge_vectors, neighbour_list
+from rgnn.errors import InputError, first_line
+from rgnn.graphs import CLOSEST, edge_vectors, geometry_problem, neighbour_list
 from rgnn.model import RGNN
 from rgnn.trajectories import safe_format
-
-# Atoms closer than this, in Angstrom, lie on top of each other: a doubled atom or a wrong unit.
-CLOSEST = 0.3
 
 
 def read_structure(path: str | Path, frame: int = -1, format: str | None = None) -> Atoms:  # noqa: A002 (ASE's word)
@@ -26,9 +23,9 @@ def read_structure(path: str | Path, frame: int = -1, format: str | None = None)
     try:
         atoms = ase.io.read(str(path), index=frame, format=name, do_not_split_by_at_sign=True)
     except Exception as error:  # ASE's readers raise whatever their parsing runs into
-        reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
         raise InputError(
-            f"{path}: frame {frame} cannot be read as {name} ({reason}); is the file whole, and has it that frame?"
+            f"{path}: frame {frame} cannot be read as {name} ({first_line(error)}); "
+            "is the file whole, and has it that frame?"
         ) from None
     atoms.calc = None
     return atoms
@@ -41,11 +38,9 @@ def check_structure(atoms: Atoms, model: RGNN, any_element: bool = False, where:
         InputError: not finite, no cell, atoms on top of each other, held atoms, elements that the model was not
             trained on, or no neighbours.
     """
-    if len(atoms) < 2 or not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
-        raise InputError(f"{where}: has fewer than two atoms, or positions that are not numbers; mend the file.")
-    flat = np.flatnonzero(atoms.pbc & (np.abs(atoms.cell[:]).sum(axis=1) == 0))
-    if len(flat):
-        raise InputError(f"{where}: is periodic along cell vector {flat[0]}, which is zero; give it a cell.")
+    problem = geometry_problem(atoms.positions, atoms.cell[:], atoms.pbc)
+    if problem or len(atoms) < 2:
+        raise InputError(f"{where} cannot be run: {problem or 'it has fewer than two atoms'}; mend the file.")
     if any(len(constraint.get_indices()) for constraint in atoms.constraints if hasattr(constraint, "get_indices")):
         raise InputError(f"{where}: holds atoms fixed, which rgnn does not do; remove the constraints from the file.")
     if not any_element:

@@ -28,7 +28,7 @@ def test_errors_are_one_sentence_with_exit_code_2(shell) -> None:
     assert "Traceback" in shell("rgnn --debug train nowhere.zarr").err
 
 
-def test_offline_fetch_says_what_needs_no_network(shell) -> None:
+def test_the_sample_is_fetched_quietly(shell) -> None:
     done = shell("rgnn fetch-data sample --quiet")
     assert (done.code, done.out) == (0, "")
     assert Path("data/sample.zarr/zarr.json").exists()

@@ -47,9 +47,17 @@ def test_another_store_is_taken_whole(cli, run, trajectory) -> None:
 
 def test_bad_words_are_refused(refused, run) -> None:
     assert "2:8" in refused(2, "eval", run, "--bits", "many")
+    assert "2:8" in refused(2, "eval", run, "--bits", "8:2")
     assert "0,0.02" in refused(2, "eval", run, "--noise", "little")
     assert "between 1 and 16" in refused(2, "eval", run, "--bits", "99")
     assert "--cutoff" not in refused(2, "eval", "nothing")
+
+
+def test_the_all_digital_twin_has_no_hardware_to_sweep(cli, refused, store) -> None:
+    cli("train", store, "--preset", "gnnff", "--epochs", 1, "--out", "runs/g", "--quiet")
+    out = cli("eval", "runs/g")
+    assert "all digital" in out and "noise" not in out
+    assert "all digital" in refused(2, "eval", "runs/g", "--bits", "2:4")
 
 
 def test_a_store_of_another_cutoff_is_refused(cli, refused, run, trajectory) -> None:

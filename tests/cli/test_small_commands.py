@@ -85,6 +85,22 @@ def test_a_pickle_that_is_not_what_it_says_is_never_executed(refused, workdir, w
     assert not Path("chip").exists()
 
 
+def test_the_published_model_knows_its_elements_and_its_chip(cli, refused, shared) -> None:
+    cli("import-conductance", shared / "chip/Conductance.pkl", "--out", "chip", "--quiet")
+    cli("import-checkpoint", shared / "chip/checkpoint.pkl", "--chip", "chip", "--out", "model", "--quiet")
+    assert json.loads(cli("info", "model", "--json"))["elements"] == "Li O P"
+    from rgnn.chip import Chip
+
+    Chip.synthetic().save("other")
+    said = refused(2, "import-checkpoint", shared / "chip/checkpoint.pkl", "--chip", "other", "--out", "m2")
+    assert "131072" in said and "86832" in said
+
+
+def test_paths_that_cannot_be_written(refused, store) -> None:
+    Path("file").touch()
+    assert "file" in refused(2, "train", store, "--epochs", 1, "--out", "file/run")
+
+
 def test_import_checkpoint_refuses_other_files(cli, refused) -> None:
     conductances(Path("c.pkl"))
     cli("import-conductance", "c.pkl", "--out", "chip", "--quiet")

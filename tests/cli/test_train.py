@@ -133,6 +133,36 @@ def test_bad_input_is_refused_and_harms_nothing(refused, cli, store, trajectory)
     assert not Path("runs").exists()
 
 
+def test_a_refused_resume_changes_nothing(cli, refused, run, trajectory) -> None:
+    before = (run / "config.yaml").read_bytes()
+    assert "learning_rate = 0.004, not 0.01" in refused(2, "train", "--resume", run, "--learning-rate", 0.01)
+    assert (run / "config.yaml").read_bytes() == before
+    cli("convert", trajectory, "--out", "data/tiny.zarr", "--append", "--quiet")
+    assert "another data checksum" in refused(2, "train", "--resume", run, "--epochs", 3)
+    assert (run / "config.yaml").read_bytes() == before
+
+
+def test_bad_input_does_not_cost_the_run_that_would_be_replaced(refused, run) -> None:
+    before = {p.name for p in run.iterdir()}
+    refused(2, "train", "data/tiny.zarr", "--out", run, "--overwrite", "--chip", "nochip")
+    (run / "thesis.txt").write_text("precious")
+    assert "thesis.txt" in refused(2, "train", "data/tiny.zarr", "--out", run, "--overwrite")
+    assert {p.name for p in run.iterdir()} == {*before, "thesis.txt"}
+
+
+def test_the_cutoff_is_that_of_the_store(cli, refused, trajectory, workdir) -> None:
+    cli("convert", trajectory, "--out", "wide.zarr", "--cutoff", 4.4, "--quiet")
+    cli("train", "wide.zarr", "--epochs", 1, "--out", "runs/w", "--quiet")
+    assert yaml.safe_load(Path("runs/w/config.yaml").read_text())["model"]["cutoff"] == 4.4
+    assert "--cutoff 3.8" in refused(2, "train", "wide.zarr", "--preset", "published")
+
+
+def test_two_commands_at_once_do_not_share_a_folder(workdir) -> None:
+    from rgnn_cli.workspace import new_folder
+
+    assert [str(new_folder("runs", "train")) for _ in range(2)] == ["runs/train-001", "runs/train-002"]
+
+
 def test_a_run_is_not_overwritten_by_accident(cli, refused, run) -> None:
     assert "--overwrite" in refused(2, "train", "data/tiny.zarr", "--out", run)
     Path("mine").mkdir()
