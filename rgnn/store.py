@@ -120,7 +120,6 @@ class StoreWriter:
                 chunks=(rows, *field.row),
                 dtype=field.dtype,
                 compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"),
-                config={"write_empty_chunks": True},  # a chunk that is missing is then always damage
             )
         return self
 
@@ -156,6 +155,8 @@ class StoreWriter:
         self.sources.append({"name": path.name, "sha256": sha256(path) if path.is_file() else "", "frames": frames})
 
     def _flush(self) -> None:
+        import zarr
+
         if not self.frames:
             return
         nan = float("nan")
@@ -172,10 +173,11 @@ class StoreWriter:
             "n_atoms": np.array([len(f.numbers) for f in self.frames]),
             "n_edges": np.array([len(index) for index, _ in self.edges]),
         }
-        for name, values in columns.items():
-            rows = np.ascontiguousarray(values.astype(FIELDS[name].dtype))
-            self.group[name].append(rows)
-            self.checksums[name] = zlib.crc32(rows.tobytes(), self.checksums[name])
+        with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is missing is then always damage
+            for name, values in columns.items():
+                rows = np.ascontiguousarray(values.astype(FIELDS[name].dtype))
+                self.group[name].append(rows)
+                self.checksums[name] = zlib.crc32(rows.tobytes(), self.checksums[name])
         self.frames, self.edges = [], []
 
     def __exit__(

@@ -140,6 +140,16 @@ def test_what_lies_beside_a_store_is_left_alone(path) -> None:
     assert sorted(p.name for p in path.parent.iterdir()) == ["s.zarr", "s.zarr.old", "s.zarr.partial"]
 
 
+def test_arrays_of_zeros_are_not_missing(tmp_path) -> None:
+    """A molecule has no shifts, and Zarr writes no chunk of zeros unless told to."""
+    pair = Frame(
+        np.array([3, 8]), np.array([[0.0, 0, 0], [2, 0, 0]]), np.zeros((3, 3)), np.zeros(3, bool), np.zeros((2, 3))
+    )
+    store = write_store([pair] * 3, tmp_path / "s.zarr")
+    store.verify()
+    assert store.graph(2).n_edges == 2
+
+
 @pytest.mark.parametrize("cutoff", [0.0, -1.0, float("nan"), float("inf")])
 def test_cutoffs_that_make_no_sense(tmp_path, cutoff: float) -> None:
     with pytest.raises(InputError, match=r"between .* and 20"):
