@@ -9,6 +9,8 @@ import typer
 
 from rgnn_cli import convert, demo, doctor, evaluate, fetch_data, import_checkpoint, import_conductance, info, md, train
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="rgnn",
     no_args_is_help=True,
@@ -52,6 +54,12 @@ def main() -> None:
     """Run the command line; every foreseen error is one sentence and an exit code of its own."""
     try:
         app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # Typer has turned Ctrl-C into this, and says nothing
+            from rgnn_cli.console import stderr
+
+            stderr.print("Interrupted; what was not finished is not written.")
+        raise
     except Exception as error:
         if os.environ.get("RGNN_DEBUG"):
             raise

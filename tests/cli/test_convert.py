@@ -97,3 +97,30 @@ def test_a_truncated_store_is_refused(cli, refused, trajectory) -> None:
     for command in (("train", "a.zarr"), ("info", "a.zarr", "--verify")):
         assert "a.zarr" in refused(2, *command)
     assert not Path("runs").exists() or not list(Path("runs").rglob("model.safetensors"))
+
+
+def test_ctrl_c_says_what_became_of_it(refused, trajectory, monkeypatch) -> None:
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rgnn.store.StoreWriter.add", interrupted)
+    assert "not written" in refused(130, "convert", trajectory, "--out", "a.zarr")
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"),
+    [
+        ("OUTCAR_water_dimer_10_steps", 10),
+        ("OUTCAR_Li5P2NO6_relax_79steps.gz", 79),
+        ("vasprun_water_dimer_10_steps.xml", 10),
+        ("vasprun_LGPS_AIMD_264steps.xml.gz", 264),
+        ("quantum_espresso_md.pwo", 50),
+    ],
+)
+def test_what_other_programs_wrote(cli, shared, name: str, frames: int) -> None:
+    cli("convert", shared / "data/native" / name, "--out", "a.zarr", "--quiet")
+    store = GraphStore("a.zarr")
+    assert len(store) == frames
+    with np.errstate(all="raise"):
+        assert 0.01 < store.force_rms < 10
