@@ -62,6 +62,7 @@ def evaluate(
     store = store or (Path(loaded.provenance.data) if Path(loaded.provenance.data).exists() else None)
     data = GraphStore(_find(report, "store", store, "make one with rgnn convert, or name one"))
     require_cutoff(data, loaded.config.cutoff)
+    _warn_of_elements(report, loaded, data)
     held_out, why = _frames(loaded, data, frames)
     settings = _settings(loaded, bits, noise)
     if out is not None:
@@ -112,6 +113,14 @@ def _find(report: Reporter, kind: str, given: Path | None, way_out: str) -> Path
         raise InputError(f"there is no {kind} here yet; {way_out}.")
     report.say(f"{kind.capitalize()}: {found} (the one made last here)")
     return found
+
+
+def _warn_of_elements(report: Reporter, model: RGNN, data: GraphStore) -> None:
+    from ase.data import chemical_symbols
+
+    strange = [chemical_symbols[z] for z in data.elements if model.elements and z not in model.elements]
+    if strange:
+        report.warn(f"the model was not trained on {', '.join(strange)}, so errors there tell nothing of it.")
 
 
 def _name(path: Path) -> str:

@@ -1,8 +1,10 @@
 import json
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from rgnn import GraphStore, load_model
 from rgnn.evaluation import predict
@@ -51,6 +53,17 @@ def test_bad_words_are_refused(refused, run) -> None:
     assert "0,0.02" in refused(2, "eval", run, "--noise", "little")
     assert "between 1 and 16" in refused(2, "eval", run, "--bits", "99")
     assert "--cutoff" not in refused(2, "eval", "nothing")
+
+
+def test_elements_that_the_model_does_not_know_are_named(run, shell, trajectory) -> None:
+    frame = ase.io.read(trajectory, 0)
+    forces = frame.get_forces()
+    frame.symbols[0] = "Na"
+    frame.calc = SinglePointCalculator(frame, forces=forces)
+    ase.io.write("strange.xyz", frame, format="extxyz")
+    assert shell("rgnn convert strange.xyz --out strange.zarr --quiet").code == 0
+    done = shell("rgnn eval runs/a strange.zarr --quiet")
+    assert done.code == 0 and "not trained on Na" in done.err
 
 
 def test_the_all_digital_twin_has_no_hardware_to_sweep(cli, refused, store) -> None:
