@@ -57,7 +57,7 @@ def parity(
         numbers.append(g.atomic_numbers.numpy())
     label, predicted, z = np.concatenate(labels), np.concatenate(predictions), np.concatenate(numbers)
     elements = np.unique(z)
-    drawing = style.figure(3.2 * len(elements), 3.4)
+    drawing = style.figure(3.2 * len(elements), 3.9)
     for axes, element in zip(np.atleast_1d(drawing.subplots(1, len(elements))), elements, strict=True):
         mine = z == element
         x, y = label[mine].ravel(), predicted[mine].ravel()
@@ -65,7 +65,7 @@ def parity(
         axes.plot([-limit, limit], [-limit, limit], color=style.GREY, lw=0.8)
         axes.plot(x, y, ".", ms=1.5, alpha=0.4, color=style.element_colour(int(element)), rasterized=True)
         relative = np.abs(y - x).sum() / max(np.abs(x).sum(), 1e-12)
-        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="label (eV/Å)")
+        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), box_aspect=1, xlabel="label (eV/Å)")
         axes.set_title(f"{chemical_symbols[element]}: {100 * relative:.1f}%", fontsize=10)
         style.tidy(axes)
     drawing.axes[0].set_ylabel("predicted (eV/Å)")
