@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from rgnn import RGNN, Chip, Graph, Hardware
 from rgnn.config import ModelConfig
 from rgnn.sample import sample_frames
+
+# The same examples on every run: a test that fails, fails for everybody.
+settings.register_profile("rgnn", derandomize=True, deadline=None)
+settings.load_profile("rgnn")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

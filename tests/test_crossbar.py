@@ -25,7 +25,7 @@ def product(x, weight, hardware, generator=None):
     return Readout(hardware, generator).product(Crossbar(weight), x.clone())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 12), st.integers(0, 10**6))
 def test_bit_serial_product_is_the_integer_product(bits: int, seed: int) -> None:
     """Known answer 1. Codes and weights are whole, so every plane, shift and sum is exact in float32."""

@@ -15,7 +15,7 @@ def sorted_edges(i, j, shift) -> np.ndarray:
     return edges[np.lexsort(edges.T[::-1])]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(1, 8),

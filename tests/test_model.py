@@ -95,7 +95,7 @@ def test_forces_are_those_of_the_formulas(built, cluster, graph_of, layers, hard
     torch.testing.assert_close(model(g), literal_forces(model, g), rtol=1e-9, atol=1e-10)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.booleans())
 @torch.no_grad()
 def test_rotated_and_mirrored_atoms_have_rotated_forces(small_model, glass, seed: int, mirror: bool) -> None:
@@ -109,7 +109,7 @@ def test_rotated_and_mirrored_atoms_have_rotated_forces(small_model, glass, seed
     torch.testing.assert_close(turned, small_model(glass, ideal) @ turn.float(), **TIGHT)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10**6))
 @torch.no_grad()
 def test_moved_wrapped_renumbered_and_repeated_atoms(small_model, seed: int) -> None:

@@ -22,7 +22,7 @@ def all_triplets(edge_index: torch.Tensor) -> list[tuple[int, int]]:
 edges = st.tuples(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 40))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(edges, st.integers(1, 60), st.booleans())
 def test_sum_is_the_sum_over_all_triplets(shape, block: int, weighted: bool) -> None:
     edge_index = random_edges(*shape)
@@ -40,7 +40,7 @@ def test_sum_is_the_sum_over_all_triplets(shape, block: int, weighted: bool) -> 
     torch.testing.assert_close(triplet_sum(plan, p, q, weight, torch.sin), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(edges)
 def test_extremes_span_all_triplets_bit_for_bit(shape) -> None:
     edge_index = random_edges(*shape)
