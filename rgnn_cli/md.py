@@ -89,7 +89,7 @@ def md(
         if out is not None:
             workspace.refuse_existing(out, overwrite)
     else:
-        _only_with_resume(STRUCTURE=structure, frame=frame, format=format, out=out, config=config)
+        workspace.refuse_beside_resume(structure=structure, frame=frame, format=format, out=out, config=config)
         out, record = resume, _settings_of(resume, model)
     settings, origin = record.md.replace(**given), record.origin
     loaded = load_model(origin.model, choose_device(device, threads))
@@ -158,15 +158,6 @@ def _named(model: Path) -> str:
     import os
 
     return os.path.relpath(model.resolve()) if model.is_symlink() else str(model)
-
-
-def _only_with_resume(**given: object) -> None:
-    from rgnn.errors import InputError
-
-    for name, value in given.items():
-        if value is not None:
-            option = "a structure" if name == "STRUCTURE" else f"--{name}"
-            raise InputError(f"--resume takes all settings from the run, so {option} cannot be given; leave it out.")
 
 
 def _hardware(model: RGNN, settings: MDConfig) -> str:

@@ -87,7 +87,9 @@ def train(
         if out is not None:
             workspace.refuse_existing(out, overwrite)
     else:
-        _only_with_resume(store=store, chip=chip, preset=preset, config=config, out=out, bits=bits, noise=noise)
+        workspace.refuse_beside_resume(
+            store=store, chip=chip, preset=preset, config=config, out=out, bits=bits, noise=noise
+        )
         out = workspace.run_folder(resume)
         run = RunConfig.read(out / "config.yaml")
     run = run.replace(hardware=run.hardware.varied(bits, noise), training=run.training.replace(**training))
@@ -140,15 +142,6 @@ def _settings(
     if config is None and preset is not Preset.PUBLISHED:  # nobody asked for a cutoff, so the store's will do
         run = run.replace(model=run.model.replace(cutoff=GraphStore(run.store).cutoff))
     return run
-
-
-def _only_with_resume(**options: object) -> None:
-    from rgnn.errors import InputError
-
-    for name, value in options.items():
-        if value is not None:
-            option = "a store" if name == "store" else f"--{name}"
-            raise InputError(f"--resume takes all settings from the run, so {option} cannot be given; leave it out.")
 
 
 def _introduce(report: Reporter, ready: TrainingRun, folder: Path) -> None:

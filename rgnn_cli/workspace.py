@@ -71,6 +71,14 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path} already exists; give another --out, or --overwrite to replace it.")
 
 
+def refuse_beside_resume(**given: object) -> None:
+    """Raise InputError where something is given that --resume takes from the run."""
+    for name, value in given.items():
+        if value is not None:
+            what = f"a {name}" if name in ("store", "structure") else f"--{name}"
+            raise InputError(f"--resume takes all settings from the run, so {what} cannot be given; leave it out.")
+
+
 def run_folder(path: Path) -> Path:
     """The run folder at `path`, with `latest` followed.
 
