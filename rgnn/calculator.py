@@ -73,7 +73,7 @@ class RGNNCalculator(Calculator):
             require_elements(self.model, self.atoms)
         a, device = self.atoms, next(self.model.parameters()).device
         g = Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, self.model.config.cutoff)
-        noise = torch_stream(self.seed, "md noise", self.calls, device=device)
+        noise = torch_stream(self.seed, "md noise", self.calls)
         with torch.no_grad():
             forces = self.model(g.to(device), self.hardware, noise).cpu().numpy().astype(np.float64)
         self.calls += 1

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rgnn.config import Hardware
 from rgnn.errors import InputError
-from rgnn.streams import fill_normal
+from rgnn.streams import draw_key, normal
 
 # Share of the way that a calibrated range moves to the extremes of each training batch.
 RANGE_MOMENTUM = 0.05
@@ -57,19 +57,35 @@ class Converter:
 
 
 class Noise(Protocol):
-    """How the fluctuations of one call enter its products."""
+    """How the fluctuations of one call enter its products.
 
-    def product(self, q: Tensor, columns: Tensor | slice) -> Tensor:
-        """[rows, k] codes on these columns of W -> [rows, out] in code units, noise included."""
+    Attributes:
+        weight: [out, in] without fluctuations.
+        strength: relative deviation of a cell.
+        settings: what else decides on the numbers of a call, for those who prepare them.
+    """
+
+    weight: Tensor
+    strength: float
+    settings: tuple[float | int | None, ...]
+
+    def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
+        """[rows, k] codes on these columns of W -> [rows, out] in code units, noise included.
+
+        The noise of a row depends on the key and on its number alone; the first is number `first`.
+        """
 
 
 class NoNoise:
     """y = q W^T."""
 
+    strength = 0.0
+    settings: tuple[float | int | None, ...] = ()
+
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight
 
-    def product(self, q: Tensor, columns: Tensor | slice) -> Tensor:
+    def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
         return q @ self.weight[:, columns].T
 
 
@@ -77,39 +93,48 @@ class RowNoise:
     """Fluctuations independent from row to row: y ~ N(q W^T, V (s W)^2^T), V from the codes.
 
     "read":    every bit plane reads the cells anew, V = sum_b 4^b x_b.
-    "product": one fluctuation per product, V = q^2.
+    "product": one fluctuation per product, V = q^2; `bits` is None.
     """
 
-    def __init__(self, weight: Tensor, hardware: Hardware, generator: torch.Generator) -> None:
+    def __init__(self, weight: Tensor, hardware: Hardware) -> None:
         assert hardware.noise is not None
-        self.weight, self.variance = weight, (hardware.noise * weight).square()
-        self.generator = generator
+        self.weight, self.strength = weight, hardware.noise
         self.bits = hardware.bits if hardware.noise_sharing == "read" else None
+        self.settings: tuple[float | int | None, ...] = (self.strength, self.bits)
 
-    def product(self, q: Tensor, columns: Tensor | slice) -> Tensor:
+    @property
+    def variance(self) -> Tensor:
+        """[out, in] (s W)^2."""
+        return (self.strength * self.weight).square()
+
+    def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
         squares = q.square() if self.bits is None else sum_of_squared_planes(q, self.bits)
         deviation = (squares @ self.variance[:, columns].T).sqrt_()
-        noise = fill_normal(torch.empty_like(deviation), self.generator)
+        numbers = torch.arange(first, first + len(q), device=q.device)
+        noise = normal(key, numbers, len(self.weight)).to(q.dtype)
         return noise.mul_(deviation).addmm_(q, self.weight[:, columns].T)
 
 
 class PlaneNoise:
     """Fluctuations drawn once per bit plane and shared by all rows of the call, as published.
 
-    `matrices` [n, out, in] are W + N_b, so y = sum_b x_b (2^b (W + N_b))^T.
+    `fluctuations` [n, out, in] are the N_b, so y = sum_b x_b (2^b (W + N_b))^T.
     """
 
-    def __init__(self, weight: Tensor, hardware: Hardware, generator: torch.Generator) -> None:
-        assert hardware.bits is not None and hardware.noise is not None
-        draws = torch.empty((hardware.bits, *weight.shape), dtype=weight.dtype, device=weight.device)
-        draws.normal_(generator=generator)
-        self.matrices = weight * (1 + hardware.noise * draws)
+    settings: tuple[float | int | None, ...] = ()
 
-    def product(self, q: Tensor, columns: Tensor | slice) -> Tensor:
-        codes = q.int()
-        planes = torch.cat([(codes >> b & 1).to(q.dtype) for b in range(len(self.matrices))], dim=1)
-        powers = 2.0 ** torch.arange(len(self.matrices), dtype=q.dtype, device=q.device)
-        stacked = (powers.view(-1, 1, 1) * self.matrices[:, :, columns]).permute(1, 0, 2).flatten(1)
+    def __init__(self, weight: Tensor, hardware: Hardware, key: int) -> None:
+        assert hardware.bits is not None and hardware.noise is not None
+        numbers = torch.arange(hardware.bits * len(weight), device=weight.device)
+        draws = normal(key, numbers, weight.shape[1]).view(-1, *weight.shape)
+        self.weight, self.strength = weight, hardware.noise
+        self.fluctuations = (hardware.noise * weight) * draws.to(weight.dtype)
+
+    def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
+        codes, cells = q.int(), self.weight + self.fluctuations
+        planes = torch.cat([(codes >> b & 1).to(q.dtype) for b in range(len(cells))], dim=1)
+        powers = 2.0 ** torch.arange(len(cells), dtype=q.dtype, device=q.device)
+        stacked = (powers.view(-1, 1, 1) * cells[:, :, columns]).permute(1, 0, 2).flatten(1)
         return planes @ stacked.T
 
 
@@ -134,12 +159,24 @@ class AnalogProduct:
     grid (sums of codes times weights are then exact in float32), else up to rounding; in distribution with noise.
     """
 
-    def __init__(self, converter: Converter, noise: Noise, offset: Tensor) -> None:
+    def __init__(
+        self, converter: Converter, noise: Noise, offset: Tensor, generator: torch.Generator | None = None
+    ) -> None:
         self.converter, self.noise, self.offset = converter, noise, offset
+        self._generator = generator
 
-    def accumulate(self, x: Tensor, columns: Tensor | slice = slice(None)) -> Tensor:
-        """[rows, k] -> [rows, out] in code units, noise included; overwrites x by its codes."""
-        return self.noise.product(self.converter.codes(x), columns)
+    def key(self) -> int:
+        """Of the row noise of one accumulation: drawn anew each time."""
+        return draw_key(self._generator) if isinstance(self.noise, RowNoise) and self._generator else 0
+
+    def accumulate(
+        self, x: Tensor, columns: Tensor | slice = slice(None), key: int | None = None, first: int = 0
+    ) -> Tensor:
+        """[rows, k] -> [rows, out] in code units, noise included; overwrites x by its codes.
+
+        Rows that belong together may come in blocks, with one key and the number of the first row of each.
+        """
+        return self.noise.product(self.converter.codes(x), columns, self.key() if key is None else key, first)
 
     def finish(self, y: Tensor) -> Tensor:
         """[rows, out] in code units -> A, in place: rescaled, and the offset lo rowsum(W) added."""
@@ -148,56 +185,6 @@ class AnalogProduct:
     def __call__(self, x: Tensor) -> Tensor:
         """[rows, in] -> [rows, out]; overwrites x by its codes."""
         return self.finish(self.accumulate(x))
-
-
-class ReluChain:
-    """A(relu(A(.; W)); W'): the code sums of `first`, in two parts, to the product of `second`."""
-
-    def __init__(self, first: AnalogProduct, second: AnalogProduct) -> None:
-        self.first, self.second = first, second
-
-    def parts(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        """What has to be added, from the accumulated parts of the first product; may overwrite them."""
-        return p, q
-
-    def __call__(self, h: Tensor) -> Tensor:
-        """[rows, hidden] sums of the parts -> [rows, out]; overwrites h."""
-        return self.second(self.first.finish(h).relu_())
-
-    @staticmethod
-    def of(first: AnalogProduct, second: AnalogProduct) -> "ReluChain":
-        """The quicker of the two ways that gives the same codes."""
-        return FoldedReluChain(first, second) if FoldedReluChain.fits(first, second) else ReluChain(first, second)
-
-
-class FoldedReluChain(ReluChain):
-    """The same with everything between the two products folded into clamp(round(p' + q'), 0, 2^n - 1).
-
-    Both rescalings are affine, so they are applied to the parts before these are added, and a range that
-    starts at or above zero makes the clamp a ReLU. Folding changes the order of operations and thereby the
-    last bit, which only a floor would turn into another code as a matter of course (at sums that are exactly
-    on the grid), so floor keeps the literal way.
-    """
-
-    def __init__(self, first: AnalogProduct, second: AnalogProduct) -> None:
-        super().__init__(first, second)
-        levels_first, levels = first.converter.levels, second.converter.levels
-        assert levels_first is not None and levels is not None
-        steps = levels / second.converter.divisor  # of the second converter, per unit of its input
-        self.levels = levels
-        self.slope = first.converter.width / levels_first * steps
-        self.shift = (first.offset - second.converter.low) * steps
-
-    @staticmethod
-    def fits(first: AnalogProduct, second: AnalogProduct) -> bool:
-        """Quantised, and rounded to nearest."""
-        return first.converter.levels is not None and second.converter.levels is not None and second.converter.nearest
-
-    def parts(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        return p.mul_(self.slope).add_(self.shift), q.mul_(self.slope)
-
-    def __call__(self, h: Tensor) -> Tensor:
-        return self.second.finish(self.second.noise.product(h.round_().clamp_(0, self.levels), slice(None)))
 
 
 class Crossbar(nn.Module):
@@ -245,12 +232,12 @@ class Crossbar(nn.Module):
         if generator is None or hardware.noise is None:
             noise = NoNoise(weight)
         elif hardware.noise_sharing != "plane":
-            noise = RowNoise(weight, hardware, generator)
+            noise = RowNoise(weight, hardware)
         else:
-            noise = planes = PlaneNoise(weight, hardware, generator)
+            noise = planes = PlaneNoise(weight, hardware, draw_key(generator))
             if hardware.offset == "last_plane" and not self.clean_offset:
-                offset_weight = planes.matrices[-1]
-        return AnalogProduct(converter, noise, (converter.low * offset_weight).sum(1))
+                offset_weight = weight + planes.fluctuations[-1]
+        return AnalogProduct(converter, noise, (converter.low * offset_weight).sum(1), generator)
 
     def _calibrate(self, low: Tensor, high: Tensor) -> None:
         first = torch.isnan(self.low)

@@ -151,7 +151,7 @@ class Setting:
 def predict(model: RGNN, g: Graph, hardware: Hardware, seed: int, *key: int) -> np.ndarray:
     """Forces [N, 3] in eV/Angstrom with a noise stream of its own for each key."""
     device = model.embedding.device
-    noise = torch_stream(seed, "evaluation noise", *key, device=device)
+    noise = torch_stream(seed, "evaluation noise", *key)
     return model(g.to(device), hardware, noise).cpu().numpy()
 
 

@@ -8,19 +8,14 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
 from rgnn.config import Hardware, ModelConfig, Settings
-from rgnn.crossbar import AnalogProduct, Crossbar, ReluChain
+from rgnn.crossbar import AnalogProduct, Crossbar
 from rgnn.errors import InputError
 from rgnn.graphs import Graph
+from rgnn.kernels import Kernels, Plain, gate, kernels_for
 from rgnn.streams import torch_stream
-from rgnn.triplets import triplet_extremes, triplet_sum
+from rgnn.triplets import triplet_extremes
 
 LN2 = 0.6931471805599453
-
-
-def gate(x: Tensor) -> Tensor:
-    """sigmoid(a) tanh(b) of the two halves (a, b) of the features."""
-    a, b = x.unflatten(-1, (2, -1)).movedim(-2, 0).contiguous()  # contiguous halves vectorise, three times as fast
-    return torch.sigmoid(a) * torch.tanh(b)
 
 
 class Radial(nn.Module):
@@ -37,10 +32,12 @@ class Radial(nn.Module):
 
 
 class Readout:
-    """How the chip is read during one forward pass: its hardware, and the noise of this pass."""
+    """How the chip is read during one forward pass: its hardware, the noise of this pass, and by which kernels."""
 
-    def __init__(self, hardware: Hardware, generator: torch.Generator | None = None) -> None:
-        self.hardware, self.generator = hardware, generator
+    def __init__(
+        self, hardware: Hardware, generator: torch.Generator | None = None, kernels: Kernels | None = None
+    ) -> None:
+        self.hardware, self.generator, self.kernels = hardware, generator, kernels or Plain()
 
     def begin(self, array: Crossbar, inputs: Callable[[], Sequence[Tensor]]) -> AnalogProduct:
         """A call of one array whose range spans all the inputs, asked for only where it follows them."""
@@ -51,9 +48,9 @@ class Readout:
         high = torch.stack([x.amax() for x in seen]).amax()
         return array.begin(self.hardware, self.generator, (low, high))
 
-    def product(self, array: Crossbar, *inputs: Tensor) -> Tensor:
-        """A([inputs]; W) for a concatenation of inputs with the same rows."""
-        return self.begin(array, lambda: inputs)(torch.cat(inputs, dim=1))
+    def product(self, array: Crossbar, *inputs: Tensor, relu: bool = False) -> Tensor:
+        """A([inputs]; W), or relu of it, for a concatenation of inputs with the same rows."""
+        return self.kernels.product(self.begin(array, lambda: inputs), torch.cat(inputs, dim=1), relu=relu)
 
 
 def _three_body_columns(f: int) -> tuple[Tensor, Tensor]:
@@ -102,21 +99,20 @@ class ReservoirLayer(nn.Module):
 
     def node_messages(self, n_i: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
         w0, w1 = self.arrays[0], self.arrays[1]
-        y = gate(chip.product(w1, chip.product(w0, n_i, e).relu_()))
+        y = gate(chip.product(w1, chip.product(w0, n_i, e, relu=True)))
         return g.sum_over_neighbours(y if fc is None else y * fc[:, None])
 
     def two_body(self, n_i: Tensor, n_j: Tensor, chip: Readout) -> Tensor:
         w2, w3 = self.arrays[2], self.arrays[3]
-        return chip.product(w3, chip.product(w2, n_i, n_j).relu_())
+        return chip.product(w3, chip.product(w2, n_i, n_j, relu=True))
 
     def three_body(self, n_i: Tensor, n_j: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
         w4, w5 = self.arrays[4], self.arrays[5]
         first = chip.begin(w4, lambda: (n_i, e))  # every n_j and n_k is the n_i of another edge
-        p = first.accumulate(torch.cat([n_i, n_j, e], dim=1), self.columns_ij)
-        q = first.accumulate(torch.cat([n_j, e], dim=1), self.columns_jk)
+        p = chip.kernels.accumulate(first, torch.cat([n_i, n_j, e], dim=1), self.columns_ij)
+        q = chip.kernels.accumulate(first, torch.cat([n_j, e], dim=1), self.columns_jk)
         second = chip.begin(w5, lambda: [first.finish(triplet_extremes(g.plan, p, q)).relu_()])
-        chain = ReluChain.of(first, second)
-        return triplet_sum(g.plan, *chain.parts(p, q), fc, lambda h: gate(chain(h)))
+        return chip.kernels.three_body(g.plan, p, q, fc, first, second)
 
 
 class TrainedLayer(nn.Module):
@@ -146,7 +142,7 @@ class TrainedLayer(nn.Module):
         w, b = self.three_first.weight, self.three_first.bias
         p = linear(torch.cat([n_i, n_j, e], dim=1), w[:, self.columns_ij], b)
         q = linear(torch.cat([n_j, e], dim=1), w[:, self.columns_jk])
-        t_sum = triplet_sum(g.plan, p, q, fc, lambda h: gate(self.three_second(h.relu())))
+        t_sum = chip.kernels.trained_three_body(g.plan, p, q, fc, self.three_second.weight, self.three_second.bias)
         return n, torch.tanh(e + self.bn_two(z) + self.bn_three(t_sum))
 
 
@@ -254,7 +250,8 @@ class RGNN(nn.Module):
         self, g: Graph, hardware: Hardware | None = None, generator: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Node features [N, F] and edge features [E, F] at the input and after each layer."""
-        chip = Readout(hardware or self.hardware, generator)
+        kernels = kernels_for(self.embedding.device, self.embedding.dtype)
+        chip = Readout(hardware or self.hardware, generator, kernels)
         d = g.edge_length.to(self.embedding.dtype)
         n, e, fc = self.embedding[g.atomic_numbers], self.radial(d), self.envelope(d)
         yield n, e

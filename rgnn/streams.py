@@ -21,9 +21,9 @@ def stream_seed(seed: int, *key: Key) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def torch_stream(seed: int, *key: Key, device: torch.device | str = "cpu") -> torch.Generator:
-    """A torch generator on `device` for this key."""
-    return torch.Generator(device=device).manual_seed(stream_seed(seed, *key))
+def torch_stream(seed: int, *key: Key) -> torch.Generator:
+    """A torch generator (on the CPU) for this key."""
+    return torch.Generator().manual_seed(stream_seed(seed, *key))
 
 
 def numpy_stream(seed: int, *key: Key) -> np.random.Generator:
@@ -31,23 +31,42 @@ def numpy_stream(seed: int, *key: Key) -> np.random.Generator:
     return np.random.default_rng(stream_seed(seed, *key))
 
 
-def fill_normal(out: Tensor, generator: torch.Generator) -> Tensor:
-    """Fill `out` (contiguous) with standard normal numbers, in place.
+def draw_key(generator: torch.Generator) -> int:
+    """A 64-bit key for `normal`."""
+    return int(torch.empty((), dtype=torch.int64).random_(-(2**63), None, generator=generator))
 
-    On the CPU these are the 65,536 quantiles of the normal distribution, picked by 16 random bits each: a
-    third of the time of torch's own, mean 0 and variance 1, cut at 4.2 standard deviations.
+
+def normal(key: int, rows: Tensor, columns: int) -> Tensor:
+    """Standard normal numbers that depend on the key and on their place only: [len(rows), columns] float32.
+
+    A row is the same whatever rows are asked for with it, on any device, so that a sum over rows may be taken
+    in any order and in any blocks. Four numbers come from one 64-bit word of SplitMix64 (Steele, Lea & Flood,
+    OOPSLA 2014) in counter form: each picks one of the 65,536 quantiles of the normal distribution by 16 bits,
+    of mean 0 and variance 1, cut at 4.2 standard deviations.
     """
-    if out.device.type != "cpu" or out.dtype != torch.float32:
-        return out.normal_(generator=generator)
-    bits = torch.empty((out.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
-    picks = bits.view(torch.uint16)[: out.numel()].to(torch.int32)
-    torch.index_select(_quantiles(), 0, picks, out=out.view(-1))
-    return out
+    words = (columns + 3) // 4
+    counter = rows[:, None] * words + torch.arange(words, device=rows.device)
+    x = (counter + 1) * _signed(0x9E3779B97F4A7C15) + key
+    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
+    x = x ^ _shifted(x, 31)
+    picks = torch.cat([x >> b & 0xFFFF for b in (0, 16, 32, 48)], dim=1)[:, :columns]
+    return quantiles().to(rows.device)[picks]
+
+
+def _signed(word: int) -> int:
+    """The int64 with the bits of this 64-bit word; torch's int64 products and sums wrap around as unsigned ones do."""
+    return word - (word >> 63 << 64)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """The logical shift to the right."""
+    return x >> bits & (1 << (64 - bits)) - 1
 
 
 @cache
-def _quantiles() -> Tensor:
-    """[65536] float32, of unit variance."""
+def quantiles() -> Tensor:
+    """[65536] float32 quantiles of the normal distribution, of unit variance."""
     probability = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536
     z = torch.special.ndtri(probability)
     return (z / z.square().mean().sqrt()).float()

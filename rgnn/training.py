@@ -246,7 +246,7 @@ class Trainer:
         if batch.n_atoms < 2:
             raise InputError("a training step needs at least two atoms; give a larger --batch-size or larger cells.")
         self.model.train()
-        noise = torch_stream(self.config.seed, "training noise", at.step, device=self.device)
+        noise = torch_stream(self.config.seed, "training noise", at.step)
         loss = self.config.loss_function(self.model(batch, generator=noise), batch.forces)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -298,7 +298,7 @@ class Trainer:
         for index in validation:
             g = frames.graph(index).to(self.device)
             assert g.forces is not None
-            noise = torch_stream(self.config.seed, "validation noise", int(index), device=self.device)
+            noise = torch_stream(self.config.seed, "validation noise", int(index))
             error = (self.average(g, generator=noise) - g.forces).double()
             absolute, square = absolute + float(error.abs().sum()), square + float(error.square().sum())
             reference, count = reference + float(g.forces.abs().sum()), count + error.numel()

@@ -5,15 +5,19 @@ Middle atoms with the same numbers of edges in and out are laid side by side, so
 dense array [atoms, d_in, d_out, ...], and nothing is ever made for all triplets at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 # Triplets in one block: 4096 x 180 floats are 3 MB, which stays in the caches of two cores.
 BLOCK = 4096
+# Triplets in one tile, of which a core works on 36 numbers at a time.
+TILE = 256
 
 
 class Block(NamedTuple):
@@ -24,6 +28,77 @@ class Block(NamedTuple):
     d_out: int
     in_start: int
     out_start: int
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The triplets as tiles, and the tiles as blocks of at most `BLOCK` triplets (or of one tile).
+
+    A tile is some of the edges into one middle atom times all edges out of it.
+
+    Attributes:
+        table: [n, 6] int64: where its edges into and out of the atom start in the plan's orders and how many there
+            are, its first row in its block, and the number of its first triplet, counted as `triplet_sum` does.
+        starts: [blocks + 1] the first tile of each block.
+        rows: [blocks] triplets of each block.
+    """
+
+    table: np.ndarray
+    starts: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def most_rows(self) -> int:
+        return int(self.rows.max(initial=0))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Rows and tiles of each block."""
+        for rows, first, last in zip(self.rows.tolist(), self.starts, self.starts[1:], strict=False):
+            yield rows, self.table[first:last]
+
+    @cached_property
+    def groups(self) -> list[np.ndarray]:
+        """For each block, where the tiles of another atom begin, and their end."""
+        atoms = self.table[:, 2]
+        groups = []
+        for first, last in zip(self.starts, self.starts[1:], strict=False):
+            changes = np.flatnonzero(np.diff(atoms[first:last])) + 1
+            groups.append(np.concatenate([[0], changes, [last - first]]))
+        return groups
+
+    @classmethod
+    def cut(cls, blocks: tuple[Block, ...]) -> Self:
+        """Tiles of the middle atoms of all blocks."""
+        n, *each = np.array(blocks, dtype=np.int64).reshape(-1, 5).T
+        place = _counting(n)  # of each middle atom in its block
+        n_in, n_out, in_start, out_start = np.repeat(each, n, axis=1)
+        in_start, out_start = in_start + place * n_in, out_start + place * n_out
+        number = np.cumsum(n_in * n_out) - n_in * n_out
+        parts = -(-n_in // np.maximum(1, TILE // n_out))
+        part = _counting(parts)
+        n_in, n_out, in_start, out_start, number, parts = np.repeat(
+            [n_in, n_out, in_start, out_start, number, parts], parts, axis=1
+        )
+        first, last = part * n_in // parts, (part + 1) * n_in // parts
+        size = (last - first) * n_out
+        end = np.cumsum(size)
+        starts = [0]
+        while starts[-1] < len(size):
+            begun = end[starts[-1]] - size[starts[-1]]
+            starts.append(max(starts[-1] + 1, int(np.searchsorted(end, begun + BLOCK, side="right"))))
+        edges = np.array(starts, dtype=np.int64)
+        begun = np.concatenate([[0], end])[edges]
+        row = end - size - np.repeat(begun[:-1], np.diff(edges))
+        table = np.stack([in_start + first, last - first, out_start, n_out, row, number + first * n_out], axis=1)
+        return cls(table, edges, np.diff(begun))
+
+
+def _counting(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, ... for each length, one after the other."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 @dataclass(frozen=True)
@@ -43,6 +118,11 @@ class TripletPlan:
     @property
     def n_triplets(self) -> int:
         return sum(b.n_atoms * b.d_in * b.d_out for b in self.blocks)
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        """The same order, cut for the cores of a CPU."""
+        return Tiles.cut(self.blocks)
 
     @classmethod
     def build(cls, edge_index: Tensor, n_atoms: int, block: int = BLOCK) -> Self:
@@ -67,7 +147,7 @@ class TripletPlan:
 
 
 def triplet_sum(
-    plan: TripletPlan, p: Tensor, q: Tensor, weight: Tensor | None, message: Callable[[Tensor], Tensor]
+    plan: TripletPlan, p: Tensor, q: Tensor, weight: Tensor | None, message: Callable[[Tensor, int], Tensor]
 ) -> Tensor:
     """s_ij = sum over k of weight_jk message(p_ij + q_jk), for every edge i -> j.
 
@@ -75,7 +155,8 @@ def triplet_sum(
         plan: of the graph.
         p, q: [E, H] the parts of the first product known per edge i -> j and per edge j -> k.
         weight: [E] weight of each edge j -> k (the cutoff envelope), or None for 1.
-        message: [T, H] -> [T, F] for the triplets of a block; may overwrite its argument.
+        message: [T, H] -> [T, F] for the triplets of a block, of which the number of the first is given with
+            them; may overwrite its argument.
 
     Returns:
         [E, F]; zero for edges that end at an atom without edges of its own.
@@ -83,14 +164,15 @@ def triplet_sum(
     n_edges = p.shape[0]
     p, q = p.index_select(0, plan.in_edges), q.index_select(0, plan.out_edges)
     weight = None if weight is None else weight.index_select(0, plan.out_edges)
-    sums = []
+    sums, number = [], 0
     for n, i, o, a, b in plan.blocks:
         h = p[a : a + n * i].view(n, i, 1, -1) + q[b : b + n * o].view(n, 1, o, -1)
-        m = message(h.view(n * i * o, -1)).view(n, i, o, -1)
+        m = message(h.view(n * i * o, -1), number).view(n, i, o, -1)
+        number += n * i * o
         if weight is not None:
             m = m * weight[b : b + n * o].view(n, 1, o, 1)
         sums.append(m.sum(2).view(n * i, -1))
-    total = torch.cat(sums)
+    total = torch.cat(sums) if sums else message(p, 0)
     return total.new_zeros((n_edges, total.shape[1])).index_copy(0, plan.in_edges, total)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, kstest, norm
 
 from rgnn import Hardware
-from rgnn.crossbar import Crossbar, FoldedReluChain, ReluChain, sum_of_squared_planes
+from rgnn.crossbar import Crossbar, sum_of_squared_planes
 from rgnn.errors import InputError
 from rgnn.model import Readout
 from rgnn.streams import torch_stream
@@ -178,31 +178,6 @@ def test_a_product_in_parts_is_exact_without_noise() -> None:
     left, right = torch.arange(3), torch.arange(3, 8)
     parts = call.finish(call.accumulate(x[:, :3].clone(), left) + call.accumulate(x[:, 3:].clone(), right))
     assert torch.equal(parts, call(x.clone()))
-
-
-@pytest.mark.parametrize("bits", [1, 4, 8])
-def test_the_folded_chain_is_the_plain_one(bits: int) -> None:
-    """Same codes but for ties that float32 rounds differently, so float64 is compared."""
-    hardware = Hardware(bits=bits, noise=None, range="dynamic")
-    x = normal(50, 6, dtype=torch.float64)
-    w1, w2 = normal(12, 6, seed=1, dtype=torch.float64), normal(4, 12, seed=2, dtype=torch.float64)
-    first = Crossbar(w1).begin(hardware, None, (x.min(), x.max()))
-    p, q = first.accumulate(x[:, :4].clone(), torch.arange(4)), first.accumulate(x[:, 4:].clone(), torch.arange(4, 6))
-    hidden = first.finish(p + q).relu_()
-    second = Crossbar(w2).begin(hardware, None, (hidden.min(), 0.8 * hidden.max()))  # some inputs saturate
-    results = []
-    for chain in (ReluChain(first, second), FoldedReluChain(first, second)):
-        a, b = chain.parts(p.clone(), q.clone())
-        results.append(chain(a + b))
-    assert isinstance(ReluChain.of(first, second), FoldedReluChain)
-    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
-
-
-def test_floor_and_unquantised_input_take_the_plain_chain() -> None:
-    for hardware in (Hardware(rounding="floor", noise=None), Hardware(bits=None, noise=None)):
-        seen = (torch.tensor(0.0), torch.tensor(1.0))
-        arrays = [Crossbar(normal(3, 3)).train().begin(hardware, None, seen) for _ in range(2)]
-        assert type(ReluChain.of(*arrays)) is ReluChain
 
 
 def test_calibrated_range_follows_training_and_then_stays() -> None:

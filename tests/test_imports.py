@@ -37,7 +37,7 @@ LAYERS = (
     "errors",
     "config files streams",
     "triplets crossbar tensorfiles",
-    "graphs chip",
+    "graphs chip kernels",
     "model trajectories",
     "checkpoints published store sample",
     "training evaluation calculator registry selftest",

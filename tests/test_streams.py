@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from rgnn.streams import fill_normal, numpy_stream, stream_seed, torch_stream
+from rgnn.streams import draw_key, normal, numpy_stream, quantiles, stream_seed, torch_stream
 
 
 def test_streams_depend_on_seed_and_key_only() -> None:
@@ -20,17 +20,51 @@ def test_streams_of_other_keys_differ() -> None:
     assert all(0 <= s < 2**63 for s in seeds)
 
 
-def test_fill_normal_is_standard_normal() -> None:
-    z = fill_normal(torch.empty(400_001), torch_stream(0, "test"))
-    # Every 20th number: dependence between the numbers of one 64-bit draw would show as well.
-    assert kstest(z.numpy()[::20], "norm").pvalue > 1e-3
-    assert float(z.mean()) == pytest.approx(0, abs=5 / 400_001**0.5)
-    assert float(z.square().mean()) == pytest.approx(1, abs=5 * 2**0.5 / 400_001**0.5)
-    for lag in (1, 2, 3, 4):
-        assert abs(float((z[lag:] * z[:-lag]).mean())) < 5 / 400_001**0.5
+def test_numbers_are_standard_normal_and_independent() -> None:
+    z = normal(draw_key(torch_stream(0, "test")), torch.arange(20_000), 36)
+    n = z.numel()
+    assert kstest(z.flatten().numpy(), "norm").pvalue > 1e-3
+    assert float(z.double().mean()) == pytest.approx(0, abs=5 / n**0.5)
+    assert float(z.double().square().mean()) == pytest.approx(1, abs=5 * 2**0.5 / n**0.5)
+    for lag in (1, 2, 9, 18, 27, 36, 72):  # numbers of one word are 9 columns apart
+        flat = z.flatten()
+        assert abs(float((flat[lag:] * flat[:-lag]).mean())) < 5 / n**0.5
+        assert abs(float((flat[lag:].square() - 1).mul(flat[:-lag].square() - 1).mean())) < 10 / n**0.5
+    other = normal(draw_key(torch_stream(1, "test")), torch.arange(20_000), 36)
+    assert abs(float((z * other).mean())) < 5 / n**0.5
 
 
-def test_fill_normal_repeats_and_keeps_shape() -> None:
-    a, b = (fill_normal(torch.empty(7, 3), torch_stream(2, "test")) for _ in range(2))
-    assert a.shape == (7, 3) and torch.equal(a, b)
-    assert fill_normal(torch.empty(5, dtype=torch.float64), torch_stream(2, "test")).dtype == torch.float64
+@pytest.mark.parametrize("columns", [1, 3, 5, 36])
+def test_a_number_depends_on_its_key_and_place_only(columns: int) -> None:
+    rows = torch.arange(50)
+    z = normal(7, rows, columns)
+    assert z.shape == (50, columns) and z.dtype == torch.float32
+    assert torch.equal(normal(7, rows[20:30], columns), z[20:30])
+    assert torch.equal(normal(7, rows.flip(0), columns), z.flip(0))
+    assert not torch.equal(normal(8, rows, columns), z)
+
+
+def test_words_are_those_of_splitmix64() -> None:
+    """Against whole numbers without a limit, and a value from the generator's publication for seed 0."""
+    mask, gamma = 2**64 - 1, 0x9E3779B97F4A7C15
+
+    def word(key: int, number: int) -> int:
+        x = (key + (number + 1) * gamma) & mask
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+        return x ^ (x >> 31)
+
+    assert word(0, 0) == 0xE220A8397B1DCDAF
+    key = -(2**62) + 12345
+    z = normal(key, torch.arange(10), 5)
+    for row in range(10):
+        for column in range(5):
+            picked = word(key & mask, row * 2 + column % 2) >> 16 * (column // 2) & 0xFFFF
+            assert z[row, column] == quantiles()[picked]
+
+
+def test_quantiles_are_those_of_the_normal_distribution() -> None:
+    z = quantiles().double()
+    assert float(z.mean()) == pytest.approx(0, abs=1e-7) and float(z.square().mean()) == pytest.approx(1, abs=1e-6)
+    assert torch.equal(z, -z.flip(0)) and (z.diff() > 0).all()
+    assert float(z.pow(4).mean()) == pytest.approx(3, abs=5e-3)

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -37,7 +39,7 @@ def test_sum_is_the_sum_over_all_triplets(shape, block: int, weighted: bool) -> 
     expected = torch.zeros(shape[2], 3, dtype=torch.float64)
     for a, b in triplets:
         expected[a] += (1 if weight is None else weight[b]) * torch.sin(p[a] + q[b])
-    torch.testing.assert_close(triplet_sum(plan, p, q, weight, torch.sin), expected)
+    torch.testing.assert_close(triplet_sum(plan, p, q, weight, lambda h, _: torch.sin(h)), expected)
 
 
 @settings(max_examples=60)
@@ -60,7 +62,32 @@ def test_gradient_of_the_sum() -> None:
     p, q = torch.randn(2, 20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     p.requires_grad_(), q.requires_grad_()
     weight = torch.rand(20, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda p, q: triplet_sum(plan, p, q, weight, torch.tanh), (p, q))
+    assert torch.autograd.gradcheck(lambda p, q: triplet_sum(plan, p, q, weight, lambda h, _: torch.tanh(h)), (p, q))
+
+
+@settings(max_examples=60)
+@given(edges, st.integers(1, 60))
+def test_tiles_visit_every_triplet_once_by_its_number(shape, block: int) -> None:
+    """Each row of a block is one triplet, with the number under which `triplet_sum` knows it."""
+    plan = TripletPlan.build(random_edges(*shape), shape[1], block)
+    numbered = []
+    for n, d_in, d_out, a, b in plan.blocks:
+        for atom in range(n):
+            into, out = a + atom * d_in, b + atom * d_out
+            numbered += [(into + r, out + s) for r in range(d_in) for s in range(d_out)]
+    found = {}
+    for (rows, tiles), groups in zip(plan.tiles, plan.tiles.groups, strict=True):
+        seen = set()
+        for in_first, n_in, out_first, n_out, row, number in tiles.tolist():
+            for r in range(n_in):
+                for s in range(n_out):
+                    found[number + r * n_out + s] = (in_first + r, out_first + s)
+                    seen.add(row + s * n_in + r)
+        assert seen == set(range(rows))
+        shared = [set(tiles[a:b, 2].tolist()) for a, b in itertools.pairwise(groups)]
+        assert all(len(of_one_atom) == 1 for of_one_atom in shared)
+        assert len(set.union(*shared)) == len(shared)
+    assert [found[k] for k in range(len(found))] == numbered
 
 
 def test_glass_has_the_triplets_of_its_degrees(glass) -> None:

@@ -1,0 +1,53 @@
+"""How the model's heavy parts are computed: one definition in plain torch, and faster forms that agree with it.
+
+`kernels_for` gives the fastest that runs here; `use` insists on one (in tests, benchmarks and for doubters).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+
+from rgnn.errors import InputError
+from rgnn.kernels.plain import Kernels, Plain, gate
+
+__all__ = ["NAMES", "Kernels", "Plain", "gate", "kernels_for", "use"]
+
+NAMES = ("plain", "compiled")
+
+_insisted: list[str] = []
+
+
+@cache
+def _made(name: str) -> Kernels:
+    if name == "compiled":
+        from rgnn.kernels.compiled import Compiled
+
+        return Compiled()
+    return Plain()
+
+
+def kernels_for(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
+    """The fastest kernels for tensors of this device and type."""
+    if _insisted:
+        return _made(_insisted[-1])
+    fast = device.type == "cpu" and dtype == torch.float32 and find_spec("numba") is not None
+    return _made("compiled" if fast else "plain")
+
+
+@contextmanager
+def use(name: str) -> Iterator[None]:
+    """Within the block, every model computes with the kernels of this name.
+
+    Raises:
+        InputError: there are none of this name.
+    """
+    if name not in NAMES:
+        raise InputError(f"there are no kernels named '{name}'; use {' or '.join(NAMES)}.")
+    _insisted.append(name)
+    try:
+        yield
+    finally:
+        _insisted.pop()
