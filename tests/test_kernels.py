@@ -204,3 +204,11 @@ def test_unknown_kernels_are_refused() -> None:
     assert kernels.kernels_for(torch.device("cpu")).name == "compiled"
     assert kernels.kernels_for(torch.device("cpu"), torch.float64).name == "plain"
     assert kernels.kernels_for(torch.device("cuda")).name == "plain"
+
+
+def test_torch_keeps_its_number_of_threads(model, glass) -> None:
+    """Numba, when it starts, would have OpenMP use every core."""
+    before = torch.get_num_threads()
+    forces("compiled", model, glass, hardware("none").replace(range="calibrated"))
+    assert torch.get_num_threads() == before
+    assert f"omp_get_max_threads() : {before}\n" in torch.__config__.parallel_info()

@@ -194,6 +194,9 @@ class Compiled:
         self._quantiles = quantiles().numpy()
         self._readings: Any = WeakTensorKeyDictionary()
         _keep_freed_memory()
+        threads = torch.get_num_threads()
+        numba.set_num_threads(1)  # starts numba's threads, and tells OpenMP, which torch shares, to use every core
+        torch.set_num_threads(threads)
 
     @staticmethod
     def _fits(call: AnalogProduct, x: Tensor) -> bool:
