@@ -13,7 +13,6 @@ from rgnn.errors import InputError
 from rgnn.graphs import Graph
 from rgnn.kernels import Kernels, Plain, gate, kernels_for
 from rgnn.streams import torch_stream
-from rgnn.triplets import triplet_extremes
 
 LN2 = 0.6931471805599453
 
@@ -111,7 +110,7 @@ class ReservoirLayer(nn.Module):
         first = chip.begin(w4, lambda: (n_i, e))  # every n_j and n_k is the n_i of another edge
         p = chip.kernels.accumulate(first, torch.cat([n_i, n_j, e], dim=1), self.columns_ij)
         q = chip.kernels.accumulate(first, torch.cat([n_j, e], dim=1), self.columns_jk)
-        second = chip.begin(w5, lambda: [first.finish(triplet_extremes(g.plan, p, q)).relu_()])
+        second = chip.begin(w5, lambda: [first.finish(chip.kernels.extremes(g.plan, p, q)).relu_()])
         return chip.kernels.three_body(g.plan, p, q, fc, first, second)
 
 

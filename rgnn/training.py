@@ -24,10 +24,11 @@ from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.files import write_aside
 from rgnn.graphs import Graph
 from rgnn.model import RGNN
+from rgnn.optimizer import Adam, Plateau
 from rgnn.streams import torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
 
-FORMAT, VERSION = "rgnn training state", 1
+FORMAT, VERSION = "rgnn training state", 2
 
 
 @dataclass(frozen=True)
@@ -198,13 +199,9 @@ class Trainer:
         self.model, self.config, self.out = model, config, out
         self.device = model.embedding.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=config.learning_rate)
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer,
-            factor=config.plateau_factor,
-            patience=config.plateau_patience,
-            min_lr=config.min_learning_rate,
-            threshold=1e-3,
+        self.optimizer = Adam(self.parameters)
+        self.schedule = Plateau(
+            config.learning_rate, config.plateau_factor, config.plateau_patience, config.min_learning_rate
         )
         self.average = copy.deepcopy(model).eval()
         self.best = copy.deepcopy(self.average)
@@ -248,7 +245,7 @@ class Trainer:
         self.model.train()
         noise = torch_stream(self.config.seed, "training noise", at.step)
         loss = self.config.loss_function(self.model(batch, generator=noise), batch.forces)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.clear_gradients()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
         value = float(loss.detach())
@@ -258,7 +255,7 @@ class Trainer:
                 f"training diverged at step {at.step} of epoch {at.epoch + 1} (loss {value:g}){kept}; "
                 "lower --learning-rate."
             )
-        self.optimizer.step()
+        self.optimizer.step(self.schedule.rate)
         at.step, at.step_in_epoch, at.loss_sum = at.step + 1, at.step_in_epoch + 1, at.loss_sum + value
         self._update_average()
         return value
@@ -278,9 +275,9 @@ class Trainer:
         """Validate the average, follow the plateau, write everything; True where this is the best epoch."""
         at = self.progress
         mae, rmse, relative = self.validate(frames, validation)
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.schedule.rate
         self.history.append(Epoch(at.epoch + 1, at.loss_sum / steps, mae, rmse, relative, rate, seconds))
-        self.schedule.step(relative)
+        self.schedule.follow(relative)
         is_best = relative < at.best
         at.epoch, at.step_in_epoch, at.loss_sum, at.seconds = at.epoch + 1, 0, 0.0, 0.0
         at.epochs_since_best = 0 if is_best else at.epochs_since_best + 1
@@ -318,8 +315,7 @@ class Trainer:
             save_model(self.average, self.out / "last")
         if best:
             save_model(self.average, self.out / "best")
-        optimizer = self.optimizer.state_dict()
-        tensors = {f"optimizer/{k}/{n}": t for k, s in optimizer["state"].items() for n, t in s.items()}
+        tensors = {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state().items()}
         for part in ("model", "average", "best"):
             tensors |= {f"{part}/{name}": tensor for name, tensor in getattr(self, part).state_dict().items()}
         settings = {
@@ -329,10 +325,7 @@ class Trainer:
             "made_for": self._made_for(),
             "progress": asdict(self.progress),
             "history": [asdict(row) for row in self.history],
-            "schedule": {
-                k: v for k, v in self.schedule.state_dict().items() if isinstance(v, int | float | str | list)
-            },
-            "learning_rate": optimizer["param_groups"][0]["lr"],
+            "schedule": asdict(self.schedule),
         }
         write_tensors(self.out / "state.safetensors", tensors, settings)
 
@@ -342,23 +335,19 @@ class Trainer:
         file = self.out / "state.safetensors"
         tensors, settings = read_tensors(file, FORMAT, VERSION)
         self._check_same_run(settings, file)
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {k.removeprefix(f"{name}/"): t for k, t in tensors.items() if k.startswith(f"{name}/")}
+
         try:
-            for part in ("model", "average", "best"):
-                own = {k.removeprefix(f"{part}/"): t for k, t in tensors.items() if k.startswith(f"{part}/")}
-                getattr(self, part).load_state_dict(own)
-        except RuntimeError:
+            for name in ("model", "average", "best"):
+                getattr(self, name).load_state_dict(part(name))
+            self.optimizer.load(part("optimizer"))
+        except (KeyError, RuntimeError):
             raise InputError(
                 f"{file}: belongs to a model of another shape; resume with the run's own settings."
             ) from None
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer/"):
-                _, index, key = name.split("/")
-                state.setdefault(int(index), {})[key] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        groups[0]["lr"] = settings["learning_rate"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        self.schedule.load_state_dict(settings["schedule"])
+        self.schedule = Plateau(**settings["schedule"])
         self.progress = Progress(**settings["progress"])
         self.history = [Epoch(**row) for row in settings["history"]]
 

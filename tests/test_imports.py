@@ -35,7 +35,7 @@ def modules() -> dict[str, Path]:
 # Each layer may import from those above it.
 LAYERS = (
     "errors",
-    "config files streams",
+    "config files streams optimizer",
     "triplets crossbar tensorfiles",
     "graphs chip kernels",
     "model trajectories",

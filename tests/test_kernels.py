@@ -102,6 +102,17 @@ def random_plan(seed: int, n_atoms: int, n_edges: int) -> tuple[TripletPlan, int
 GRAPHS = st.tuples(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 60))
 
 
+@settings(max_examples=25)
+@given(GRAPHS, st.integers(1, 20))
+def test_extremes(graph, features: int) -> None:
+    plan, n_edges = random_plan(*graph)
+    p, q = normal(2, n_edges, features)
+    if not plan.n_triplets:
+        return
+    found, expected = (kernel.extremes(plan, p, q) for kernel in (Compiled(), Plain()))
+    assert torch.equal(found.amax(0), expected.amax(0)) and torch.equal(found.amin(0), expected.amin(0))
+
+
 @pytest.mark.parametrize("sharing", SHARINGS)
 @settings(max_examples=25)
 @given(GRAPHS, st.integers(1, 20), st.integers(1, 8), st.booleans())

@@ -27,6 +27,8 @@ from rgnn.triplets import TripletPlan
 
 # Rows of edges in one block; blocks of triplets are the plan's.
 ROWS = 1024
+# Parts of all tiles that cores take turns at to find extremes.
+EXTREMES_PARTS = 64
 # Two limbs round a weight by 2^-15 of its row's largest: enough where the sums pass a smooth gate and a sum over
 # neighbours, or where noise of this size or more lies on them, but not where a quantiser follows at once.
 LIMBS, FEWER_LIMBS = 3, 2
@@ -245,6 +247,16 @@ class Compiled:
             )
         return result
 
+    def extremes(self, plan: TripletPlan, p: Tensor, q: Tensor) -> Tensor:
+        if p.dtype != torch.float32:
+            return self._plain.extremes(plan, p, q)
+        _share_cores()
+        parts = min(EXTREMES_PARTS, len(plan.tiles.table))
+        found = torch.empty((2 * parts, p.shape[1]))
+        edges = plan.in_edges.numpy(), plan.out_edges.numpy()
+        loops.triplet_extremes(p.contiguous().numpy(), q.contiguous().numpy(), *edges, plan.tiles.table, found.numpy())
+        return found
+
     def three_body(
         self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, first: AnalogProduct, second: AnalogProduct
     ) -> Tensor:
@@ -344,10 +356,10 @@ def _keep_freed_memory() -> None:
     """Let the C library (glibc's, elsewhere nothing happens) keep the arrays of one pass for the next.
 
     It would hand blocks of megabytes back to the system at once, and first touching them again takes half as long
-    as everything that is computed in them. At most 128 MB stay with the process.
+    as everything that is computed in them. At most 512 MB stay with the process.
     """
     mmap_threshold, trim_threshold = -3, -1  # names of its malloc.h
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(mmap_threshold, 32 << 20)
-        mallopt(trim_threshold, 128 << 20)
+        mallopt(trim_threshold, 512 << 20)

@@ -129,6 +129,37 @@ def triplet_relu(p, q, in_edges, out_edges, tiles, hidden):
 
 
 @njit(parallel=True, **LOOP)
+def triplet_extremes(p, q, in_edges, out_edges, tiles, extremes):
+    """Least p + q of the triplets of each part of the tiles, feature by feature, and then the largest."""
+    parts, features = extremes.shape[0] // 2, extremes.shape[1]
+    for part in prange(parts):
+        least, most = extremes[part], extremes[parts + part]
+        least[:], most[:] = f32(np.inf), f32(-np.inf)
+        p_least, p_most, q_least, q_most = (
+            np.empty(features, np.float32),
+            np.empty(features, np.float32),
+            np.empty(features, np.float32),
+            np.empty(features, np.float32),
+        )
+        for k in range(part * tiles.shape[0] // parts, (part + 1) * tiles.shape[0] // parts):
+            _extremes(p, in_edges, tiles[k, IN_FIRST], tiles[k, N_IN], p_least, p_most)
+            _extremes(q, out_edges, tiles[k, OUT_FIRST], tiles[k, N_OUT], q_least, q_most)
+            for c in range(features):
+                least[c] = min(least[c], p_least[c] + q_least[c])
+                most[c] = max(most[c], p_most[c] + q_most[c])
+
+
+@njit(inline="always", **LOOP)
+def _extremes(x, edges, first, n, least, most):
+    """Least and largest of n rows of x."""
+    least[:], most[:] = x[edges[first]], x[edges[first]]
+    for r in range(1, n):
+        row = x[edges[first + r]]
+        for c in range(row.shape[0]):
+            least[c], most[c] = min(least[c], row[c]), max(most[c], row[c])
+
+
+@njit(parallel=True, **LOOP)
 def bit_planes(codes, zero, bits, planes):
     """Bit b of the codes [rows, k] to the columns b k ... of `planes`."""
     for r in prange(codes.shape[0]):

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from rgnn.crossbar import AnalogProduct
-from rgnn.triplets import TripletPlan, triplet_sum
+from rgnn.triplets import TripletPlan, triplet_extremes, triplet_sum
 
 
 def gate(x: Tensor) -> Tensor:
@@ -26,6 +26,9 @@ class Kernels(Protocol):
 
     def accumulate(self, call: AnalogProduct, x: Tensor, columns: Tensor) -> Tensor:
         """[rows, out] sums in code units on these columns of W, noise included; may overwrite x."""
+
+    def extremes(self, plan: TripletPlan, p: Tensor, q: Tensor) -> Tensor:
+        """[2 M, H] values that span p_ij + q_jk in every feature over all triplets."""
 
     def three_body(
         self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, first: AnalogProduct, second: AnalogProduct
@@ -49,6 +52,9 @@ class Plain:
 
     def accumulate(self, call: AnalogProduct, x: Tensor, columns: Tensor) -> Tensor:
         return call.accumulate(x, columns)
+
+    def extremes(self, plan: TripletPlan, p: Tensor, q: Tensor) -> Tensor:
+        return triplet_extremes(plan, p, q)
 
     def three_body(
         self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, first: AnalogProduct, second: AnalogProduct
