@@ -18,7 +18,7 @@ import torch
 
 from rgnn import RGNN, Chip, Graph, Hardware
 from rgnn.config import ModelConfig
-from rgnn.graphs import neighbour_list
+from rgnn.neighbours import neighbour_list
 from rgnn.runs import RunConfig
 from rgnn.sample import sample_frames
 from rgnn.streams import torch_stream

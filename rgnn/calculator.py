@@ -12,6 +12,7 @@ from rgnn.checkpoints import load_model
 from rgnn.errors import InputError
 from rgnn.graphs import Graph
 from rgnn.model import RGNN
+from rgnn.neighbours import SkinList
 from rgnn.streams import torch_stream
 
 
@@ -32,6 +33,7 @@ class RGNNCalculator(Calculator):
     Attributes:
         calls: force evaluations so far; it numbers the noise stream of the next, so setting it continues a run.
         net_force: [3] sum of the forces of the last call before any removal, in eV/Angstrom; it grades the model.
+        neighbours: the kept neighbour list.
         isolated: [N] atoms that had no neighbour inside the cutoff in the last call.
 
     Raises:
@@ -61,6 +63,8 @@ class RGNNCalculator(Calculator):
         self.remove_net_force = remove_net_force
         self.any_element = any_element
         self.calls = 0
+        self.neighbours = SkinList(self.model.config.cutoff)
+        self._last: Graph | None = None
         self.net_force = np.zeros(3)
         self.isolated = np.zeros(0, dtype=bool)
 
@@ -71,17 +75,28 @@ class RGNNCalculator(Calculator):
         super().calculate(atoms, properties or ["forces"], system_changes)
         if not self.any_element:
             require_elements(self.model, self.atoms)
-        a, device = self.atoms, next(self.model.parameters()).device
-        g = Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, self.model.config.cutoff)
+        device = next(self.model.parameters()).device
+        g = self._graph()
         noise = torch_stream(self.seed, "md noise", self.calls)
         with torch.no_grad():
             forces = self.model(g.to(device), self.hardware, noise).cpu().numpy().astype(np.float64)
         self.calls += 1
         self.net_force = forces.sum(axis=0)
-        self.isolated = np.bincount(g.edge_index[0].numpy(), minlength=len(a)) == 0
+        self.isolated = np.bincount(g.edge_index[0].cpu().numpy(), minlength=g.n_atoms) == 0
         if self.remove_net_force and np.isfinite(self.net_force).all():  # else the broken atom could not be told
-            forces -= self.net_force / len(a)
+            forces -= self.net_force / g.n_atoms
         self.results["forces"] = forces
+
+    def _graph(self) -> Graph:
+        """The atoms as a graph; the last one with other vectors where no edge has come or gone."""
+        a = self.atoms
+        index, vector = self.neighbours.edges(a.positions, a.cell[:], a.pbc)
+        g = self._last
+        if g is None or not (np.array_equal(g.edge_index, index) and np.array_equal(g.atomic_numbers, a.numbers)):
+            self._last = Graph.from_arrays(a.numbers, index, vector)
+        else:
+            self._last = g.moved(vector)
+        return self._last
 
 
 def require_elements(model: RGNN, atoms: Atoms) -> None:

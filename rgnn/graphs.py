@@ -10,12 +10,8 @@ import torch
 from torch import Tensor
 
 from rgnn.errors import InputError
+from rgnn.neighbours import edge_vectors, neighbour_list
 from rgnn.triplets import TripletPlan
-
-# Atoms closer than this, in Angstrom, lie on top of each other: a doubled atom or a wrong unit.
-CLOSEST = 0.3
-# Structures larger than this, in Angstrom, are wrong units; a neighbour search needs a grid over all of it.
-LARGEST_EXTENT = 1e6
 
 
 @dataclass(frozen=True)
@@ -78,6 +74,14 @@ class Graph:
         dense = messages.new_zeros((self.n_atoms, most, messages.shape[1]))
         return dense.index_put((self.edge_index[0], slots), messages).sum(1)
 
+    def moved(self, edge_vector: np.ndarray) -> Self:
+        """The same edges with other vectors [E, 3]: nothing that depends on the edges alone is worked out again."""
+        moved = replace(self, edge_vector=torch.as_tensor(edge_vector))
+        for name in ("plan", "frame_index", "_slots"):
+            if name in self.__dict__:
+                moved.__dict__[name] = self.__dict__[name]
+        return moved
+
     def to(self, device: torch.device | str) -> Self:
         """The graph on a device; itself where it is there already, with all that it has worked out."""
         if self.edge_index.device == torch.device(device):
@@ -138,58 +142,3 @@ class Graph:
             tuple(n for g in graphs for n in g.atoms_per_frame),
             torch.cat(labels) if labels else None,
         )
-
-
-def geometry_problem(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> str | None:
-    """What makes a neighbour search meaningless, in words for an error, or None where nothing does."""
-    positions, cell, pbc = np.asarray(positions), np.asarray(cell), np.asarray(pbc, dtype=bool)
-    if not len(positions):
-        return "there are no atoms"
-    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-    if len(bad):
-        return f"the position of atom {bad[0]} is {positions[bad[0]].tolist()}, which is no place"
-    if not np.isfinite(cell).all():
-        return "the cell has entries that are not finite"
-    if np.ptp(positions, axis=0).max() > LARGEST_EXTENT:
-        return f"atoms are more than {LARGEST_EXTENT:g} Angstrom apart; check the unit of the positions"
-    flat = np.flatnonzero(pbc & (np.abs(cell).sum(axis=1) == 0))
-    if len(flat):
-        return f"it is periodic along cell vector {flat[0]}, which is zero; give it a cell"
-    if np.linalg.matrix_rank(cell[pbc]) < pbc.sum():
-        return "its periodic cell vectors lie in one plane or line; give it a cell with a volume"
-    return None
-
-
-def neighbour_list(
-    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """All directed edges |r_ij| < cutoff, periodic images included, without an atom as its own neighbour.
-
-    Returns:
-        edge_index [2, E] int32 sorted by (i, j, shift), and shift [E, 3] int32 in cell vectors.
-        An atom is a neighbour of its own images in small cells, never of itself at zero shift.
-
-    Raises:
-        InputError: positions or cell that are not finite, or a periodic cell without a volume.
-    """
-    problem = geometry_problem(positions, cell, pbc)
-    if problem:
-        raise InputError(f"no neighbours can be searched: {problem}.")
-    import vesin
-    from ase.geometry import complete_cell
-
-    box = complete_cell(np.asarray(cell, dtype=np.float64))
-    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=False)
-    i, j, shift = search.compute(
-        points=np.asarray(positions, dtype=np.float64), box=box, periodic=np.asarray(pbc, dtype=bool), quantities="ijS"
-    )
-    shift = shift.astype(np.int32)
-    order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], j, i))
-    return np.stack([i, j]).astype(np.int32)[:, order], shift[order]
-
-
-def edge_vectors(positions: np.ndarray, cell: np.ndarray, edge_index: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """[E, 3] r_j - r_i + shift . cell in float64."""
-    positions = np.asarray(positions, dtype=np.float64)
-    i, j = edge_index
-    return positions[j] - positions[i] + shift @ np.asarray(cell, dtype=np.float64)

@@ -8,7 +8,7 @@ from ase import Atoms
 from scipy.ndimage import gaussian_filter1d
 
 from rgnn.errors import InputError
-from rgnn.graphs import edge_vectors, neighbour_list
+from rgnn.neighbours import edge_vectors, neighbour_list
 
 # Width in Angstrom that a distribution is smoothed by before its peak is read off.
 PEAK_SMOOTHING = 0.04

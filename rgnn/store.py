@@ -20,7 +20,8 @@ import numpy as np
 from rgnn.config import check_cutoff
 from rgnn.errors import InputError, first_line
 from rgnn.files import sha256
-from rgnn.graphs import CLOSEST, Graph, edge_vectors, neighbour_list
+from rgnn.graphs import Graph
+from rgnn.neighbours import CLOSEST, edge_vectors, neighbour_list
 from rgnn.streams import numpy_stream
 from rgnn.trajectories import Frame, read_frames
 

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from rgnn.errors import InputError, first_line
-from rgnn.graphs import geometry_problem
+from rgnn.neighbours import geometry_problem
 
 # Formats of ASE that run or unpickle what they read.
 UNSAFE_FORMATS = ("py", "bundletrajectory")

@@ -124,3 +124,12 @@ def test_lonely_atoms_feel_nothing_and_are_named(model: RGNN) -> None:
 def test_positions_that_are_not_numbers_are_refused(model: RGNN) -> None:
     with pytest.raises(InputError, match="the position of atom 1 is"):
         forces(RGNNCalculator(model), Atoms("LiF", [[0, 0, 0], [np.nan, 0, 0]]))
+
+
+def test_a_search_serves_many_steps(model: RGNN, crystal: Atoms) -> None:
+    """Forces along a path are those of fresh calculators, whatever was kept from the step before."""
+    calculator, atoms = RGNNCalculator(model, noise=0), crystal.copy()
+    for step in range(8):
+        atoms.rattle(0.02, seed=step)
+        np.testing.assert_array_equal(forces(calculator, atoms), forces(RGNNCalculator(model, noise=0), atoms))
+    assert calculator.neighbours.searches == 1

@@ -36,7 +36,7 @@ def modules() -> dict[str, Path]:
 LAYERS = (
     "errors",
     "config files streams optimizer",
-    "triplets crossbar tensorfiles",
+    "triplets crossbar tensorfiles neighbours",
     "graphs chip kernels",
     "model trajectories",
     "checkpoints published store sample",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgnn.errors import InputError
-from rgnn.graphs import CLOSEST, edge_vectors, neighbour_list
+from rgnn.neighbours import CLOSEST, edge_vectors, neighbour_list
 from rgnn.sample import sample_frames
 from rgnn.store import GraphStore, StoreWriter, require_cutoff, split_frames, write_store
 from rgnn.trajectories import Frame

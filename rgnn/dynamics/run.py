@@ -25,8 +25,8 @@ from rgnn.dynamics.settings import MDConfig, MDRecord, MDResult, MDVersions, Ori
 from rgnn.dynamics.state import State
 from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.files import write_aside
-from rgnn.graphs import neighbour_list
 from rgnn.model import RGNN
+from rgnn.neighbours import neighbour_list
 from rgnn.streams import numpy_stream
 from rgnn.trajectories import LARGEST_FORCE
 

@@ -8,8 +8,8 @@ from ase import Atoms
 
 from rgnn.calculator import require_elements
 from rgnn.errors import InputError, first_line
-from rgnn.graphs import CLOSEST, edge_vectors, geometry_problem, neighbour_list
 from rgnn.model import RGNN
+from rgnn.neighbours import CLOSEST, edge_vectors, geometry_problem, neighbour_list
 from rgnn.trajectories import safe_format
 
 

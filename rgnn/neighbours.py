@@ -1,0 +1,112 @@
+"""Neighbour lists: searched by vesin, and kept with a skin while atoms move little."""
+
+import numpy as np
+
+from rgnn.errors import InputError
+
+# Atoms closer than this, in Angstrom, lie on top of each other: a doubled atom or a wrong unit.
+CLOSEST = 0.3
+# Structures larger than this, in Angstrom, are wrong units; a neighbour search needs a grid over all of it.
+LARGEST_EXTENT = 1e6
+# A kept list reaches this much farther than the cutoff, in Angstrom. Lithium at 600 K crosses half of it in 0.1 ps.
+SKIN = 0.5
+
+
+def geometry_problem(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> str | None:
+    """What makes a neighbour search meaningless, in words for an error, or None where nothing does."""
+    positions, cell, pbc = np.asarray(positions), np.asarray(cell), np.asarray(pbc, dtype=bool)
+    if not len(positions):
+        return "there are no atoms"
+    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if len(bad):
+        return f"the position of atom {bad[0]} is {positions[bad[0]].tolist()}, which is no place"
+    if not np.isfinite(cell).all():
+        return "the cell has entries that are not finite"
+    if np.ptp(positions, axis=0).max() > LARGEST_EXTENT:
+        return f"atoms are more than {LARGEST_EXTENT:g} Angstrom apart; check the unit of the positions"
+    flat = np.flatnonzero(pbc & (np.abs(cell).sum(axis=1) == 0))
+    if len(flat):
+        return f"it is periodic along cell vector {flat[0]}, which is zero; give it a cell"
+    if np.linalg.matrix_rank(cell[pbc]) < pbc.sum():
+        return "its periodic cell vectors lie in one plane or line; give it a cell with a volume"
+    return None
+
+
+def neighbour_list(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """All directed edges |r_ij| < cutoff, periodic images included, without an atom as its own neighbour.
+
+    Returns:
+        edge_index [2, E] int32 sorted by (i, j, shift), and shift [E, 3] int32 in cell vectors.
+        An atom is a neighbour of its own images in small cells, never of itself at zero shift.
+
+    Raises:
+        InputError: positions or cell that are not finite, or a periodic cell without a volume.
+    """
+    problem = geometry_problem(positions, cell, pbc)
+    if problem:
+        raise InputError(f"no neighbours can be searched: {problem}.")
+    import vesin
+    from ase.geometry import complete_cell
+
+    box = complete_cell(np.asarray(cell, dtype=np.float64))
+    search = vesin.NeighborList(cutoff=float(cutoff), full_list=True, sorted=False)
+    i, j, shift = search.compute(
+        points=np.asarray(positions, dtype=np.float64), box=box, periodic=np.asarray(pbc, dtype=bool), quantities="ijS"
+    )
+    shift = shift.astype(np.int32)
+    order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], j, i))
+    return np.stack([i, j]).astype(np.int32)[:, order], shift[order]
+
+
+def edge_vectors(positions: np.ndarray, cell: np.ndarray, edge_index: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """[E, 3] r_j - r_i + shift . cell in float64."""
+    positions = np.asarray(positions, dtype=np.float64)
+    i, j = edge_index
+    return positions[j] - positions[i] + shift @ np.asarray(cell, dtype=np.float64)
+
+
+class SkinList:
+    """Neighbours of atoms that move from call to call, searched anew once one has gone half of the skin.
+
+    What a call returns does not depend on the calls before it: always the edges that are shorter than the cutoff
+    now, in the order of `neighbour_list`.
+
+    Args:
+        cutoff, skin: in Angstrom.
+
+    Attributes:
+        searches: neighbour searches so far.
+    """
+
+    def __init__(self, cutoff: float, skin: float = SKIN) -> None:
+        self.cutoff, self.skin = cutoff, skin
+        self.searches = 0
+        self._positions = self._cell = self._pbc = np.empty(0)
+
+    def edges(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Edge index [2, E] int64 and edge vectors [E, 3] float64 in Angstrom.
+
+        Raises:
+            InputError: as `neighbour_list`.
+        """
+        positions, cell = np.asarray(positions, dtype=np.float64), np.asarray(cell, dtype=np.float64)
+        if not self._still_holds(positions, cell, pbc):
+            self._index, shift = neighbour_list(positions, cell, pbc, self.cutoff + self.skin)
+            self._index = self._index.astype(np.int64)
+            self._offset = shift @ cell
+            self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), np.array(pbc)
+            self.searches += 1
+        i, j = self._index
+        vector = positions[j] - positions[i] + self._offset
+        near = np.einsum("ij,ij->i", vector, vector) < self.cutoff**2
+        return self._index[:, near], vector[near]
+
+    def _still_holds(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
+        if positions.shape != self._positions.shape:
+            return False
+        if not (np.array_equal(cell, self._cell) and np.array_equal(pbc, self._pbc)):
+            return False
+        step = positions - self._positions
+        return bool(np.einsum("ij,ij->i", step, step).max() < (self.skin / 2) ** 2)  # False where one is not a number
