@@ -47,11 +47,12 @@ def rows() -> list[Row]:
     graphs = [Graph.from_positions(f.numbers, f.positions, f.cell, f.pbc, 3.8, f.forces) for f in frames]
     one, two = graphs[0], Graph.batch(graphs)
     print(
-        f"{one.n_atoms} atoms, {one.n_edges} edges, {one.plan.n_triplets} triplets; {torch.get_num_threads()} threads"
+        f"{one.n_atoms} atoms, {one.n_edges} edges, {one.whole.plan.n_triplets} triplets; "
+        f"{torch.get_num_threads()} threads"
     )
 
     h, w = torch.randint(0, 256, (4096, 180)).float(), torch.randn(36, 180)
-    blocks = round(one.plan.n_triplets / 4096)
+    blocks = round(one.whole.plan.n_triplets / 4096)
 
     def products(n: int) -> Callable[[], None]:
         def run() -> None:

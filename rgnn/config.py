@@ -142,6 +142,11 @@ class Hardware(Settings):
         """The largest input code, 2^n - 1."""
         return None if self.bits is None else 2**self.bits - 1
 
+    @property
+    def treats_rows_alone(self) -> bool:
+        """Whether the product of one row does not depend on the rows that are multiplied with it."""
+        return self.range == "calibrated" and (self.noise is None or self.noise_sharing != "plane")
+
     @classmethod
     def published(cls) -> Self:
         """The settings of Xu et al. 2025: 8 bits, floor, dynamic ranges, 10% noise shared by all rows."""

@@ -1,5 +1,7 @@
 """Graphs: atoms and directed edges of one frame, or of a batch of frames, as tensors."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +14,75 @@ from torch import Tensor
 from rgnn.errors import InputError
 from rgnn.neighbours import edge_vectors, neighbour_list
 from rgnn.triplets import TripletPlan
+
+# Edges in one part of a large graph: [16384, 180] floats are 12 MB.
+PART = 16384
+
+Rows = slice | Tensor
+
+
+def take(x: Tensor, rows: Rows) -> Tensor:
+    """Rows of x."""
+    return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some atoms j of a graph, the edges out of them and the edges into them.
+
+    The edges out of the atoms of all parts are all edges, and so are the edges into them: what happens at the
+    middle atom j of triplets i -> j -> k, and at the centre of messages, happens within one part.
+
+    Attributes:
+        atoms: the atoms, consecutive.
+        out: the edges j -> k, consecutive, sorted by j.
+        into: the edges i -> j.
+        ends_out, ends_into: [2, ...] their atoms (j, k) and (i, j).
+    """
+
+    atoms: slice
+    out: slice
+    into: Rows
+    ends_out: Tensor
+    ends_into: Tensor
+
+    @classmethod
+    def of(cls, edge_index: Tensor, atoms: slice, out: slice, into: Rows) -> Self:
+        """From the edges of the graph."""
+        return cls(atoms, out, into, edge_index[:, out], edge_index[:, into])
+
+    @property
+    def _centre(self) -> Tensor:
+        """[out] place of j among the atoms."""
+        return self.ends_out[0] - self.atoms.start
+
+    @property
+    def n_atoms(self) -> int:
+        return int(self.atoms.stop - self.atoms.start)
+
+    @cached_property
+    def plan(self) -> TripletPlan:
+        """The order in which the three-body sum visits the edges."""
+        return TripletPlan.build(self.ends_into[1] - self.atoms.start, self._centre, self.n_atoms)
+
+    @cached_property
+    def _slots(self) -> tuple[Tensor, int]:
+        """[out] the place of each edge among those of its centre, and the largest number of neighbours."""
+        centre = self._centre
+        counts = torch.bincount(centre, minlength=self.n_atoms)
+        first = torch.cumsum(counts, 0) - counts
+        slots = torch.arange(len(centre), device=counts.device) - first[centre]
+        return slots, int(counts.max())
+
+    def sum_over_neighbours(self, messages: Tensor) -> Tensor:
+        """[out, F] -> [atoms, F]: the sum over k of what each edge (j, k) carries to its centre j.
+
+        Summed as a dense array [atoms, most neighbours, F]: the order of additions is then that of the published
+        program, whose floor quantiser turns a different last bit into a different force.
+        """
+        slots, most = self._slots
+        dense = messages.new_zeros((self.n_atoms, most, messages.shape[1]))
+        return dense.index_put((self._centre, slots), messages).sum(1)
 
 
 @dataclass(frozen=True)
@@ -46,9 +117,29 @@ class Graph:
         return torch.linalg.vector_norm(self.edge_vector, dim=1)
 
     @cached_property
-    def plan(self) -> TripletPlan:
-        """The order in which the three-body sum visits the edges."""
-        return TripletPlan.build(self.edge_index, self.n_atoms)
+    def whole(self) -> "Part":
+        """All atoms and edges."""
+        every = slice(0, self.n_edges)
+        return Part.of(self.edge_index, slice(0, self.n_atoms), every, every)
+
+    @cached_property
+    def parts(self) -> tuple["Part", ...]:
+        """The atoms in runs with about `PART` edges each."""
+        if self.n_edges <= PART:
+            return (self.whole,)
+        centre, neighbour = self.edge_index
+        edges_before = torch.cumsum(torch.bincount(centre, minlength=self.n_atoms), 0)
+        ends = torch.searchsorted(edges_before, torch.arange(1, math.ceil(self.n_edges / PART)) * PART, right=True)
+        atoms = torch.unique(torch.cat([ends.new_tensor([0, self.n_atoms]), ends]))
+        out = torch.cat([edges_before.new_zeros(1), edges_before])[atoms].tolist()
+        by_neighbour = torch.argsort(neighbour, stable=True)
+        into = torch.searchsorted(neighbour[by_neighbour], atoms).tolist()
+        starts = zip(atoms.tolist(), out, into, strict=True)
+        parts = [
+            Part.of(self.edge_index, slice(*a), slice(*o), by_neighbour[slice(*i)])
+            for a, o, i in (zip(*pair, strict=True) for pair in itertools.pairwise(starts))
+        ]
+        return tuple(parts)
 
     @cached_property
     def frame_index(self) -> Tensor:
@@ -56,28 +147,10 @@ class Graph:
         counts = torch.tensor(self.atoms_per_frame, device=self.edge_index.device)
         return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
 
-    @cached_property
-    def _slots(self) -> tuple[Tensor, int]:
-        """[E] the place of each edge among those of its centre, and the largest number of neighbours."""
-        counts = torch.bincount(self.edge_index[0], minlength=self.n_atoms)
-        first = torch.cumsum(counts, 0) - counts
-        slots = torch.arange(self.n_edges, device=counts.device) - first[self.edge_index[0]]
-        return slots, int(counts.max())
-
-    def sum_over_neighbours(self, messages: Tensor) -> Tensor:
-        """[E, F] -> [N, F]: the sum over j of what each edge (i, j) carries to its centre i.
-
-        Summed as a dense array [N, most neighbours, F]: the order of additions is then that of the published
-        program, whose floor quantiser turns a different last bit into a different force.
-        """
-        slots, most = self._slots
-        dense = messages.new_zeros((self.n_atoms, most, messages.shape[1]))
-        return dense.index_put((self.edge_index[0], slots), messages).sum(1)
-
     def moved(self, edge_vector: np.ndarray) -> Self:
         """The same edges with other vectors [E, 3]: nothing that depends on the edges alone is worked out again."""
         moved = replace(self, edge_vector=torch.as_tensor(edge_vector))
-        for name in ("plan", "frame_index", "_slots"):
+        for name in ("whole", "parts", "frame_index"):
             if name in self.__dict__:
                 moved.__dict__[name] = self.__dict__[name]
         return moved

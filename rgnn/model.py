@@ -10,7 +10,7 @@ from torch.nn.functional import linear, softplus
 from rgnn.config import Hardware, ModelConfig, Settings
 from rgnn.crossbar import AnalogProduct, Crossbar
 from rgnn.errors import InputError
-from rgnn.graphs import Graph
+from rgnn.graphs import Graph, Part, take
 from rgnn.kernels import Kernels, Plain, gate, kernels_for
 from rgnn.streams import torch_stream
 
@@ -52,6 +52,22 @@ class Readout:
         return self.kernels.product(self.begin(array, lambda: inputs), torch.cat(inputs, dim=1), relu=relu)
 
 
+def needs_all_edges(layer: nn.Module) -> bool:
+    """Whether a layer must see all edges at once: for the statistics of its norms, or to keep them for a gradient."""
+    return layer.training or torch.is_grad_enabled()
+
+
+def by_parts(parts: Sequence[Part], e: Tensor, edges_into: Callable[[Part], Tensor]) -> Tensor:
+    """[E, F] new edge features, from those of the edges into each part."""
+    if len(parts) == 1:
+        return edges_into(parts[0])
+    new = torch.empty_like(e)
+    for part in parts:
+        assert isinstance(part.into, Tensor)
+        new.index_copy_(0, part.into, edges_into(part))
+    return new
+
+
 def _three_body_columns(f: int) -> tuple[Tensor, Tensor]:
     """Columns of [n_i, n_j, n_k, e_ij, e_jk] that belong to the edge i -> j and to the edge j -> k."""
     n_i, n_j, n_k, e_ij, e_jk = torch.arange(5 * f).split(f)
@@ -86,32 +102,39 @@ class ReservoirLayer(nn.Module):
 
     def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope."""
-        i, j = g.edge_index
+        parts = g.parts if not needs_all_edges(self) and chip.hardware.treats_rows_alone else (g.whole,)
         with torch.no_grad():
-            n_sum = self.node_messages(n.index_select(0, i), e, g, fc, chip)
+            n_sum = torch.cat([self.node_messages(n, e, part, fc, chip) for part in parts])
         n = torch.relu(n + self.bn_node(n_sum))
-        with torch.no_grad():
-            n_i, n_j = n.index_select(0, i), n.index_select(0, j)
-            z = gate(self.two_body(n_i, n_j, chip))
-            t_sum = self.three_body(n_i, n_j, e, g, fc, chip)
-        return n, torch.relu(e + self.bn_two(z) + self.bn_three(t_sum))
 
-    def node_messages(self, n_i: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
+        def edges_into(part: Part) -> Tensor:
+            with torch.no_grad():
+                z, t_sum = self.edge_messages(n, e, part, fc, chip)
+            return torch.relu(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
+
+        return n, by_parts(parts, e, edges_into)
+
+    def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, chip: Readout) -> Tensor:
         w0, w1 = self.arrays[0], self.arrays[1]
-        y = gate(chip.product(w1, chip.product(w0, n_i, e, relu=True)))
-        return g.sum_over_neighbours(y if fc is None else y * fc[:, None])
+        n_j, e_jk = n.index_select(0, part.ends_out[0]), take(e, part.out)
+        y = gate(chip.product(w1, chip.product(w0, n_j, e_jk, relu=True)))
+        return part.sum_over_neighbours(y if fc is None else y * fc[part.out, None])
 
-    def two_body(self, n_i: Tensor, n_j: Tensor, chip: Readout) -> Tensor:
-        w2, w3 = self.arrays[2], self.arrays[3]
-        return chip.product(w3, chip.product(w2, n_i, n_j, relu=True))
-
-    def three_body(self, n_i: Tensor, n_j: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
-        w4, w5 = self.arrays[4], self.arrays[5]
-        first = chip.begin(w4, lambda: (n_i, e))  # every n_j and n_k is the n_i of another edge
-        p = chip.kernels.accumulate(first, torch.cat([n_i, n_j, e], dim=1), self.columns_ij)
-        q = chip.kernels.accumulate(first, torch.cat([n_j, e], dim=1), self.columns_jk)
-        second = chip.begin(w5, lambda: [first.finish(chip.kernels.extremes(g.plan, p, q)).relu_()])
-        return chip.kernels.three_body(g.plan, p, q, fc, first, second)
+    def edge_messages(
+        self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, chip: Readout
+    ) -> tuple[Tensor, Tensor]:
+        """The two-body and the three-body sums of the edges i -> j into a part's atoms."""
+        _, _, w2, w3, w4, w5 = self.arrays
+        (i, j), (_, k) = part.ends_into, part.ends_out
+        n_i, n_j, n_k = n.index_select(0, i), n.index_select(0, j), n.index_select(0, k)
+        e_ij, e_jk = take(e, part.into), take(e, part.out)
+        z = gate(chip.product(w3, chip.product(w2, n_i, n_j, relu=True)))
+        first = chip.begin(w4, lambda: (n_i, e_ij))  # of all edges: every n_j and n_k is the n_i of another one
+        p = chip.kernels.accumulate(first, torch.cat([n_i, n_j, e_ij], dim=1), self.columns_ij)
+        q = chip.kernels.accumulate(first, torch.cat([n_k, e_jk], dim=1), self.columns_jk)
+        second = chip.begin(w5, lambda: [first.finish(chip.kernels.extremes(part.plan, p, q)).relu_()])
+        fc_jk = None if fc is None else fc[part.out]
+        return z, chip.kernels.three_body(part.plan, p, q, fc_jk, first, second)
 
 
 class TrainedLayer(nn.Module):
@@ -133,16 +156,34 @@ class TrainedLayer(nn.Module):
 
     def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope. The chip is not used."""
-        i, j = g.edge_index
-        y = gate(self.node(torch.cat([n.index_select(0, i), e], dim=1)))
-        n = torch.tanh(n + self.bn_node(g.sum_over_neighbours(y if fc is None else y * fc[:, None])))
-        n_i, n_j = n.index_select(0, i), n.index_select(0, j)  # the gradient of n[i] would depend on the threads' race
+        parts = (g.whole,) if needs_all_edges(self) else g.parts
+        n_sum = torch.cat([self.node_messages(n, e, part, fc) for part in parts])
+        n = torch.tanh(n + self.bn_node(n_sum))
+
+        def edges_into(part: Part) -> Tensor:
+            z, t_sum = self.edge_messages(n, e, part, fc, chip.kernels)
+            return torch.tanh(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
+
+        return n, by_parts(parts, e, edges_into)
+
+    def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None) -> Tensor:
+        y = gate(self.node(torch.cat([n.index_select(0, part.ends_out[0]), take(e, part.out)], dim=1)))
+        return part.sum_over_neighbours(y if fc is None else y * fc[part.out, None])
+
+    def edge_messages(
+        self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, kernels: Kernels
+    ) -> tuple[Tensor, Tensor]:
+        """The two-body and the three-body sums of the edges i -> j into a part's atoms."""
+        (i, j), (_, k) = part.ends_into, part.ends_out
+        # The gradient of n[i] would depend on the threads' race.
+        n_i, n_j, n_k = n.index_select(0, i), n.index_select(0, j), n.index_select(0, k)
+        e_ij, e_jk = take(e, part.into), take(e, part.out)
         z = gate(self.two(n_i * n_j))
         w, b = self.three_first.weight, self.three_first.bias
-        p = linear(torch.cat([n_i, n_j, e], dim=1), w[:, self.columns_ij], b)
-        q = linear(torch.cat([n_j, e], dim=1), w[:, self.columns_jk])
-        t_sum = chip.kernels.trained_three_body(g.plan, p, q, fc, self.three_second.weight, self.three_second.bias)
-        return n, torch.tanh(e + self.bn_two(z) + self.bn_three(t_sum))
+        p = linear(torch.cat([n_i, n_j, e_ij], dim=1), w[:, self.columns_ij], b)
+        q = linear(torch.cat([n_k, e_jk], dim=1), w[:, self.columns_jk])
+        fc_jk, last = None if fc is None else fc[part.out], self.three_second
+        return z, kernels.trained_three_body(part.plan, p, q, fc_jk, last.weight, last.bias)
 
 
 class ForceHead(nn.Module):
@@ -243,7 +284,7 @@ class RGNN(nn.Module):
         *_, (_, e) = self.features(g, hardware, generator)
         m, fc = self.head(e), self.envelope(g.edge_length.to(e.dtype))
         u = (g.edge_vector / g.edge_length[:, None]).to(e.dtype)
-        return g.sum_over_neighbours((m if fc is None else m * fc[:, None]) * u)
+        return g.whole.sum_over_neighbours((m if fc is None else m * fc[:, None]) * u)
 
     def features(
         self, g: Graph, hardware: Hardware | None = None, generator: torch.Generator | None = None

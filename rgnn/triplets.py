@@ -106,8 +106,8 @@ class TripletPlan:
     """The order in which the three-body sum visits the edges.
 
     Attributes:
-        in_edges: [E'] edges i -> j grouped by their middle atom j.
-        out_edges: [E'] edges j -> k grouped by their middle atom j.
+        in_edges: [E'] numbers of the edges i -> j, grouped by their middle atom j.
+        out_edges: [E''] numbers of the edges j -> k, grouped by their middle atom j.
         blocks: how both orders are cut.
     """
 
@@ -125,17 +125,23 @@ class TripletPlan:
         return Tiles.cut(self.blocks)
 
     @classmethod
-    def build(cls, edge_index: Tensor, n_atoms: int, block: int = BLOCK) -> Self:
-        """Group the middle atoms of the edges (i, j) = edge_index [2, E] by their degrees."""
-        centre, neighbour = edge_index
-        d_in, d_out = torch.bincount(neighbour, minlength=n_atoms), torch.bincount(centre, minlength=n_atoms)
+    def build(cls, into: Tensor, out: Tensor, n_atoms: int, block: int = BLOCK) -> Self:
+        """Group the middle atoms by their degrees.
+
+        Args:
+            into: the middle atom of each edge i -> j, its j.
+            out: the middle atom of each edge j -> k, its j.
+            n_atoms: middle atoms, counted from 0.
+            block: largest number of triplets in a block, if it has more than one atom.
+        """
+        d_in, d_out = torch.bincount(into, minlength=n_atoms), torch.bincount(out, minlength=n_atoms)
         middle = torch.nonzero((d_in > 0) & (d_out > 0)).flatten()
         degrees = torch.stack([d_in[middle], d_out[middle]], dim=1)
         kinds, kind, counts = torch.unique(degrees, dim=0, return_inverse=True, return_counts=True)
-        rank = torch.full((n_atoms,), n_atoms, device=edge_index.device)
-        rank[middle[torch.argsort(kind, stable=True)]] = torch.arange(len(middle), device=edge_index.device)
-        in_edges = torch.argsort(rank[neighbour], stable=True)[: int(degrees[:, 0].sum())]
-        out_edges = torch.argsort(rank[centre], stable=True)[: int(degrees[:, 1].sum())]
+        rank = torch.full((n_atoms,), n_atoms, device=into.device)
+        rank[middle[torch.argsort(kind, stable=True)]] = torch.arange(len(middle), device=into.device)
+        in_edges = torch.argsort(rank[into], stable=True)[: int(degrees[:, 0].sum())]
+        out_edges = torch.argsort(rank[out], stable=True)[: int(degrees[:, 1].sum())]
         blocks, in_start, out_start = [], 0, 0
         for (i, o), count in zip(kinds.tolist(), counts.tolist(), strict=True):
             most = max(1, block // (i * o))
@@ -153,8 +159,8 @@ def triplet_sum(
 
     Args:
         plan: of the graph.
-        p, q: [E, H] the parts of the first product known per edge i -> j and per edge j -> k.
-        weight: [E] weight of each edge j -> k (the cutoff envelope), or None for 1.
+        p, q: [E, H] and [E'', H] the parts of the first product known per edge i -> j and per edge j -> k.
+        weight: [E''] weight of each edge j -> k (the cutoff envelope), or None for 1.
         message: [T, H] -> [T, F] for the triplets of a block, of which the number of the first is given with
             them; may overwrite its argument.
 

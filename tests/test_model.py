@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from torch.nn.functional import softplus
 
-from rgnn import RGNN, Chip, Graph, Hardware
+from rgnn import RGNN, Chip, Graph, Hardware, kernels
 from rgnn.config import ModelConfig
 from rgnn.errors import InputError
 from rgnn.model import gate
@@ -250,3 +250,35 @@ def test_seeds_of_weights() -> None:
 def test_a_chip_of_other_shapes_is_refused() -> None:
     with pytest.raises(InputError, match="the chip gives matrices of shapes"):
         RGNN(ModelConfig(), Hardware())
+
+
+@pytest.mark.parametrize("name", kernels.NAMES)
+@pytest.mark.parametrize("hardware", [Hardware(noise=None), Hardware(noise_sharing="plane"), Hardware(range="dynamic")])
+def test_a_large_graph_is_worked_on_in_parts(glass, monkeypatch, name: str, hardware: Hardware) -> None:
+    """Where rows may be read apart, they are; where not, the result does not depend on how many there are."""
+    config = ModelConfig()
+    model = RGNN(config, hardware, Chip.synthetic().matrices(RGNN.shapes(config)))
+    with torch.no_grad(), kernels.use(name):
+        model.train()(glass)
+        model.eval()
+        expected = model(glass, generator=torch_stream(0, "noise"))
+        monkeypatch.setattr("rgnn.graphs.PART", 500)
+        g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
+        assert len(g.parts) > 5
+        found = model(g, generator=torch_stream(0, "noise"))
+    close_but_for_ties(found, expected)
+
+
+def test_read_noise_in_parts_is_as_strong_as_in_one(glass, monkeypatch) -> None:
+    config = ModelConfig()
+    model = RGNN(config, Hardware(), Chip.synthetic().matrices(RGNN.shapes(config)))
+    with torch.no_grad():
+        model.train()(glass)
+        model.eval()
+        clean = model(glass)
+        spread = []
+        for part in (10**6, 500):
+            monkeypatch.setattr("rgnn.graphs.PART", part)
+            g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
+            spread.append(float((model(g, generator=torch_stream(0, "noise")) - clean).square().mean().sqrt()))
+    assert spread[1] == pytest.approx(spread[0], rel=0.3)
