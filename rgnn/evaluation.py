@@ -5,7 +5,7 @@ from drawing frames anew (bootstrap) over the mean of all repeats.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ from rgnn.model import RGNN
 from rgnn.streams import numpy_stream, torch_stream
 
 BOOTSTRAP_DRAWS = 1000
+# Edges of the frames that are evaluated together, where the hardware reads every row for itself.
+BATCH_EDGES = 16384
 
 
 class LabelledFrames(Protocol):
@@ -184,20 +186,38 @@ def evaluate(
     elements = tuple(sorted({z for k in indices for z in frames.graph(int(k)).atomic_numbers.unique().tolist()}))
     results = [np.zeros((n, len(indices), len(elements), 9)) for n in draws]
     done, total = 0, sum(draws) * len(indices)
-    for f, index in enumerate(indices):
+    for first, graphs in _batches(frames, indices):
+        batch = Graph.batch(graphs)
+        assert batch.forces is not None
+        label, numbers = batch.forces.numpy(), batch.atomic_numbers.numpy()
+        ends = np.cumsum(batch.atoms_per_frame)[:-1]
+        for s, hardware in enumerate(settings):
+            calls = [batch] if hardware.treats_rows_alone else graphs
+            for r in range(draws[s]):
+                parts = [predict(model, g, hardware, seed, int(indices[first + k]), r) for k, g in enumerate(calls)]
+                predicted = np.split(np.concatenate(parts), ends)
+                for f, (p, t, n) in enumerate(
+                    zip(predicted, np.split(label, ends), np.split(numbers, ends), strict=True)
+                ):
+                    for z, element in enumerate(elements):
+                        results[s][r, first + f, z] = ErrorSums.of(p[n == element], t[n == element]).sums
+                done += len(graphs)
+                progress(done, total)
+    return [Setting(h, elements, sums) for h, sums in zip(settings, results, strict=True)]
+
+
+def _batches(frames: LabelledFrames, indices: Sequence[int]) -> Iterator[tuple[int, list[Graph]]]:
+    """Consecutive frames of about `BATCH_EDGES` edges together, with the position of the first."""
+    first, graphs = 0, list[Graph]()
+    for position, index in enumerate(indices):
         g = frames.graph(int(index))
         if g.forces is None:
             raise InputError(f"frame {index} has no forces to compare with; evaluate on labelled frames.")
-        label, numbers = g.forces.numpy(), g.atomic_numbers.numpy()
-        for s, hardware in enumerate(settings):
-            for r in range(draws[s]):
-                predicted = predict(model, g, hardware, seed, int(index), r)
-                for z, element in enumerate(elements):
-                    mine = numbers == element
-                    results[s][r, f, z] = ErrorSums.of(predicted[mine], label[mine]).sums
-                done += 1
-                progress(done, total)
-    return [Setting(h, elements, sums) for h, sums in zip(settings, results, strict=True)]
+        if graphs and sum(h.n_edges for h in graphs) + g.n_edges > BATCH_EDGES:
+            yield first, graphs
+            first, graphs = position, []
+        graphs.append(g)
+    yield first, graphs
 
 
 def grid(base: Hardware, bits: Sequence[int | None], noise: Sequence[float]) -> list[Hardware]:
