@@ -124,6 +124,23 @@ class TripletPlan:
         """The same order, cut for the cores of a CPU."""
         return Tiles.cut(self.blocks)
 
+    @cached_property
+    def fans(self) -> tuple[Tensor, Tensor, Tensor]:
+        """[E'] for each of the `in_edges`: where its k start in `out_edges`, how many, and the number of the first.
+
+        Triplets are numbered as `triplet_sum` visits them.
+        """
+        n, d_in, d_out, _, out_start = np.array(self.blocks, dtype=np.int64).reshape(-1, 5).T
+        many = np.repeat(d_out, n * d_in)
+        first = np.repeat(out_start, n * d_in) + _counting(n * d_in) // np.repeat(d_in, n * d_in) * many
+        number = np.cumsum(many) - many
+        device = self.in_edges.device
+        return (
+            torch.from_numpy(first).to(device),
+            torch.from_numpy(many).to(device),
+            torch.from_numpy(number).to(device),
+        )
+
     @classmethod
     def build(cls, into: Tensor, out: Tensor, n_atoms: int, block: int = BLOCK) -> Self:
         """Group the middle atoms by their degrees.

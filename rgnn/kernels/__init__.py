@@ -15,7 +15,7 @@ from rgnn.kernels.plain import Kernels, Plain, gate
 
 __all__ = ["NAMES", "Kernels", "Plain", "gate", "kernels_for", "use"]
 
-NAMES = ("plain", "compiled")
+NAMES = ("plain", "compiled", "triton")
 
 _insisted: list[str] = []
 
@@ -26,15 +26,23 @@ def _made(name: str) -> Kernels:
         from rgnn.kernels.compiled import Compiled
 
         return Compiled()
+    if name == "triton":
+        from rgnn.kernels.gpu import Gpu
+
+        return Gpu()
     return Plain()
 
 
 def kernels_for(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
-    """The fastest kernels for tensors of this device and type."""
+    """The fastest kernels for tensors of this device and type: compiled on CPUs, Triton's on NVIDIA GPUs."""
     if _insisted:
         return _made(_insisted[-1])
-    fast = device.type == "cpu" and dtype == torch.float32 and find_spec("numba") is not None
-    return _made("compiled" if fast else "plain")
+    if dtype == torch.float32 and device.type == "cpu":
+        return _made("compiled")
+    # ROCm calls its devices cuda as well.
+    if dtype == torch.float32 and device.type == "cuda" and torch.version.cuda and find_spec("triton"):
+        return _made("triton")
+    return _made("plain")
 
 
 @contextmanager
@@ -45,7 +53,7 @@ def use(name: str) -> Iterator[None]:
         InputError: there are none of this name.
     """
     if name not in NAMES:
-        raise InputError(f"there are no kernels named '{name}'; use {' or '.join(NAMES)}.")
+        raise InputError(f"there are no kernels named '{name}'; use one of: {', '.join(NAMES)}.")
     _insisted.append(name)
     try:
         yield
