@@ -1,9 +1,9 @@
 """Speed and memory: python benchmarks/speed.py [--threads N] [--rounds N] [--sizes N,N] [--json FILE]
 
 One frame of the packaged sample (192 atoms, 8 bits, 5% read noise where nothing else is said), and supercells of it.
-Medians of rounds in which every case runs once, so that a busy machine disturbs all alike, with the quickest and the
-slowest tenth. The floor of a case is its largest products alone, measured in the same rounds; memory is the peak of
-a process that does only this case, imports included.
+Medians of rounds in which every case runs twice and is timed the second time, so that a busy machine disturbs all
+alike, with the quickest and the slowest tenth. The floor of a case is its largest products alone, measured in the
+same rounds; memory is the peak of a process that does only this case, imports included.
 """
 
 import argparse
@@ -31,6 +31,7 @@ def measure(cases: Sequence[Case], rounds: int) -> Times:
     times: Times = {name: [] for name in works}
     for number in range(-1, rounds):
         for name, work in works.items():
+            work()  # whoever came before has left the caches cold
             began = time.perf_counter()
             work()
             if number >= 0:

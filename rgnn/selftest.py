@@ -11,6 +11,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from rgnn import kernels
 from rgnn.chip import Chip
 from rgnn.config import Hardware, ModelConfig
 from rgnn.crossbar import Crossbar
@@ -19,7 +20,7 @@ from rgnn.model import RGNN
 from rgnn.sample import sample_frames
 from rgnn.streams import torch_stream
 
-PACKAGES = ("rgnn", "torch", "numpy", "ase", "vesin", "zarr", "safetensors", "scipy", "matplotlib", "typer")
+PACKAGES = ("rgnn", "torch", "numpy", "numba", "ase", "vesin", "zarr", "safetensors", "scipy", "matplotlib", "typer")
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,18 @@ def _neighbours() -> tuple[bool, str]:
 
 
 @torch.no_grad()
+def _kernels() -> tuple[bool, str]:
+    """Forces by the kernels of this device against those in plain torch, where a code may fall on another side."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, g = _model_and_frame()
+    model, g, hardware = model.to(device), g.to(device), Hardware(noise=None)
+    with kernels.use("plain"):
+        expected = model(g, hardware)
+    difference = float((model(g, hardware) - expected).square().mean().sqrt() / expected.square().mean().sqrt())
+    return difference < 0.02, f"{kernels.kernels_for(device).name}; differ from plain ones by {100 * difference:.2g}%"
+
+
+@torch.no_grad()
 def _speed() -> tuple[bool, str]:
     """Time of one force evaluation; any time passes."""
     model, g = _model_and_frame()
@@ -120,5 +133,6 @@ CHECKS: dict[str, Callable[[], tuple[bool, str]]] = {
     "bit-serial product": _bit_serial,
     "neighbour list": _neighbours,
     "rotation": _rotation,
+    "kernels": _kernels,
     "forces": _speed,
 }

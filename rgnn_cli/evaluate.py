@@ -58,7 +58,7 @@ def evaluate(
 
     report = Reporter(quiet, as_json)
     path = _find(report, "model", model, "train one with rgnn train, or name a model folder")
-    loaded = load_model(path, choose_device(device, threads))
+    loaded = load_model(path, choose_device(report, device, threads))
     store = store or (Path(loaded.provenance.data) if Path(loaded.provenance.data).exists() else None)
     data = GraphStore(_find(report, "store", store, "make one with rgnn convert, or name one"))
     require_cutoff(data, loaded.config.cutoff)

@@ -92,7 +92,7 @@ def md(
         workspace.refuse_beside_resume(structure=structure, frame=frame, format=format, out=out, config=config)
         out, record = resume, _settings_of(resume, model)
     settings, origin = record.md.replace(**given), record.origin
-    loaded = load_model(origin.model, choose_device(device, threads))
+    loaded = load_model(origin.model, choose_device(report, device, threads))
     hardware = _hardware(loaded, settings)
     atoms = None
     if resume is None:

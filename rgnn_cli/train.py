@@ -93,7 +93,7 @@ def train(
         out = workspace.run_folder(resume)
         run = RunConfig.read(out / "config.yaml")
     run = run.replace(hardware=run.hardware.varied(bits, noise), training=run.training.replace(**training))
-    ready = TrainingRun.prepare(run, choose_device(device, threads))
+    ready = TrainingRun.prepare(run, choose_device(report, device, threads))
     folder = out or workspace.new_folder("runs", "train")
     _introduce(report, ready, folder)
     if resume is None:

@@ -4,6 +4,10 @@ Their sums differ by rounding, so a code may differ by one where a quantiser fol
 therefore compared for itself, and through a quantiser only where the sums are exact.
 """
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -223,3 +227,12 @@ def test_torch_keeps_its_number_of_threads(model, glass) -> None:
     forces("compiled", model, glass, hardware("none").replace(range="calibrated"))
     assert torch.get_num_threads() == before
     assert f"omp_get_max_threads() : {before}\n" in torch.__config__.parallel_info()
+
+
+def test_the_first_use_is_known_to_be_slow(tmp_path) -> None:
+    code = "import torch; from rgnn.kernels import must_be_compiled as m; print(m(torch.device('cpu')))"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "True"
+    Compiled().product(begin(normal(4, 4), hardware("none"), -2, 2), normal(3, 4))
+    assert not kernels.must_be_compiled(torch.device("cpu"))

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
 from rgnn.errors import InputError
 from rgnn.kernels.plain import Kernels, Plain, gate
 
-__all__ = ["NAMES", "Kernels", "Plain", "gate", "kernels_for", "use"]
+__all__ = ["NAMES", "Kernels", "Plain", "gate", "kernels_for", "must_be_compiled", "use"]
 
 NAMES = ("plain", "compiled", "triton")
 
@@ -43,6 +44,17 @@ def kernels_for(device: torch.device, dtype: torch.dtype = torch.float32) -> Ker
     if dtype == torch.float32 and device.type == "cuda" and torch.version.cuda and find_spec("triton"):
         return _made("triton")
     return _made("plain")
+
+
+def must_be_compiled(device: torch.device) -> bool:
+    """Whether the first pass on this device will have to wait for the compiler."""
+    if kernels_for(device).name != "compiled":
+        return False
+    from rgnn.kernels import loops
+
+    source = Path(loops.__file__).stat().st_mtime
+    kept = Path(loops.row_sums.stats.cache_path).glob("loops.row_sums-*.nbi")
+    return not any(file.stat().st_mtime >= source for file in kept)
 
 
 @contextmanager

@@ -25,8 +25,8 @@ FUSED = {**LOOP, "fastmath": {"contract", "reassoc", "arcp", "nsz"}}
 
 @njit(inline="always", **LOOP)
 def _code(x, low, divisor, levels, nearest):
-    x = (x - low) / divisor * levels
-    x = np.rint(x) if nearest else np.floor(x)
+    # A floor needs each step's own rounding, a nearest code does not; products are cheaper than quotients.
+    x = np.rint((x - low) * (levels / divisor)) if nearest else np.floor((x - low) / divisor * levels)
     return min(max(x, f32(0)), levels)
 
 
@@ -108,7 +108,9 @@ def triplet_codes(
                 a = in_edges[tiles[k, IN_FIRST] + r]
                 row = tiles[k, ROW] + s * n_in + r
                 for c in range(p.shape[1]):
-                    h = (p[a, c] + q[b, c]) / first_levels * first_width + first_offset[c]
+                    h = p[a, c] + q[b, c]
+                    h = h * (first_width / first_levels) if nearest else h / first_levels * first_width
+                    h += first_offset[c]
                     codes[row, c] = i32(_code(max(h, f32(0)), low, divisor, levels, nearest)) - zero
                 if noisy:
                     _squares(codes[row], zero, squares[row], by_planes, factor, half, shift)
