@@ -269,13 +269,10 @@ class Compiled:
         envelope = NO_ENVELOPE if fc is None else fc.numpy()
         result = torch.zeros((len(p), second.offset.shape[0] // 2))
         buffers = Buffers(self._reading(second, smooth=True), plan.tiles.most_rows, p.shape[1], by_rows=False)
+        read_first, convert, read_second = _rescaling(first), _converter(second), _rescaling(second)
         for rows, tiles in plan.tiles:
-            sums = buffers.fill(
-                loops.triplet_codes, rows, *parts, *edges, tiles, *_rescaling(first), *_converter(second)
-            )
-            loops.triplet_sums(
-                *sums, self._quantiles, key, *_rescaling(second), *edges, envelope, tiles, result.numpy()
-            )
+            sums = buffers.fill(loops.triplet_codes, rows, *parts, *edges, tiles, *read_first, *convert)
+            loops.triplet_sums(*sums, self._quantiles, key, *read_second, *edges, envelope, tiles, result.numpy())
         return result
 
     def trained_three_body(

@@ -112,8 +112,9 @@ def triplet_codes(
                     h = h * (first_width / first_levels) if nearest else h / first_levels * first_width
                     h += first_offset[c]
                     codes[row, c] = i32(_code(max(h, f32(0)), low, divisor, levels, nearest)) - zero
-                if noisy:
-                    _squares(codes[row], zero, squares[row], by_planes, factor, half, shift)
+        if noisy:
+            rows = slice(tiles[k, ROW], tiles[k, ROW] + n_in * n_out)
+            _squares(codes[rows].ravel(), zero, squares[rows].ravel(), by_planes, factor, half, shift)
 
 
 @njit(parallel=True, **LOOP)

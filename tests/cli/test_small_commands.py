@@ -22,7 +22,7 @@ def test_the_version(cli) -> None:
 def test_doctor_passes_all_its_checks(cli) -> None:
     report = json.loads(cli("doctor", "--json"))
     assert all(check["passed"] for check in report["checks"])
-    assert len(report["checks"]) == 4
+    assert len(report["checks"]) == 5
     assert report["environment"]["torch"]
 
 
