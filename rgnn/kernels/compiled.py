@@ -40,7 +40,8 @@ NO_ENVELOPE = np.empty(0, np.float32)
 @cache
 def integers_are_exact_and_fast() -> bool:
     """Whether this processor multiplies int8 matrices natively, and rightly so for the largest of numbers."""
-    if not (torch.cpu._is_vnni_supported() and hasattr(torch, "_int_mm")):
+    native = getattr(torch.cpu, "_is_vnni_supported", bool)()  # neither is public
+    if not (native and hasattr(torch, "_int_mm")):
         return False
     a, b = torch.full((8, 64), -128, dtype=torch.int8), torch.full((8, 64), -127, dtype=torch.int8)
     b[::2] = 127
