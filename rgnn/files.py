@@ -2,7 +2,11 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from rgnn.errors import InputError
 
 
 def write_aside(path: str | Path, data: bytes | str) -> None:
@@ -30,3 +34,28 @@ def sha256(path: str | Path) -> str:
     """Checksum of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Hold a folder for one writer, until the block or the process ends, however it ends.
+
+    The lock is on the folder itself and leaves no file. Where the system has no such locks (Windows), none is taken.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{folder}: another rgnn is writing here; wait until it has ended.") from None
+        yield
+    finally:
+        os.close(handle)

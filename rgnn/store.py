@@ -1,216 +1,296 @@
-"""The graph store: labelled frames with their edges as flat zarr arrays and offsets.
+"""The graph store: labelled frames with their edges in blocks of zarr arrays, and a ledger of the blocks.
 
-A store is written in a hidden folder beside it and put in place only when it is whole, so what lies under its
-own name is never half a store; a checksum of each array notices what is lost or altered later.
+A new store grows in a folder `X.zarr.partial` and is renamed when it is whole; an append grows in place, block by
+block. Readers may have the store open meanwhile: blocks never change, and the ledger is replaced as a whole.
 """
 
 import hashlib
+import os
+import re
 import shutil
-import tempfile
-import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
+from rgnn.blocks import BLOCK_ATOMS, BLOCK_FRAMES, Block, read_column, write_block
 from rgnn.config import check_cutoff
-from rgnn.errors import InputError, first_line
-from rgnn.files import sha256
+from rgnn.errors import BrokenRunError, InputError, Interrupted
+from rgnn.files import locked
+from rgnn.frames import EdgeFrame, Frame, Unusable
 from rgnn.graphs import Graph
-from rgnn.neighbours import CLOSEST, edge_vectors, neighbour_list
+from rgnn.ledger import ROOT, BlockRecord, Cursor, Ledger, Pending, Source, damaged
+from rgnn.neighbours import edge_vectors
 from rgnn.streams import numpy_stream
-from rgnn.trajectories import Frame, read_frames
 
-FORMAT, VERSION = "rgnn graph store", 1
-# Frames that are written together, and elements in a chunk of an array: a few megabytes.
-BLOCK, CHUNK = 64, 1 << 20
-# A store up to this size is read as a whole when it is first used; a larger one frame by frame.
+# A store up to this size stays in memory once it is read; of a larger one, only some blocks do.
 IN_MEMORY = 2 << 30
+CACHED_BLOCKS = 4
+# What a writer leaves when it is killed: a block that no ledger names.
+BLOCK_NAME = re.compile(r"\d{5,}(\.\d+\.partial)?")
 
 
-class Field(NamedTuple):
-    """One array: its element type, what it has a row for, and the shape of a row."""
+@dataclass
+class Batch:
+    """Frames read for one block, and what to write in the ledger with it.
 
-    dtype: str
-    per: str  # "atom", "edge" or "frame"
-    row: tuple[int, ...] = ()
+    Attributes:
+        frames, where: and their names for errors.
+        source: place in the command of the source of each frame.
+        skipped: (source, reason) of the frames before the end of the batch that are not in it.
+        cursor: where reading went on after it.
+    """
 
+    frames: list[Frame | EdgeFrame] = field(default_factory=list)
+    where: list[str] = field(default_factory=list)
+    source: list[int] = field(default_factory=list)
+    skipped: list[tuple[int, str]] = field(default_factory=list)
+    cursor: Cursor = Cursor()
+    atoms: int = 0
 
-FIELDS = {
-    "numbers": Field("uint8", "atom"),
-    "positions": Field("float64", "atom", (3,)),
-    "forces": Field("float32", "atom", (3,)),
-    "edge_index": Field("int32", "edge", (2,)),  # within its frame, sorted by (i, j, shift)
-    "edge_shift": Field("int8", "edge", (3,)),
-    "cell": Field("float64", "frame", (3, 3)),
-    "pbc": Field("bool", "frame", (3,)),
-    "energy": Field("float64", "frame"),  # NaN where unknown
-    "temperature": Field("float64", "frame"),  # NaN where unknown
-    "n_atoms": Field("int32", "frame"),
-    "n_edges": Field("int32", "frame"),
-}
+    def add(self, frame: Frame | EdgeFrame, where: str, source: int = 0) -> None:
+        """Add a frame; `where` names it in errors."""
+        self.frames.append(frame)
+        self.where.append(where)
+        self.source.append(source)
+        self.atoms += len(frame.numbers)
 
+    @property
+    def full(self) -> bool:
+        """Whether it is time to write it."""
+        return self.atoms >= BLOCK_ATOMS or len(self.frames) >= BLOCK_FRAMES
 
-@dataclass(frozen=True)
-class FrameInfo:
-    """What is known of a frame besides its atoms: energy in eV, temperature in K."""
-
-    energy: float | None
-    temperature: float | None
+    def takes(self, frame: Frame | EdgeFrame) -> bool:
+        """Whether the frame is of the kind that the batch holds."""
+        return not self.frames or type(frame) is type(self.frames[0])
 
 
 class StoreWriter:
-    """Writes frames to a store; a context manager that puts the store in place when its block ends well.
+    """Writes frames to a store; a context manager that completes the store when its block ends well.
+
+    What happens when it does not: an error undoes all of it; a kill, Ctrl-C or a full disk keeps the whole blocks,
+    and a writer with the same key goes on after them.
 
     Args:
         path: of the store.
-        cutoff: in Angstrom; None takes that of the store appended to.
+        cutoff: Angstrom; None takes that of the store appended to.
         append: add to the store at `path`.
         overwrite: replace the store at `path`.
+        key: of the command; only a command with the same key goes on with what it began. Empty: never.
+        sources: what the frames will come from.
+
+    Attributes:
+        ledger: as it stands on disk.
+        already: the same command has made the store before; there is nothing to do.
 
     Raises:
-        InputError: something is at `path` already, or the store appended to has another cutoff.
+        InputError: something is at `path` already, the store appended to has another cutoff, or another process
+            writes there.
     """
 
     def __init__(
-        self, path: str | Path, cutoff: float | None = 3.8, append: bool = False, overwrite: bool = False
+        self,
+        path: str | Path,
+        cutoff: float | None = 3.8,
+        append: bool = False,
+        overwrite: bool = False,
+        key: str = "",
+        sources: Sequence[Source] = (),
     ) -> None:
-        self.path = Path(path)
-        before = GraphStore(self.path) if append else None
-        if before is None and self.path.exists():
-            if not overwrite:
+        self.path, self.append, self.key = Path(path), append, key
+        self.partial = self.path.with_name(self.path.name + ".partial")
+        self.replaced = self.path.with_name(f".{self.path.name}.replaced")
+        self.work = self.path if append else self.partial
+        self.sources = list(sources) or [Source("memory")]
+        self.overwrite, self.already = overwrite, False
+        if append:
+            self.ledger = Ledger.load(self.path)
+            if cutoff is not None:
+                _require(self.path, self.ledger.cutoff, cutoff)
+            return
+        self.ledger = Ledger(check_cutoff(3.8 if cutoff is None else cutoff))
+        if self.path.exists() and not overwrite:
+            self.already = bool(key) and (self.path / ROOT).is_file() and Ledger.load(self.path).key == key
+            if not self.already:
                 raise InputError(
                     f"{self.path} already exists; --append adds to it, --overwrite replaces it, or choose another name."
                 )
-            if not (self.path / "zarr.json").is_file():
-                raise InputError(f"{self.path} is no store, so it is not overwritten; choose another name.")
-        if before is not None and cutoff is not None:
-            require_cutoff(before, cutoff)
-        self.before = before
-        self.cutoff = before.cutoff if before is not None else check_cutoff(3.8 if cutoff is None else cutoff)
-        self.sources: list[dict[str, Any]] = [] if before is None else list(before.sources)
-        self.frames: list[Frame] = []
-        self.edges: list[tuple[np.ndarray, np.ndarray]] = []
-        self.n_frames = 0 if before is None else len(before)
-        self.counts = Counter() if before is None else Counter(dict(before.element_counts))
-        self.squares = 0.0 if before is None else before.force_rms**2 * 3 * sum(self.counts.values())
-        self.checksums = dict.fromkeys(FIELDS, 0) if before is None else dict(before.checksums)
+        if self.path.exists() and not (self.path / ROOT).is_file():
+            raise InputError(f"{self.path} is no store, so it is not overwritten; choose another name.")
 
     def __enter__(self) -> Self:
-        import zarr
-
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # A folder of our own: a name that could be guessed could be a user's.
-        self.scratch = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
-        self.partial = self.scratch / "new"
-        if self.before is not None:
-            self.before.verify()
-            shutil.copytree(self.path, self.partial)
-            self.group = zarr.open_group(self.partial, mode="r+")
-            return self
-        self.group = zarr.create_group(self.partial)
-        for name, field in FIELDS.items():
-            rows = max(1, CHUNK // int(np.prod(field.row, initial=1)))
-            self.group.create_array(
-                name,
-                shape=(0, *field.row),
-                chunks=(rows, *field.row),
-                dtype=field.dtype,
-                compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"),
-            )
+        self._stack = ExitStack()
+        if not self.already:
+            try:
+                self._begin()
+            except BaseException:
+                self._stack.close()
+                raise
         return self
 
-    def add(self, frame: Frame, where: str = "a frame") -> None:
-        """Search the neighbours of a frame and write it; `where` names it in errors.
+    def _begin(self) -> None:
+        """Take the lock, and find out whether there is something to go on with."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        self._stack.enter_context(locked(self.work))
+        if self.append:
+            self.ledger = Ledger.load(self.path)  # anew: another may have added to it before the lock was ours
+        elif left := self._left_over():
+            self.ledger = left
+        pending = self.ledger.pending
+        if pending is None or pending.key != self.key or not self.key:
+            pending = Pending(self.key, len(self.ledger.blocks), len(self.ledger.sources))
+            self.ledger.pending = pending
+            self.ledger.sources += self.sources
+            self.ledger.save(self.work)
+        self._pending = pending
+        if (self.replaced / ROOT).is_file():
+            shutil.rmtree(self.replaced)
+        named = {block.name for block in self.ledger.blocks}
+        for stray in self.work.iterdir():
+            if BLOCK_NAME.fullmatch(stray.name) and stray.name not in named:
+                shutil.rmtree(stray)
+        self._next = 1 + max((int(name) for name in named), default=-1)
+        self._batch = Batch()
+
+    def _left_over(self) -> Ledger | None:
+        """The ledger of what the same command began; what cannot be gone on with is removed, or refused."""
+        there = {p.name for p in self.partial.iterdir()}
+        if not there:
+            return None
+        if ROOT in there:
+            left = Ledger.load(self.partial)
+            key = left.key if left.pending is None else left.pending.key
+            if key == self.key and self.key:
+                # Where nothing is pending, only the rename was left to do.
+                left.pending = left.pending or Pending(key, cursor=Cursor(len(self.sources)))
+                return left
+            if key and not self.overwrite:
+                raise InputError(
+                    f"{self.partial} is what a conversion that broke off has left; run its command again to complete "
+                    "it, or give --overwrite to begin anew."
+                )
+        elif not there <= {ROOT + ".partial"}:
+            raise InputError(f"{self.partial} is in the way and is no store of this program; move it elsewhere.")
+        for name in there:
+            lost = self.partial / name
+            shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+        return None
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where reading has to begin or to go on."""
+        return self._pending.cursor
+
+    @property
+    def new_blocks(self) -> list[BlockRecord]:
+        """The blocks of this command."""
+        return self.ledger.blocks[self._pending.before :]
+
+    def digests(self) -> Iterator[int]:
+        """Those of all frames in the blocks."""
+        for block in self.ledger.blocks:
+            yield from read_column(self.work / block.name, "digest", block).tolist()
+
+    def add(self, frame: Frame | EdgeFrame, where: str = "a frame") -> None:
+        """Add one frame; `where` names it in errors.
 
         Raises:
-            InputError: no atom has a neighbour inside the cutoff.
+            Unusable: it has no edges, or impossible ones.
         """
-        edge_index, shift = neighbour_list(frame.positions, frame.cell, frame.pbc, self.cutoff)
-        if not edge_index.shape[1]:
-            raise InputError(
-                f"{where}: no atom has a neighbour within {self.cutoff:g} Angstrom; give a larger --cutoff, "
-                "or check the unit of its positions."
-            )
-        lengths = np.linalg.norm(edge_vectors(frame.positions, frame.cell, edge_index, shift), axis=1)
-        if lengths.min() < CLOSEST:
-            i, j = edge_index[:, lengths.argmin()]
-            raise InputError(f"{where}: atoms {i} and {j} are {lengths.min():.3g} Angstrom apart; remove this frame.")
-        if np.abs(shift).max() > 127:
-            raise InputError(f"{where}: an atom lies over 127 cells away from its neighbours; wrap it into the cell.")
-        self.frames.append(frame)
-        self.edges.append((edge_index.T, shift))
-        self.counts.update(int(z) for z in frame.numbers)
-        self.squares += float(np.square(frame.forces).sum())
-        self.n_frames += 1
-        if len(self.frames) >= BLOCK:
-            self._flush()
+        if not self._batch.takes(frame):
+            self.flush()
+        self._batch.add(frame, where)
+        if self._batch.full:
+            self.flush()
 
-    def add_source(self, path: str | Path, frames: int) -> None:
-        """Record where frames came from."""
-        path = Path(path)
-        self.sources.append({"name": path.name, "sha256": sha256(path) if path.is_file() else "", "frames": frames})
+    def flush(self) -> None:
+        """Write the frames added so far as a block."""
 
-    def _flush(self) -> None:
-        import zarr
+        def refuse(_: int, problem: Unusable) -> None:
+            raise problem
 
-        if not self.frames:
-            return
-        nan = float("nan")
-        columns = {
-            "numbers": np.concatenate([f.numbers for f in self.frames]),
-            "positions": np.concatenate([f.positions for f in self.frames]),
-            "forces": np.concatenate([f.forces for f in self.frames]),
-            "edge_index": np.concatenate([index for index, _ in self.edges]),
-            "edge_shift": np.concatenate([shift for _, shift in self.edges]),
-            "cell": np.stack([f.cell for f in self.frames]),
-            "pbc": np.stack([f.pbc for f in self.frames]),
-            "energy": np.array([nan if f.energy is None else f.energy for f in self.frames]),
-            "temperature": np.array([nan if f.temperature is None else f.temperature for f in self.frames]),
-            "n_atoms": np.array([len(f.numbers) for f in self.frames]),
-            "n_edges": np.array([len(index) for index, _ in self.edges]),
-        }
-        with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is missing is then always damage
-            for name, values in columns.items():
-                rows = np.ascontiguousarray(values.astype(FIELDS[name].dtype))
-                self.group[name].append(rows)
-                self.checksums[name] = zlib.crc32(rows.tobytes(), self.checksums[name])
-        self.frames, self.edges = [], []
+        batch, self._batch = self._batch, Batch()
+        if batch.frames:
+            path = self.next_block()
+            self.commit(batch, path, write_block(batch.frames, batch.where, self.ledger.cutoff, path, refuse), {})
+
+    def next_block(self) -> Path:
+        """Where to write a block before it is committed."""
+        self._next += 1
+        return self.work / f"{self._next - 1:05d}.{os.getpid()}.partial"
+
+    def commit(self, batch: Batch, path: Path, record: BlockRecord | None, unusable: Mapping[int, Unusable]) -> None:
+        """Put a written block in place; `unusable` are the frames of the batch that are not in it."""
+        sources = self.ledger.sources[self._pending.sources_before :]
+        for source, reason in [*batch.skipped, *((batch.source[k], u.reason) for k, u in unusable.items())]:
+            sources[source].skipped[reason] = sources[source].skipped.get(reason, 0) + 1
+        for source, count in Counter(s for k, s in enumerate(batch.source) if k not in unusable).items():
+            sources[source].frames += count
+        if record is not None:
+            path.rename(self.work / record.name)
+            self.ledger.blocks.append(record)
+        self._pending.cursor = batch.cursor
+        self.ledger.save(self.work)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
-                self._finish()
+            if self.already:
+                return
+            if kind is not None:
+                self._break_off(kind)
+                return
+            try:
+                self.flush()
+                self._complete()
+            except BaseException as error:
+                self._break_off(type(error))
+                raise
         finally:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            self._stack.close()
 
-    def _finish(self) -> None:
-        """Write what is left, and put the store in place."""
-        self._flush()
-        if self.n_frames == 0:
+    @property
+    def resumable(self) -> bool:
+        """Whether the same command can go on with what there is."""
+        return bool(self.key) and bool(self.new_blocks)
+
+    def _break_off(self, kind: type[BaseException]) -> None:
+        """Keep the whole blocks where nothing was wrong with what was read; otherwise leave everything as it was."""
+        if not (self.resumable and issubclass(kind, KeyboardInterrupt | Interrupted | BrokenRunError | OSError)):
+            self._undo()
+
+    def _complete(self) -> None:
+        if not self.ledger.blocks:
             raise InputError(f"{self.path}: there are no frames to write.")
-        self.group.attrs.update(
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "cutoff": self.cutoff,
-                "units": {"length": "Angstrom", "energy": "eV", "force": "eV/Angstrom", "temperature": "K"},
-                "frames": self.n_frames,
-                "elements": {str(z): self.counts[z] for z in sorted(self.counts)},
-                "force_rms": (self.squares / (3 * sum(self.counts.values()))) ** 0.5,
-                "sources": self.sources,
-                "crc32": self.checksums,
-            }
-        )
-        if self.path.exists():
-            self.path.rename(self.scratch / "old")
+        self.ledger.key, self.ledger.pending = self.key, None
+        self.ledger.save(self.work)
+        if self.append:
+            return
+        if not self.path.exists():
+            self.partial.rename(self.path)
+            return
+        self.path.rename(self.replaced)
         self.partial.rename(self.path)
+        shutil.rmtree(self.replaced)
+
+    def _undo(self) -> None:
+        """Leave everything as it was before."""
+        if not self.append:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            return
+        pending, self.ledger.pending = self._pending, None
+        lost = self.ledger.blocks[pending.before :]
+        del self.ledger.blocks[pending.before :], self.ledger.sources[pending.sources_before :]
+        self.ledger.save(self.path)
+        for block in lost:
+            shutil.rmtree(self.path / block.name, ignore_errors=True)
 
 
 class GraphStore:
@@ -220,103 +300,145 @@ class GraphStore:
         path: of the store.
 
     Attributes:
-        path, cutoff (Angstrom), sources, element_counts, force_rms (eV/Angstrom): as written.
+        path, ledger: of the store.
+        cutoff: Angstrom.
+        force_rms: eV/Angstrom.
 
     Raises:
         InputError: no store there, of another version, or damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
-        import zarr
-
         self.path = Path(path)
-        if not self.path.exists():
-            raise InputError(f"{path}: there is no such store; make it with rgnn convert or rgnn fetch-data sample.")
-        if not (self.path / "zarr.json").is_file():
-            raise InputError(f"{path}: is no graph store; make one from a trajectory with rgnn convert.")
-        try:
-            self._group = zarr.open_group(self.path, mode="r")
-            attributes = dict(self._group.attrs)
-        except Exception as error:  # zarr raises whatever its parsing runs into
-            raise self._damaged(first_line(error)) from None
-        if attributes.get("format") != FORMAT:
-            raise InputError(f"{path}: is a zarr group of another program; make a store with rgnn convert.")
-        if attributes.get("version") != VERSION:
-            raise InputError(
-                f"{path}: has version {attributes.get('version')}, but this rgnn reads {VERSION}; convert it anew."
-            )
-        try:
-            self.cutoff = float(attributes["cutoff"])
-            self.sources: list[dict[str, Any]] = attributes["sources"]
-            self.element_counts = {int(z): int(n) for z, n in attributes["elements"].items()}
-            self.force_rms = float(attributes["force_rms"])
-            self.checksums: dict[str, int] = attributes["crc32"]
-            self._n_frames = int(attributes["frames"])
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise self._damaged("its attributes are incomplete") from None
-        self._cache: dict[str, np.ndarray] = {}
-        self._whole = sum(self._array(name).nbytes for name in FIELDS) <= IN_MEMORY
-        if any(self._array(name).nchunks_initialized != self._array(name).nchunks for name in FIELDS):
-            raise self._damaged("a part of it is missing")
-        self._atom_offset = self._offsets("n_atoms", "numbers")
-        self._edge_offset = self._offsets("n_edges", "edge_index")
+        self.ledger = Ledger.load(self.path)
+        lost = [b.name for b in self.ledger.blocks if not (self.path / b.name / ROOT).is_file()]
+        if lost:
+            raise damaged(self.path, f"block {lost[0]} is missing")
+        self.cutoff, self.force_rms = self.ledger.cutoff, self.ledger.force_rms
+        self.first = np.cumsum([0] + [block.frames for block in self.ledger.blocks])
+        size = sum(block.atoms * 53 + block.edges * 6 for block in self.ledger.blocks)
+        self._kept = len(self.ledger.blocks) if size <= IN_MEMORY else CACHED_BLOCKS
+        self._blocks: OrderedDict[int, Block] = OrderedDict()
 
     def __len__(self) -> int:
-        return self._n_frames
+        return int(self.first[-1])
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the store stays in memory once it is read."""
+        return self._kept >= len(self.ledger.blocks)
+
+    @property
+    def sources(self) -> list[Source]:
+        """Files that the frames came from."""
+        return self.ledger.sources
+
+    @property
+    def element_counts(self) -> dict[int, int]:
+        """Atoms of each atomic number."""
+        return dict(sorted(self.ledger.elements.items()))
 
     @property
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers in the store."""
-        return tuple(sorted(self.element_counts))
+        return tuple(self.element_counts)
 
-    @property
+    @cached_property
     def checksum(self) -> str:
-        """Of all that the store holds; equal for equal frames and cutoff."""
-        return hashlib.sha256(repr((self.cutoff, sorted(self.checksums.items()))).encode()).hexdigest()
+        """Of the cutoff and all frames in their order, however they are divided into blocks."""
+        state = hashlib.sha256(repr(self.cutoff).encode())
+        state.update(self.column("digest").tobytes())
+        return state.hexdigest()
+
+    def column(self, name: str) -> np.ndarray:
+        """What there is one of for each frame: "n_atoms", "energy", "temperature" or "digest"."""
+        parts = [read_column(self.path / block.name, name, block) for block in self.ledger.blocks]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def load_block(self, number: int) -> Block:
+        """Read one block from the disk, compared with its checksums.
+
+        Raises:
+            InputError: something in it is lost or altered.
+        """
+        record = self.ledger.blocks[number]
+        return Block.load(self.path / record.name, record)
+
+    def _block(self, number: int) -> Block:
+        """The same, kept for the next time."""
+        if number not in self._blocks:
+            self._blocks[number] = self.load_block(number)
+            if len(self._blocks) > self._kept:
+                self._blocks.popitem(last=False)
+        self._blocks.move_to_end(number)
+        return self._blocks[number]
+
+    def place(self, index: int) -> tuple[int, int]:
+        """The block of a frame, and its place in it.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        index %= len(self)
+        block = int(np.searchsorted(self.first, index, side="right")) - 1
+        return block, index - int(self.first[block])
 
     def frame(self, index: int) -> Frame:
-        """Atoms and labels of one frame."""
-        atoms, info = slice(*self._atom_offset[index : index + 2]), self.info(index)
-        read = self._rows
-        return Frame(
-            read("numbers", atoms).astype(np.int64),
-            read("positions", atoms),
-            read("cell", slice(index, index + 1))[0],
-            read("pbc", slice(index, index + 1))[0],
-            read("forces", atoms),
-            info.energy,
-            info.temperature,
-        )
+        """Atoms and labels of one frame.
+
+        Raises:
+            InputError: the store was made of graphs without positions.
+        """
+        block, k = self.place(index)
+        frame = self._block(block).frame(k)
+        if isinstance(frame, EdgeFrame):
+            raise InputError(f"{self.path}: frame {index} has edges but no positions, as the data it was made of.")
+        return frame
 
     def graph(self, index: int) -> Graph:
         """The labelled graph of one frame; edge vectors are computed anew from float64 positions."""
-        frame, edges = self.frame(index), slice(*self._edge_offset[index : index + 2])
-        edge_index = np.ascontiguousarray(self._rows("edge_index", edges).T)
-        vector = edge_vectors(frame.positions, frame.cell, edge_index, self._rows("edge_shift", edges))
-        return Graph.from_arrays(frame.numbers, edge_index, vector, frame.forces)
+        block, k = self.place(index)
+        return graph_of(self._block(block), k)
 
-    def info(self, index: int) -> FrameInfo:
-        """Energy and temperature of one frame, where known."""
-        values = [float(self._column(name)[index]) for name in ("energy", "temperature")]
-        return FrameInfo(*(None if np.isnan(value) else value for value in values))
+    def frames(self) -> Iterator[Frame | EdgeFrame]:
+        """All frames in their order, one block in memory at a time."""
+        for number, record in enumerate(self.ledger.blocks):
+            block = self.load_block(number)
+            yield from (block.frame(k) for k in range(record.frames))
 
     def summary(self) -> dict[str, Any]:
         """What a table shows of the store."""
         from ase.data import chemical_symbols
 
-        temperatures = Counter(t for t in self._column("temperature").tolist() if not np.isnan(t))
-        atoms = np.diff(self._atom_offset)
+        temperature, atoms = self.column("temperature"), self.column("n_atoms")
+        temperatures = Counter(temperature[~np.isnan(temperature)].tolist())
         size = f"{atoms.min()}" if atoms.min() == atoms.max() else f"{atoms.min()} to {atoms.max()}"
-        return {
+        blocks = self.ledger.blocks
+        neighbours = Counter[int]()
+        for block in blocks:
+            neighbours.update(dict(enumerate(block.neighbours)))
+        there = [n for n, count in neighbours.items() if count]
+        mean = sum(b.edges for b in blocks) / sum(b.atoms for b in blocks)
+        skipped = sum((Counter(s.skipped) for s in self.sources), Counter[str]())
+        summary = {
             "frames": len(self),
             "atoms in a frame": size,
             "elements": ", ".join(f"{chemical_symbols[z]} {n:,}" for z, n in self.element_counts.items()),
             "cutoff": f"{self.cutoff:g} Å",
-            "neighbours": f"{self._edge_offset[-1] / self._atom_offset[-1]:.1f} of an atom on average",
+            "neighbours": f"{mean:.1f} of an atom on average, {min(there)} to {max(there)}",
             "force": f"{self.force_rms:.3f} eV/Å root mean square of a component",
-            "temperatures": ", ".join(f"{t:g} K: {n}" for t, n in sorted(temperatures.items())) or "not recorded",
-            "sources": ", ".join(f"{s['name']} ({s['frames']})" for s in self.sources),
+            "temperatures": _listed(temperatures) or "not recorded",
+            "sources": ", ".join(f"{s.name} ({s.frames})" for s in self.sources),
         }
+        if labels := {s.labels for s in self.sources if s.labels}:
+            summary["labels"] = ", ".join(sorted(labels))
+        if skipped:
+            summary["left out"] = ", ".join(f"{n} {reason}" for reason, n in skipped.most_common())
+        if self.ledger.pending is not None:
+            summary["unfinished"] = "an append broke off; the same command goes on with it"
+        return summary
 
     def verify(self) -> None:
         """Read everything and compare with the checksums.
@@ -324,101 +446,51 @@ class GraphStore:
         Raises:
             InputError: something is lost or altered.
         """
-        for name in FIELDS:
-            self._checked(name, self._read(name, slice(None)))
-
-    # Arrays, read as a whole or in part
-
-    def _damaged(self, why: str) -> InputError:
-        return InputError(f"{self.path}: is damaged or cut short ({why}); convert its trajectory anew.")
-
-    def _array(self, name: str) -> Any:  # a zarr array; zarr is not imported at start-up
-        try:
-            return self._group[name]
-        except Exception:
-            raise self._damaged(f"array '{name}' is missing or unreadable") from None
-
-    def _read(self, name: str, rows: slice) -> np.ndarray:
-        try:
-            return np.asarray(self._array(name)[rows])
-        except InputError:
-            raise
-        except Exception as error:  # a decoder raises whatever it runs into
-            raise self._damaged(f"array '{name}': {first_line(error)}") from None
-
-    def _checked(self, name: str, values: np.ndarray) -> np.ndarray:
-        if zlib.crc32(np.ascontiguousarray(values).tobytes()) != self.checksums.get(name):
-            raise self._damaged(f"array '{name}' does not agree with its checksum")
-        return values
-
-    def _column(self, name: str) -> np.ndarray:
-        if name not in self._cache:
-            self._cache[name] = self._checked(name, self._read(name, slice(None)))
-        return self._cache[name]
-
-    def _rows(self, name: str, rows: slice) -> np.ndarray:
-        return self._column(name)[rows] if self._whole else self._read(name, rows)
-
-    def _offsets(self, counts: str, rows: str) -> np.ndarray:
-        offsets = np.concatenate([[0], np.cumsum(self._column(counts), dtype=np.int64)])
-        if len(offsets) != len(self) + 1 or offsets[-1] != self._array(rows).shape[0]:
-            raise self._damaged(f"'{counts}' and '{rows}' do not fit together")
-        return offsets
+        for number in range(len(self.ledger.blocks)):
+            self.load_block(number)
 
 
-def convert(
-    sources: Sequence[str | Path],
-    out: str | Path,
-    cutoff: float | None = 3.8,
-    *,
-    every: int = 1,
-    first: int = 0,
-    last: int | None = None,
-    format: str | None = None,  # noqa: A002 (ASE's word)
-    append: bool = False,
-    overwrite: bool = False,
-    progress: Callable[[int], None] = lambda done: None,
+def _listed(temperatures: Mapping[float, int]) -> str:
+    """Frames by temperature; only the range where there are many."""
+    if len(temperatures) > 12:
+        return f"{min(temperatures):g} to {max(temperatures):g} K"
+    return ", ".join(f"{t:g} K: {n}" for t, n in sorted(temperatures.items()))
+
+
+def graph_of(block: Block, k: int) -> Graph:
+    """The labelled graph of one frame of a block."""
+    frame, (index, shift) = block.frame(k), block.edges(k)
+    if isinstance(frame, EdgeFrame):
+        return Graph.from_arrays(frame.numbers, index, frame.edge_vector, frame.forces)
+    return Graph.from_arrays(
+        frame.numbers, index, edge_vectors(frame.positions, frame.cell, index, shift), frame.forces
+    )
+
+
+def write_store(
+    frames: Iterable[Frame | EdgeFrame], out: str | Path, cutoff: float = 3.8, source: str = "memory"
 ) -> GraphStore:
-    """Trajectories with forces -> a graph store.
-
-    Args:
-        sources: files that ASE reads.
-        out: the store to write.
-        cutoff: in Angstrom; None takes that of the store appended to.
-        every, first, last, format: as in `read_frames`, for each file.
-        append, overwrite: add to the store at `out`, or replace it.
-        progress: told of the frames written.
+    """Frames -> a graph store; `source` is recorded as where they come from.
 
     Raises:
-        InputError: as `read_frames` and `StoreWriter`; nothing is then written or changed.
+        InputError: one of them cannot be used; nothing is then written.
     """
-    done = 0
-    with StoreWriter(out, cutoff, append, overwrite) as writer:
-        for source in sources:
-            here = 0
-            for frame in read_frames(source, every, first, last, format):
-                writer.add(frame, f"{source}: frame {first + here * every}")
-                here, done = here + 1, done + 1
-                progress(done)
-            writer.add_source(source, here)
-    return GraphStore(out)
-
-
-def write_store(frames: Iterable[Frame], out: str | Path, cutoff: float = 3.8, source: str = "memory") -> GraphStore:
-    """Frames -> a graph store; `source` is recorded as where they come from."""
-    with StoreWriter(out, cutoff) as writer:
+    with StoreWriter(out, cutoff, sources=[Source(source)]) as writer:
         for index, frame in enumerate(frames):
             writer.add(frame, f"{source}: frame {index}")
-        writer.sources.append({"name": source, "sha256": "", "frames": writer.n_frames})
     return GraphStore(out)
 
 
 def require_cutoff(store: GraphStore, cutoff: float) -> None:
     """Raise InputError where the store was made with another cutoff."""
-    if abs(store.cutoff - cutoff) > 1e-9:
+    _require(store.path, store.cutoff, cutoff)
+
+
+def _require(path: Path, there: float, cutoff: float) -> None:
+    if abs(there - cutoff) > 1e-9:
         raise InputError(
-            f"{store.path}: was made with cutoff {store.cutoff:g} Angstrom, but {cutoff:g} is needed; "
-            f"convert its trajectory anew with --cutoff {cutoff:g}."
+            f"{path}: was made with cutoff {there:g} Angstrom, but {cutoff:g} is needed; "
+            f"rgnn convert {path} --cutoff {cutoff:g} --out another.zarr makes one."
         )
 
 

@@ -146,10 +146,11 @@ def _frames(model: RGNN, data: GraphStore, limit: int | None) -> tuple[list[int]
 
 def _temperatures(data: GraphStore, frames: Sequence[int]) -> dict[str, list[int]]:
     """Positions in `frames` of each temperature, where the store knows it."""
+    import numpy as np
+
     groups: dict[float, list[int]] = {}
-    for position, index in enumerate(frames):
-        temperature = data.info(index).temperature
-        if temperature is not None:
+    for position, temperature in enumerate(data.column("temperature")[list(frames)].tolist()):
+        if not np.isnan(temperature):
             groups.setdefault(temperature, []).append(position)
     return {f"{t:g} K": groups[t] for t in sorted(groups)}
 

@@ -6,11 +6,11 @@ import pytest
 
 from rgnn import evaluate, load_model
 from rgnn.config import Hardware
+from rgnn.conversion import convert
 from rgnn.dynamics import MDConfig, read_log, read_structure, run_md
 from rgnn.observables import radial_distribution
 from rgnn.plots.dynamics import second_half
 from rgnn.runs import RunConfig, TrainingRun
-from rgnn.store import convert
 
 pytestmark = pytest.mark.long
 
@@ -26,7 +26,7 @@ def model(shared, tmp_path_factory):
 
 
 def test_accuracy_on_a_sample_it_has_never_seen(shared, model, tmp_path) -> None:
-    store = convert([shared / "data/lipo_chgnet_test.xyz"], tmp_path / "test.zarr")
+    store = convert([shared / "data/lipo_chgnet_test.xyz"], tmp_path / "test.zarr").store
     [setting] = evaluate(model, store, range(len(store)), [model.hardware])
     assert setting.relative_error().high < 0.25
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgnn.errors import InputError
+from rgnn.frames import Frame
 from rgnn.neighbours import CLOSEST, edge_vectors, neighbour_list
 from rgnn.sample import sample_frames
 from rgnn.store import GraphStore, StoreWriter, require_cutoff, split_frames, write_store
-from rgnn.trajectories import Frame
 
 
 def frame(seed: int, n: int = 12) -> Frame:
@@ -39,8 +39,16 @@ def frame(seed: int, n: int = 12) -> Frame:
 FRAMES = [frame(seed, 10 + seed % 4) for seed in range(70)]  # more than one block
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small_blocks():
+    """Several blocks in a small store."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rgnn.store.BLOCK_FRAMES", 25)
+        yield
+
+
 @pytest.fixture(scope="module")
-def written(tmp_path_factory) -> Path:
+def written(_small_blocks, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("store") / "s.zarr"
     write_store(FRAMES, path, cutoff=3.2)
     return path
@@ -61,7 +69,7 @@ def test_frames_come_back(written) -> None:
         np.testing.assert_array_equal(back.positions, mine.positions)
         np.testing.assert_array_equal(back.cell, mine.cell)
         np.testing.assert_array_equal(back.pbc, mine.pbc)
-        np.testing.assert_array_equal(back.forces, mine.forces.astype(np.float32))
+        np.testing.assert_array_equal(back.forces, mine.forces)
         assert (back.energy, back.temperature) == (mine.energy, mine.temperature)
 
 
@@ -133,11 +141,15 @@ def test_a_write_that_is_cut_off_leaves_no_store_and_is_no_obstacle(tmp_path) ->
 
 
 def test_what_lies_beside_a_store_is_left_alone(path) -> None:
-    for name in ("s.zarr.old", "s.zarr.partial"):
-        (path.parent / name).mkdir()
+    (path.parent / "s.zarr.old").mkdir()
     with StoreWriter(path, 3.2, overwrite=True) as writer:
         writer.add(FRAMES[0])
-    assert sorted(p.name for p in path.parent.iterdir()) == ["s.zarr", "s.zarr.old", "s.zarr.partial"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["s.zarr", "s.zarr.old"]
+    (path.parent / "s.zarr.partial").mkdir()
+    (path.parent / "s.zarr.partial" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="in the way"), StoreWriter(path, 3.2, overwrite=True):
+        pass
+    assert (path.parent / "s.zarr.partial" / "thesis.txt").exists()
 
 
 def test_arrays_of_zeros_are_not_missing(tmp_path) -> None:
@@ -156,12 +168,17 @@ def test_cutoffs_that_make_no_sense(tmp_path, cutoff: float) -> None:
         write_store(FRAMES[:1], tmp_path / "s.zarr", cutoff)
 
 
-def test_a_missing_chunk_is_noticed_however_large_the_store(path, monkeypatch) -> None:
-    monkeypatch.setattr("rgnn.store.IN_MEMORY", 0)
-    chunk = next(p for p in (path / "positions").rglob("*") if p.is_file() and p.name != "zarr.json")
-    chunk.unlink()
-    with pytest.raises(InputError, match="missing"):
+def test_a_missing_block_is_noticed_at_once(path) -> None:
+    shutil.rmtree(path / "00000")
+    with pytest.raises(InputError, match="block 00000 is missing"):
         GraphStore(path)
+
+
+def test_a_missing_chunk_is_noticed_when_it_is_read(path) -> None:
+    chunk = next(p for p in (path / "00000" / "positions").rglob("*") if p.is_file() and p.name != "zarr.json")
+    chunk.unlink()
+    with pytest.raises(InputError, match="positions"):
+        GraphStore(path).frame(0)
 
 
 def test_atoms_on_top_of_each_other_are_refused(tmp_path) -> None:

@@ -8,7 +8,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from rgnn.errors import InputError
-from rgnn.trajectories import Frame, read_frames
+from rgnn.frames import Frame, Unusable
+from rgnn.trajectories import read_frames, scan
+from rgnn.trajectories.selection import Selection
 
 
 def frames(n: int = 5, forces=None) -> list[Atoms]:
@@ -41,7 +43,11 @@ def test_frames_come_as_they_were_written(tmp_path, name) -> None:
 
 def test_a_part_of_the_frames(tmp_path) -> None:
     ase.io.write(tmp_path / "t.xyz", frames(10), format="extxyz")
-    assert [f.temperature for f in read_frames(tmp_path / "t.xyz", every=3, first=1, last=9)] == [301, 304, 307]
+    assert [f.temperature for f in read_frames(tmp_path / "t.xyz", Selection(every=3, first=1, last=9))] == [
+        301,
+        304,
+        307,
+    ]
 
 
 def test_forces_under_other_names(tmp_path) -> None:
@@ -55,7 +61,7 @@ def test_forces_under_other_names(tmp_path) -> None:
 
 def refused(path: Path, **options) -> str:
     with pytest.raises(InputError) as error:
-        list(read_frames(path, **options))
+        list(read_frames(path, Selection(**options)))
     assert str(path) in str(error.value)
     return str(error.value)
 
@@ -83,18 +89,17 @@ def test_a_truncated_xyz(tmp_path, keep) -> None:
     ase.io.write(tmp_path / "t.xyz", frames(4), format="extxyz")
     text = (tmp_path / "t.xyz").read_text()
     (tmp_path / "t.xyz").write_text(text[: int(keep * len(text))])
-    said = refused(tmp_path / "t.xyz")
-    if "--to" in said:
-        whole = int(said.split("--to ")[1].split()[0])
-        assert len(list(read_frames(tmp_path / "t.xyz", last=whole))) == whole
-        assert whole == int(4 * keep)
+    *whole, (index, problem) = scan(tmp_path / "t.xyz")
+    assert isinstance(problem, Unusable) and problem.reason == "cut short"
+    assert [k for k, _ in whole] == list(range(index)) == list(range(int(4 * keep)))
+    assert all(isinstance(frame, Frame) for _, frame in whole)
 
 
 def test_a_name_with_an_at_sign(tmp_path) -> None:
     for n, name in ((2, "run.xyz@1"), (5, "run.xyz")):
         ase.io.write(tmp_path / "t.xyz", frames(n))
         (tmp_path / "t.xyz").rename(tmp_path / name)
-    assert len(list(read_frames(tmp_path / "run.xyz@1", format="extxyz"))) == 2
+    assert len(list(read_frames(tmp_path / "run.xyz@1", Selection(format="extxyz")))) == 2
 
 
 def test_files_that_cannot_be_used(tmp_path) -> None:

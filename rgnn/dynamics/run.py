@@ -25,10 +25,10 @@ from rgnn.dynamics.settings import MDConfig, MDRecord, MDResult, MDVersions, Ori
 from rgnn.dynamics.state import State
 from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.files import write_aside
+from rgnn.frames import LARGEST_FORCE
 from rgnn.model import RGNN
 from rgnn.neighbours import neighbour_list
 from rgnn.streams import numpy_stream
-from rgnn.trajectories import LARGEST_FORCE
 
 # A run this many times hotter than asked for (or than 300 K) has left the region where the model means anything.
 HOTTEST = 20.0

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import ase.io
 
-from rgnn.trajectories import Frame, frame_of
+from rgnn.frames import Frame, frame_of
 
 NAME = "lipo.xyz.xz"
 

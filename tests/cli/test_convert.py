@@ -7,6 +7,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from rgnn import GraphStore
+from rgnn.store import StoreWriter
 
 
 def frames_of(trajectory):
@@ -38,7 +39,8 @@ def test_parts_globs_and_append_give_the_whole(cli, trajectory) -> None:
 
 def test_nothing_is_overwritten_by_accident(cli, refused, trajectory) -> None:
     cli("convert", trajectory, "--out", "a.zarr", "--quiet")
-    assert "--overwrite" in refused(2, "convert", trajectory, "--out", "a.zarr")
+    assert "Already there" in cli("convert", trajectory, "--out", "a.zarr")
+    assert "--overwrite" in refused(2, "convert", trajectory, "--every", 2, "--out", "a.zarr")
     cli("convert", trajectory, "--every", 10, "--out", "a.zarr", "--overwrite", "--quiet")
     assert len(GraphStore("a.zarr")) == 3
     assert "exclude each other" in refused(2, "convert", trajectory, "--out", "a.zarr", "--append", "--overwrite")
@@ -65,24 +67,75 @@ def spoil(kind: str, frames: list) -> list:
     ("kind", "says"),
     [("no forces", "no forces"), ("NaN", "nan"), ("absurd", "4321 eV/Angstrom"), ("no neighbours", "neighbour")],
 )
-def test_a_bad_frame_is_named_and_harms_nothing(cli, refused, trajectory, kind: str, says: str) -> None:
+def test_a_bad_frame_is_named_and_left_out(cli, refused, trajectory, kind: str, says: str) -> None:
     ase.io.write("bad.traj", spoil(kind, frames_of(trajectory)))
-    said = refused(2, "convert", "bad.traj", "--out", "bad.zarr")
-    assert "bad.traj: frame 5" in said and says in said
-    assert sorted(p.name for p in Path().iterdir()) == ["bad.traj"]
-    cli("convert", trajectory, "--out", "good.zarr", "--quiet")
-    before = GraphStore("good.zarr").checksum
-    refused(2, "convert", "bad.traj", "--out", "good.zarr", "--append")
-    refused(2, "convert", "bad.traj", "--out", "good.zarr", "--overwrite")
-    assert len(GraphStore("good.zarr")) == 30 and GraphStore("good.zarr").checksum == before
-    GraphStore("good.zarr").verify()
+    said = cli("convert", "bad.traj", "--out", "bad.zarr")
+    assert "1 frame(s) left out" in said and "bad.traj: frame 5" in said and says in said
+    assert len(GraphStore("bad.zarr")) == 29
+    ase.io.write("worse.traj", spoil(kind, frames_of(trajectory))[5:6])
+    before = GraphStore("bad.zarr").checksum
+    assert "worse.traj: frame 0" in refused(2, "convert", "worse.traj", "--out", "worse.zarr")
+    refused(2, "convert", "worse.traj", "--out", "bad.zarr", "--append")
+    refused(2, "convert", "worse.traj", "--out", "bad.zarr", "--overwrite")
+    assert GraphStore("bad.zarr").checksum == before
+    GraphStore("bad.zarr").verify()
+    assert sorted(p.name for p in Path().glob("*.zarr*")) == ["bad.zarr"]
 
 
-def test_a_truncated_file_is_refused(refused, trajectory) -> None:
+def test_a_truncated_file_gives_its_whole_frames(cli, trajectory) -> None:
     data = Path(trajectory).read_bytes()
     Path("cut.xyz").write_bytes(data[: int(len(data) * 0.72)])
-    assert "cut.xyz" in refused(2, "convert", "cut.xyz", "--out", "a.zarr")
-    assert not Path("a.zarr").exists()
+    assert "the file ends in the middle" in cli("convert", "cut.xyz", "--out", "a.zarr")
+    assert len(GraphStore("a.zarr")) == 21
+
+
+def test_duplicates_are_left_out(cli, trajectory) -> None:
+    said = cli("convert", trajectory, trajectory, "--out", "a.zarr")
+    assert "30 frame(s) left out: duplicate" in said
+    assert "duplicate" in cli("convert", trajectory, "--out", "a.zarr", "--append")
+    assert len(GraphStore("a.zarr")) == 30
+
+
+def test_stores_are_merged(cli, trajectory) -> None:
+    cli("convert", trajectory, "--out", "whole.zarr", "--quiet")
+    cli("convert", trajectory, "--to", 12, "--out", "a.zarr", "--quiet")
+    cli("convert", trajectory, "--from", 12, "--out", "b.zarr", "--quiet")
+    cli("convert", "a.zarr", "b.zarr", "--out", "both.zarr", "--quiet")
+    assert GraphStore("both.zarr").checksum == GraphStore("whole.zarr").checksum
+    cli("convert", "both.zarr", "--cutoff", 5, "--out", "wide.zarr", "--quiet")
+    assert GraphStore("wide.zarr").cutoff == 5
+
+
+def test_units_are_checked_by_magnitude(cli, trajectory) -> None:
+    frames = frames_of(trajectory)
+    for atoms in frames:
+        forces = atoms.get_forces() / 51.42
+        atoms.set_cell(atoms.cell[:] * 1.89, scale_atoms=True)
+        atoms.calc = SinglePointCalculator(atoms, forces=forces)
+    ase.io.write("bohr.traj", frames)
+    said = cli("convert", "bohr.traj", "--out", "a.zarr", "--cutoff", 7)
+    assert "check that positions are in Angstrom" in said
+    assert "in Angstrom" not in cli("convert", trajectory, "--out", "b.zarr")
+
+
+def test_any_calculator_labels(cli, refused, workdir) -> None:
+    """With a potential whose forces are known."""
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+
+    copper = bulk("Cu", cubic=True).repeat(2)
+    copper.rattle(0.1, seed=1)
+    ase.io.write("cu.xyz", copper, format="extxyz")
+    assert "--label" in refused(2, "convert", "cu.xyz", "--out", "cu.zarr")
+    assert "ase.calculators.emt:EMT" in cli(
+        "convert", "cu.xyz", "--out", "cu.zarr", "--label", "ase.calculators.emt:EMT"
+    )
+    copper.calc = EMT()
+    np.testing.assert_allclose(GraphStore("cu.zarr").frame(0).forces, copper.get_forces(), atol=1e-6)
+    Path("mine.py").write_text("from ase.calculators.emt import EMT\ndef made():\n    return EMT()\n")
+    cli("convert", "cu.xyz", "--out", "mine.zarr", "--label", "mine:made")
+    assert "names no calculator" in refused(2, "convert", "cu.xyz", "--out", "x.zarr", "--label", "EMT")
+    assert "cannot be imported" in refused(2, "convert", "cu.xyz", "--out", "x.zarr", "--label", "no_such:Thing")
 
 
 def test_sources_that_are_not_there(refused, workdir) -> None:
@@ -103,9 +156,30 @@ def test_ctrl_c_says_what_became_of_it(refused, trajectory, monkeypatch) -> None
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rgnn.store.StoreWriter.add", interrupted)
+    monkeypatch.setattr("rgnn.store.StoreWriter.commit", interrupted)
     assert "not written" in refused(130, "convert", trajectory, "--out", "a.zarr")
     assert list(Path().iterdir()) == []
+
+
+def test_ctrl_c_keeps_the_whole_blocks(cli, refused, trajectory, monkeypatch) -> None:
+    monkeypatch.setattr("rgnn.store.BLOCK_FRAMES", 8)
+    commit = StoreWriter.commit
+
+    def interrupted(self, *written):
+        if len(self.ledger.blocks) == 2:
+            raise KeyboardInterrupt
+        commit(self, *written)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rgnn.store.StoreWriter.commit", interrupted)
+        said = refused(130, "convert", trajectory, "--out", "a.zarr", "--workers", 1)
+    assert "16 frames are kept" in said
+    assert len(GraphStore("a.zarr.partial")) == 16
+    assert "broke off" in refused(2, "convert", trajectory, "--every", 2, "--out", "a.zarr")
+    cli("convert", trajectory, "--out", "a.zarr", "--workers", 1)
+    cli("convert", trajectory, "--out", "b.zarr", "--workers", 2, "--quiet")
+    assert GraphStore("a.zarr").checksum == GraphStore("b.zarr").checksum
+    assert not Path("a.zarr.partial").exists()
 
 
 @pytest.mark.parametrize(
@@ -116,6 +190,7 @@ def test_ctrl_c_says_what_became_of_it(refused, trajectory, monkeypatch) -> None
         ("vasprun_water_dimer_10_steps.xml", 10),
         ("vasprun_LGPS_AIMD_264steps.xml.gz", 264),
         ("quantum_espresso_md.pwo", 50),
+        ("cp2k_*", 30),
     ],
 )
 def test_what_other_programs_wrote(cli, shared, name: str, frames: int) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import ase.io
 import pytest
 import yaml
 from safetensors.torch import load_file
@@ -137,7 +138,10 @@ def test_a_refused_resume_changes_nothing(cli, refused, run, trajectory) -> None
     before = (run / "config.yaml").read_bytes()
     assert "learning_rate = 0.004, not 0.01" in refused(2, "train", "--resume", run, "--learning-rate", 0.01)
     assert (run / "config.yaml").read_bytes() == before
-    cli("convert", trajectory, "--out", "data/tiny.zarr", "--append", "--quiet")
+    more = ase.io.read(trajectory)
+    more.calc.results["forces"] *= 1.1
+    ase.io.write("more.traj", more)
+    cli("convert", "more.traj", "--out", "data/tiny.zarr", "--append", "--quiet")
     assert "another data checksum" in refused(2, "train", "--resume", run, "--epochs", 3)
     assert (run / "config.yaml").read_bytes() == before
 
