@@ -73,6 +73,7 @@ _MAKERS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): lambda *_: _Array(),
     ("_codecs", "encode"): _encode,
     ("builtins", "bytearray"): lambda data=b"": bytearray(data),
+    ("__builtin__", "bytearray"): lambda data=b"": bytearray(data),
     **{(m, "_reconstruct"): lambda *_: _Array() for m in _NUMPY},
     **{(m, "_frombuffer"): _from_buffer for m in _NUMPY},
     **{(m, "scalar"): _scalar for m in _NUMPY},

@@ -105,7 +105,7 @@ class Meter:
         self.done, self.first = 0.0, 0.0
         self.began = self.shown = time.monotonic()
 
-    def start(self, done: float, total: float) -> None:
+    def start(self, done: float, total: float | None) -> None:
         """Begin at `done` of `total` (a resumed run is not at zero); the rate counts from here."""
         self.done = self.first = done
         self.total = total

@@ -36,6 +36,7 @@ def modules() -> dict[str, Path]:
 LAYERS = (
     "errors",
     "config files streams optimizer",
+    "downloads",
     "triplets crossbar tensorfiles neighbours",
     "graphs chip kernels frames",
     "model ledger labels",
