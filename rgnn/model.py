@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -206,7 +207,7 @@ class Provenance(Settings):
         elements: atomic numbers it was trained on; empty where that is not known.
         chip: the source of its reservoir weights.
         data, data_checksum: the store it was trained on.
-        validation, seed: the split of that store, see `split_frames`.
+        validation, split, seed: the split of that store, see `split_frames`.
         rgnn: version of the program that trained or imported it.
     """
 
@@ -215,6 +216,7 @@ class Provenance(Settings):
     data: str = "unknown"
     data_checksum: str = ""
     validation: float = 0.0
+    split: Literal["blocks", "random"] = "blocks"
     seed: int = 0
     rgnn: str = "unknown"
 

@@ -89,6 +89,7 @@ class RunConfig(Settings):
             data=self.store,
             data_checksum=store.checksum,
             validation=self.training.validation,
+            split=self.training.split,
             seed=seed,
             rgnn=version("rgnn"),
         )
@@ -120,7 +121,8 @@ class TrainingRun:
         """
         store = GraphStore(config.store)
         model = config.build_model(store).to(device)
-        return cls(config, store, model, *split_frames(len(store), config.training.validation, config.training.seed))
+        t = config.training
+        return cls(config, store, model, *split_frames(len(store), t.validation, t.seed, how=t.split))
 
     def go(
         self,
@@ -154,4 +156,4 @@ class TrainingRun:
 def held_out_frames(model: RGNN, store: GraphStore) -> list[int] | None:
     """The frames of its own training store that a model was not trained on; None for any other store."""
     p = model.provenance
-    return split_frames(len(store), p.validation, p.seed)[1] if p.data_checksum == store.checksum else None
+    return split_frames(len(store), p.validation, p.seed, how=p.split)[1] if p.data_checksum == store.checksum else None

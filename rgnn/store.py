@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shutil
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -29,9 +30,11 @@ from rgnn.ledger import ROOT, BlockRecord, Cursor, Ledger, Pending, Source, dama
 from rgnn.neighbours import edge_vectors
 from rgnn.streams import numpy_stream
 
-# A store up to this size stays in memory once it is read; of a larger one, only some blocks do.
+# A store up to this size stays in memory once it is read; of a larger one, only some blocks
 IN_MEMORY = 2 << 30
-CACHED_BLOCKS = 4
+# do, which has to be those of one shuffled window of training (see rgnn.loader) and some more.
+WINDOW = 8
+CACHED_BLOCKS = WINDOW + 2
 # What a writer leaves when it is killed: a block that no ledger names.
 BLOCK_NAME = re.compile(r"\d{5,}(\.\d+\.partial)?")
 
@@ -319,6 +322,7 @@ class GraphStore:
         size = sum(block.atoms * 53 + block.edges * 6 for block in self.ledger.blocks)
         self._kept = len(self.ledger.blocks) if size <= IN_MEMORY else CACHED_BLOCKS
         self._blocks: OrderedDict[int, Block] = OrderedDict()
+        self._lock = threading.Lock()  # frames may be asked for by several threads
 
     def __len__(self) -> int:
         return int(self.first[-1])
@@ -366,12 +370,13 @@ class GraphStore:
 
     def _block(self, number: int) -> Block:
         """The same, kept for the next time."""
-        if number not in self._blocks:
-            self._blocks[number] = self.load_block(number)
-            if len(self._blocks) > self._kept:
-                self._blocks.popitem(last=False)
-        self._blocks.move_to_end(number)
-        return self._blocks[number]
+        with self._lock:
+            if number not in self._blocks:
+                self._blocks[number] = self.load_block(number)
+                if len(self._blocks) > self._kept:
+                    self._blocks.popitem(last=False)
+            self._blocks.move_to_end(number)
+            return self._blocks[number]
 
     def place(self, index: int) -> tuple[int, int]:
         """The block of a frame, and its place in it.
@@ -467,6 +472,9 @@ def graph_of(block: Block, k: int) -> Graph:
     )
 
 
+Split = Literal["blocks", "random"]
+
+
 def write_store(
     frames: Iterable[Frame | EdgeFrame], out: str | Path, cutoff: float = 3.8, source: str = "memory"
 ) -> GraphStore:
@@ -494,15 +502,29 @@ def _require(path: Path, there: float, cutoff: float) -> None:
         )
 
 
-def split_frames(n: int, validation: float, seed: int, block: int = 10) -> tuple[list[int], list[int]]:
-    """Training and validation frames: contiguous blocks are held out, since neighbours in time are alike.
+def split_frames(
+    n: int, validation: float, seed: int, block: int = 10, how: Split = "blocks"
+) -> tuple[list[int], list[int]]:
+    """Training and validation frames.
+
+    By default contiguous blocks of frames are held out. Neighbouring frames of molecular dynamics are nearly the same
+    structure, so of frames held out one by one at random, each has a twin in the training set, and the validation
+    error says how well the model remembers. "random" is for frames that do not follow one another in time, and for
+    comparison with works that split so.
+
+    Args:
+        n: frames in all.
+        validation: fraction to hold out.
+        seed: of the choice.
+        block: frames in a block; fewer where there are few frames.
+        how: "blocks" or "random".
 
     Raises:
         InputError: fewer than two frames.
     """
     if n < 2:
         raise InputError(f"{n} frame(s) cannot be split into training and validation; at least two are needed.")
-    block = max(1, min(block, n // 10))
+    block = 1 if how == "random" else max(1, min(block, n // 10))
     blocks = [list(range(first, min(first + block, n))) for first in range(0, n, block)]
     held = max(1, min(round(validation * len(blocks)), len(blocks) - 1))
     chosen = set(numpy_stream(seed, "split").permutation(len(blocks))[:held].tolist())

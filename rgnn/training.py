@@ -23,6 +23,7 @@ from rgnn.config import Settings, require
 from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.files import write_aside
 from rgnn.graphs import Graph
+from rgnn.loader import epoch_order, prefetched
 from rgnn.model import RGNN
 from rgnn.optimizer import Adam, Plateau
 from rgnn.streams import torch_stream
@@ -48,7 +49,8 @@ class TrainConfig(Settings):
         gradient_clip: largest norm of the gradient.
         average: decay per step of the moving average of weights that is validated and saved; 0 is off.
         stop_after: epochs without a better validation error before the run ends early.
-        validation: fraction of frames held out, in contiguous blocks.
+        validation: fraction of frames held out.
+        split: "blocks" holds out contiguous frames, "random" single ones; see `split_frames` for the difference.
         seed: of weights, chip choice, split, order and noise, each in a stream of its own.
     """
 
@@ -64,6 +66,7 @@ class TrainConfig(Settings):
     average: float = 0.999
     stop_after: int = 20
     validation: float = 0.1
+    split: Literal["blocks", "random"] = "blocks"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -220,15 +223,15 @@ class Trainer:
         steps = math.ceil(len(train) / config.batch_size)
         while at.epoch < config.epochs and at.epochs_since_best < config.stop_after:
             began = time.monotonic()
-            order = torch.randperm(len(train), generator=torch_stream(config.seed, "order", at.epoch)).tolist()
-            while at.step_in_epoch < steps:
+            order = epoch_order(frames, train, config.seed, at.epoch)
+            size = config.batch_size
+            batches = [order[first : first + size] for first in range(at.step_in_epoch * size, len(order), size)]
+            for batch in prefetched(lambda chosen: Graph.batch([frames.graph(k) for k in chosen]), batches):
                 if stop():
                     at.seconds += time.monotonic() - began
                     self.save()
                     how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
                     raise Interrupted(f"stopped in epoch {at.epoch + 1} as asked, the state is saved{how}")
-                first = at.step_in_epoch * config.batch_size
-                batch = Graph.batch([frames.graph(train[k]) for k in order[first : first + config.batch_size]])
                 loss = self.step(batch.to(self.device))
                 watcher.step(at.epoch * steps + at.step_in_epoch, config.epochs * steps, loss)
             is_best = self.end_epoch(frames, validation, steps, at.seconds + time.monotonic() - began)

@@ -27,6 +27,13 @@ class Preset(StrEnum):
     GNNFF = "gnnff"
 
 
+class Split(StrEnum):
+    """How validation frames are chosen."""
+
+    BLOCKS = "blocks"
+    RANDOM = "random"
+
+
 class Loss(StrEnum):
     """What training makes small."""
 
@@ -55,6 +62,10 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Frames a step.", rich_help_panel=TRAINING)] = None,
     loss: Annotated[Loss | None, typer.Option(help="Over force components.", rich_help_panel=TRAINING)] = None,
+    split: Annotated[
+        Split | None,
+        typer.Option(help="Hold out contiguous blocks of frames, or single ones.", rich_help_panel=TRAINING),
+    ] = None,
     config: options.Config = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/train-001 and so on.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.", rich_help_panel=RUNNING)] = None,
@@ -80,7 +91,13 @@ def train(
     from rgnn_cli.signals import asked_to_stop
 
     report = Reporter(quiet, as_json)
-    given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "loss": loss, "seed": seed}
+    given: dict[str, object] = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "loss": loss,
+    }
+    given |= {"split": split, "seed": seed}
     training = {key: getattr(value, "value", value) for key, value in given.items()}
     if resume is None:
         run = _settings(report, config, preset, store, chip)

@@ -258,6 +258,12 @@ def test_a_split_divides_all_frames_into_blocks(n, validation, seed) -> None:
         assert abs(len(held) / n - validation) <= 10 / n + 0.05
 
 
+def test_a_random_split_holds_out_single_frames() -> None:
+    train, held = split_frames(1000, 0.1, 0, how="random")
+    assert sorted(train + held) == list(range(1000)) and len(held) == 100
+    assert (np.diff(held) == 1).mean() < 0.3 < (np.diff(split_frames(1000, 0.1, 0)[1]) == 1).mean()
+
+
 def test_a_single_frame_cannot_be_split() -> None:
     with pytest.raises(InputError, match="at least two"):
         split_frames(1, 0.5, 0)
