@@ -161,7 +161,7 @@ class Espresso(Splitter):
             started = "Program PWSCF" in line
             if started or (results and ("CELL_PARAMETERS" in line or "ATOMIC_POSITIONS" in line)):
                 if results:
-                    yield self._chunk(frame, first)
+                    yield self._chunk(frame)
                 frame, results = [], False
                 first = started
                 self.header = "" if started else self.header
@@ -170,11 +170,12 @@ class Espresso(Splitter):
                 frame = []
             frame.append(line)
             results = results or "Forces acting on atoms" in line
-        if results or any("Self-consistent Calculation" in line for line in frame):
-            yield self._chunk(frame, first)
+        # A run that has ended prints where its atoms would go next, and that it is done.
+        if results or not any("JOB DONE" in line for line in frame):
+            yield self._chunk(frame)
 
     @staticmethod
-    def _chunk(frame: list[str], first: bool) -> Chunk:
+    def _chunk(frame: list[str]) -> Chunk:
         text = "".join(frame)
         if "convergence NOT achieved" in text:
             return Chunk(text, NOT_CONVERGED)
