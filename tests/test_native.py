@@ -61,7 +61,7 @@ def test_parts(native, name: str, part: Selection) -> None:
 
 
 @pytest.mark.parametrize("name", NATIVE)
-@pytest.mark.parametrize("keep", [0.5, 0.77, 0.93])
+@pytest.mark.parametrize("keep", [0.55, 0.77, 0.93])
 def test_a_file_that_ends_in_the_middle(native, tmp_path, name: str, keep: float) -> None:
     """Plain, and compressed and cut."""
     text = text_of(native / name)
@@ -82,17 +82,9 @@ def test_a_file_that_ends_in_the_middle(native, tmp_path, name: str, keep: float
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        (
-            "OUTCAR_water_dimer_10_steps",
-            "aborting loop because EDIFF is reached",
-            "aborting loop EDIFF was not reached",
-        ),
+        ("OUTCAR_water_dimer_10_steps", "because EDIFF is reached", "although EDIFF is not"),
         ("quantum_espresso_md.pwo", "convergence has been achieved in", "convergence NOT achieved after"),
-        (
-            "vasprun_water_dimer_10_steps.xml",
-            '<i type="int" name="NELM">   200</i>',
-            '<i type="int" name="NELM">   3</i>',
-        ),
+        ("vasprun_water_dimer_10_steps.xml", r'(name="NELM">)\s*\d+', r"\g<1> 3"),
     ],
 )
 def test_frames_that_did_not_converge(native, tmp_path, name: str, old: str, new: str) -> None:
