@@ -115,6 +115,29 @@ def test_append_equals_writing_at_once(written, tmp_path) -> None:
     twice.verify()
 
 
+def test_a_reader_is_not_disturbed_by_an_append(path, monkeypatch) -> None:
+    monkeypatch.setattr("rgnn.store.IN_MEMORY", 0)
+    reader, other = GraphStore(path), {}
+    with StoreWriter(path, None, append=True) as writer:
+        for k, f in enumerate(FRAMES):
+            writer.add(replace(f, forces=f.forces + 1))
+            other[k] = len(GraphStore(path))
+            reader.graph(k)
+    assert sorted(set(other.values())) == [70, 95, 120]  # whole blocks of the append, as they come
+    reader.verify()
+    assert len(reader) == 70 and len(GraphStore(path)) == 140
+
+
+def test_only_one_may_write(path) -> None:
+    with (
+        StoreWriter(path, None, append=True) as writer,
+        pytest.raises(InputError, match="another rgnn"),
+        StoreWriter(path, None, append=True),
+    ):
+        pass
+    assert writer.new_blocks == []
+
+
 def test_a_failed_append_leaves_the_store_as_it_was(path) -> None:
     before = GraphStore(path).checksum
 
