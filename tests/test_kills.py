@@ -20,7 +20,17 @@ from rgnn.conversion import convert
 pytestmark = pytest.mark.long
 
 KILLS = 50
-COMMAND = "import sys; from rgnn_cli.app import main; sys.argv[0] = 'rgnn'; main()"
+# Small blocks, so that there are many moments between two of them.
+COMMAND = """
+import sys
+import rgnn.store
+from rgnn_cli.app import main
+
+if __name__ == "__main__":
+    rgnn.store.BLOCK_FRAMES = 300
+    sys.argv[0] = "rgnn"
+    main()
+"""
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen:
@@ -78,7 +88,7 @@ def test_a_killed_conversion_loses_nothing_and_goes_on(files, tmp_path, append: 
             convert(files[:1], out)
         arguments = ("convert", *files[append:], "--out", out, *["--append"] * append)
         seen = frames_in(out)
-        while killed(start(COMMAND, *arguments), rng.uniform(0.3, 4.0)):
+        while killed(start(COMMAND, *arguments), rng.uniform(0.3, 5.0)):
             kills += 1
             now = frames_in(out if out.exists() else Path(f"{out}.partial"))
             assert now >= seen, "frames that were written are lost"
