@@ -79,11 +79,11 @@ def tree_peaks(pid: int, peaks: dict[int, int]) -> None:
         pass  # it has ended
 
 
-def run(*command: object) -> tuple[float, float]:
-    """Seconds of a command of rgnn, and GB of memory."""
+def run(folder: Path, *command: object) -> tuple[float, float]:
+    """Seconds of a command of rgnn in a folder, and GB of memory."""
     began, peaks = time.perf_counter(), dict[int, int]()
     code = "from rgnn_cli.app import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *map(str, command), "--quiet"])
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, command), "--quiet"], cwd=folder)
     while process.poll() is None:
         tree_peaks(process.pid, peaks)
         time.sleep(0.2)
@@ -108,7 +108,7 @@ def size_of(path: Path) -> int:
 def conversion(name: str, source: Path, folder: Path, results: dict[str, float]) -> GraphStore:
     out = folder / f"{name}.zarr"
     results[f"{name}: file, GB"] = source.stat().st_size / 1e9
-    results[f"{name}: conversion, s"], results[f"{name}: memory, GB"] = run("convert", source, "--out", out)
+    results[f"{name}: conversion, s"], results[f"{name}: memory, GB"] = run(folder, "convert", source, "--out", out)
     store = GraphStore(out)
     edges = sum(block.edges for block in store.ledger.blocks)
     results[f"{name}: frames"], results[f"{name}: edges, million"] = len(store), edges / 1e6
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     results: dict[str, float] = {}
-    folder = Path(tempfile.mkdtemp(prefix="rgnn-data-", dir=given.folder))
+    folder = Path(tempfile.mkdtemp(prefix="rgnn-data-", dir=given.folder)).resolve()
     try:
         neighbours(results)
         write_xyz(folder / "xyz", given.frames)

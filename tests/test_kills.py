@@ -33,8 +33,8 @@ if __name__ == "__main__":
 """
 
 
-def start(code: str, *arguments: object) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.DEVNULL)
+def start(folder: Path, code: str, *arguments: object) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.DEVNULL, cwd=folder)
 
 
 def killed(process: subprocess.Popen, after: float) -> bool:
@@ -88,7 +88,7 @@ def test_a_killed_conversion_loses_nothing_and_goes_on(files, tmp_path, append: 
             convert(files[:1], out)
         arguments = ("convert", *files[append:], "--out", out, *["--append"] * append)
         seen = frames_in(out)
-        while killed(start(COMMAND, *arguments), rng.uniform(0.3, 5.0)):
+        while killed(start(tmp_path, COMMAND, *arguments), rng.uniform(0.3, 5.0)):
             kills += 1
             now = frames_in(out if out.exists() else Path(f"{out}.partial"))
             assert now >= seen, "frames that were written are lost"
@@ -115,7 +115,7 @@ def test_a_killed_download_goes_on(tmp_path) -> None:
         while kills < KILLS:
             folder = tmp_path / f"data{rounds}"
             part, seen = folder / "published" / "d.part", 0
-            while killed(start(code, "fetch-data", "conductance", "--dir", folder), rng.uniform(0.2, 2.5)):
+            while killed(start(tmp_path, code, "fetch-data", "conductance", "--dir", folder), rng.uniform(0.2, 2.5)):
                 kills += 1
                 now = part.stat().st_size if part.exists() else 0
                 if not (folder / "published" / "d").exists():
