@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from rgnn.calculator import RGNNCalculator
     from rgnn.checkpoints import load_model, save_model
     from rgnn.chip import Chip
-    from rgnn.config import Hardware
     from rgnn.evaluation import evaluate
     from rgnn.graphs import Graph
+    from rgnn.hardware import Hardware
     from rgnn.model import RGNN
     from rgnn.store import GraphStore
     from rgnn.training import fit
@@ -35,7 +35,7 @@ _HOME = {
     "Chip": "chip",
     "Graph": "graphs",
     "GraphStore": "store",
-    "Hardware": "config",
+    "Hardware": "hardware",
     "RGNNCalculator": "calculator",
     "evaluate": "evaluation",
     "fit": "training",

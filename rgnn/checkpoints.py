@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from rgnn.config import Hardware, ModelConfig, dump_yaml
+from rgnn.config import ModelConfig, dump_yaml
 from rgnn.errors import InputError
 from rgnn.files import write_aside
+from rgnn.hardware import Hardware
 from rgnn.model import RGNN, Provenance
 from rgnn.tensorfiles import read_tensors, write_tensors
 

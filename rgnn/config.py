@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -91,80 +90,6 @@ def _coerce_plain(value: Any, hint: type, where: str) -> Any:
         return value
     kind = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}[hint]
     raise InputError(f"{where} is {value!r}, but it must be {kind}.")
-
-
-@dataclass(frozen=True)
-class Hardware(Settings):
-    """What lies between a digital vector and its digital product with a crossbar.
-
-    Attributes:
-        bits: input bits n, 1 to 16; None drives the array with unquantised values.
-        rounding: "nearest", or "floor" as published (biased by half a step).
-        range: "calibrated" (followed in training, then fixed) or "dynamic" (minimum and maximum of
-            each call, as published; forces then depend on what shares the call).
-        noise: standard deviation of a conductance fluctuation relative to |G+ - G-|; None is ideal.
-        noise_sharing: "read": new for each product and bit plane; "product": one draw for all bit
-            planes of a product; "plane": new for each bit plane but shared by all rows of a call,
-            as published.
-        offset: the term lo * rowsum(W) from the "clean" weights, or from the weights of the
-            "last_plane" as published (there the second node matrix is clean).
-    """
-
-    bits: int | None = 8
-    rounding: Literal["nearest", "floor"] = "nearest"
-    range: Literal["calibrated", "dynamic"] = "calibrated"
-    noise: float | None = 0.05
-    noise_sharing: Literal["read", "product", "plane"] = "read"
-    offset: Literal["clean", "last_plane"] = "clean"
-
-    def __post_init__(self) -> None:
-        if self.bits is not None:
-            require(1 <= self.bits <= 16, "bits", self.bits, "between 1 and 16, or null for unquantised input")
-        if self.noise is not None:
-            require(
-                math.isfinite(self.noise) and 0 <= self.noise <= 2,
-                "noise",
-                self.noise,
-                "between 0 and 2 (0.05 is 5% of each weight)",
-            )
-            if self.noise == 0:
-                object.__setattr__(self, "noise", None)
-        if self.noise is not None and self.bits is None and self.noise_sharing != "product":
-            raise InputError(
-                f"noise_sharing is '{self.noise_sharing}' but bits is null: unquantised input has no bit planes; "
-                "give bits, or set noise_sharing to 'product'."
-            )
-        if self.offset == "last_plane" and self.noise_sharing != "plane":
-            raise InputError("offset 'last_plane' needs noise_sharing 'plane': no other noise has a last plane.")
-
-    @property
-    def levels(self) -> int | None:
-        """The largest input code, 2^n - 1."""
-        return None if self.bits is None else 2**self.bits - 1
-
-    @property
-    def treats_rows_alone(self) -> bool:
-        """Whether the product of one row does not depend on the rows that are multiplied with it."""
-        return self.range == "calibrated" and (self.noise is None or self.noise_sharing != "plane")
-
-    @classmethod
-    def published(cls) -> Self:
-        """The settings of Xu et al. 2025: 8 bits, floor, dynamic ranges, 10% noise shared by all rows."""
-        return cls(8, "floor", "dynamic", 0.1, "plane", "last_plane")
-
-    def ideal(self) -> Self:
-        """The same converters (rounding, range) without quantisation and without noise."""
-        return dataclasses.replace(self, bits=None, noise=None)
-
-    def varied(self, bits: int | None = None, noise: float | None = None) -> Self:
-        """A copy with bits and noise changed where they are given; noise 0 switches noise off."""
-        return self.replace(bits=bits, noise=noise)
-
-    def describe(self) -> str:
-        """A few words for a table: '8 bits, 5% read noise'."""
-        bits = "unquantised" if self.bits is None else f"{self.bits} bit{'s' if self.bits > 1 else ''}"
-        noise = "no noise" if self.noise is None else f"{100 * self.noise:g}% {self.noise_sharing} noise"
-        return f"{bits}, {noise}"
 
 
 def check_cutoff(cutoff: float) -> float:

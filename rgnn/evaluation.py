@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from rgnn.config import Hardware
 from rgnn.errors import InputError
 from rgnn.graphs import Graph
+from rgnn.hardware import Hardware
 from rgnn.model import RGNN
 from rgnn.streams import numpy_stream, torch_stream
 

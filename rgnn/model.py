@@ -1,6 +1,7 @@
 """RGNN: forces from a message-passing network whose first layers are fixed weights on a chip."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
-from rgnn.config import Hardware, ModelConfig, Settings
-from rgnn.crossbar import AnalogProduct, Crossbar
+from rgnn.cells import Cells
+from rgnn.config import ModelConfig, Settings
+from rgnn.crossbar import AnalogProduct, Counts, Crossbar
 from rgnn.errors import InputError
 from rgnn.graphs import Graph, Part, take
+from rgnn.hardware import Hardware
 from rgnn.kernels import Kernels, Plain, gate, kernels_for
 from rgnn.streams import torch_stream
 
@@ -32,21 +35,35 @@ class Radial(nn.Module):
 
 
 class Readout:
-    """How the chip is read during one forward pass: its hardware, the noise of this pass, and by which kernels."""
+    """How the chip is read during one forward pass: its hardware, the noise of this pass, and by which kernels.
+
+    Attributes:
+        monitor: counts of what each array clips, by its place; None counts nothing and is faster.
+    """
 
     def __init__(
-        self, hardware: Hardware, generator: torch.Generator | None = None, kernels: Kernels | None = None
+        self,
+        hardware: Hardware,
+        generator: torch.Generator | None = None,
+        kernels: Kernels | None = None,
+        monitor: dict[tuple[int, int], Counts] | None = None,
     ) -> None:
         self.hardware, self.generator, self.kernels = hardware, generator, kernels or Plain()
+        self.monitor = monitor
+
+    def gradient(self) -> AbstractContextManager[None]:
+        """Around the analog products: no gradient enters them, but for kernels that let it straight through."""
+        return nullcontext() if self.kernels.carries_gradient else torch.no_grad()
 
     def begin(self, array: Crossbar, inputs: Callable[[], Sequence[Tensor]]) -> AnalogProduct:
         """A call of one array whose range spans all the inputs, asked for only where it follows them."""
+        counts = None if self.monitor is None else self.monitor.setdefault(array.place, Counts())
         if not array.follows(self.hardware):
-            return array.begin(self.hardware, self.generator)
-        seen = inputs()
+            return array.begin(self.hardware, self.generator, counts=counts)
+        seen = [x.detach() for x in inputs()]
         low = torch.stack([x.amin() for x in seen]).amin()
         high = torch.stack([x.amax() for x in seen]).amax()
-        return array.begin(self.hardware, self.generator, (low, high))
+        return array.begin(self.hardware, self.generator, (low, high), counts)
 
     def product(self, array: Crossbar, *inputs: Tensor, relu: bool = False) -> Tensor:
         """A([inputs]; W), or relu of it, for a concatenation of inputs with the same rows."""
@@ -78,17 +95,18 @@ def _three_body_columns(f: int) -> tuple[Tensor, Tensor]:
 class ReservoirLayer(nn.Module):
     """Message passing through six fixed matrices on the chip; only batch norms are trained.
 
-    No gradient enters the analog products (as published, "blocked"); it flows along the residual path.
+    No gradient enters the analog products (as published, "blocked"); it flows along the residual path, unless the
+    kernels let it straight through.
     """
 
     arrays: Sequence[Crossbar]
     columns_ij: Tensor
     columns_jk: Tensor
 
-    def __init__(self, weights: Sequence[Tensor], config: ModelConfig) -> None:
+    def __init__(self, weights: Sequence[Cells | Tensor], config: ModelConfig, number: int = 0) -> None:
         super().__init__()
         f = config.n_features
-        arrays = [Crossbar(w, clean_offset=index == 1) for index, w in enumerate(weights)]
+        arrays = [Crossbar(w, clean_offset=k == 1, place=(number, k)) for k, w in enumerate(weights)]
         self.arrays = nn.ModuleList(arrays)  # type: ignore[assignment]
         self.bn_node, self.bn_two, self.bn_three = (nn.BatchNorm1d(f) for _ in range(3))
         columns = _three_body_columns(f)
@@ -104,12 +122,12 @@ class ReservoirLayer(nn.Module):
     def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope."""
         parts = g.parts if not needs_all_edges(self) and chip.hardware.treats_rows_alone else (g.whole,)
-        with torch.no_grad():
+        with chip.gradient():
             n_sum = torch.cat([self.node_messages(n, e, part, fc, chip) for part in parts])
         n = torch.relu(n + self.bn_node(n_sum))
 
         def edges_into(part: Part) -> Tensor:
-            with torch.no_grad():
+            with chip.gradient():
                 z, t_sum = self.edge_messages(n, e, part, fc, chip)
             return torch.relu(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
 
@@ -206,6 +224,7 @@ class Provenance(Settings):
     Attributes:
         elements: atomic numbers it was trained on; empty where that is not known.
         chip: the source of its reservoir weights.
+        chip_is_measured: they were measured, not made.
         data, data_checksum: the store it was trained on.
         validation, split, seed: the split of that store, see `split_frames`.
         rgnn: version of the program that trained or imported it.
@@ -213,6 +232,7 @@ class Provenance(Settings):
 
     elements: tuple[int, ...] = ()
     chip: str = "unknown"
+    chip_is_measured: bool = False
     data: str = "unknown"
     data_checksum: str = ""
     validation: float = 0.0
@@ -234,7 +254,11 @@ class RGNN(nn.Module):
     embedding: Tensor
 
     def __init__(
-        self, config: ModelConfig, hardware: Hardware, weights: Sequence[Sequence[Tensor]] = (), seed: int = 0
+        self,
+        config: ModelConfig,
+        hardware: Hardware,
+        weights: Sequence[Sequence[Cells | Tensor]] = (),
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.config, self.hardware, self.provenance = config, hardware, Provenance()
@@ -248,10 +272,18 @@ class RGNN(nn.Module):
             embedding[0] = 0
             self.register_buffer("embedding", embedding)  # never trained
             self.radial = Radial(config)
-            reservoir = [ReservoirLayer(w, config) for w in weights]
+            reservoir = [ReservoirLayer(w, config, number) for number, w in enumerate(weights)]
             trained = [TrainedLayer(config) for _ in range(config.trained_layers)]
             self.layers = nn.ModuleList([*reservoir, *trained])
             self.head = ForceHead(config)
+        if hardware.adc_bits is not None and hardware.adc_range == "calibrated":
+            for array in self.arrays:
+                array.expect_output_converters()
+
+    @property
+    def arrays(self) -> list[Crossbar]:
+        """The matrices on the chip, layer by layer."""
+        return [module for module in self.modules() if isinstance(module, Crossbar)]
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -266,7 +298,7 @@ class RGNN(nn.Module):
     @property
     def n_reservoir(self) -> int:
         """Weights fixed on the chip."""
-        return sum(m.weight.numel() for m in self.modules() if isinstance(m, Crossbar))
+        return sum(array.weight.numel() for array in self.arrays)
 
     @staticmethod
     def shapes(config: ModelConfig) -> list[list[tuple[int, int]]]:
@@ -289,17 +321,32 @@ class RGNN(nn.Module):
         return g.whole.sum_over_neighbours((m if fc is None else m * fc[:, None]) * u)
 
     def features(
-        self, g: Graph, hardware: Hardware | None = None, generator: torch.Generator | None = None
+        self,
+        g: Graph,
+        hardware: Hardware | None = None,
+        generator: torch.Generator | None = None,
+        monitor: dict[tuple[int, int], Counts] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Node features [N, F] and edge features [E, F] at the input and after each layer."""
+        """Node features [N, F] and edge features [E, F] at the input and after each layer.
+
+        With `monitor`, what each array clips is counted in it.
+        """
         kernels = kernels_for(self.embedding.device, self.embedding.dtype)
-        chip = Readout(hardware or self.hardware, generator, kernels)
+        chip = Readout(self._accepted(hardware or self.hardware), generator, kernels, monitor)
         d = g.edge_length.to(self.embedding.dtype)
         n, e, fc = self.embedding[g.atomic_numbers], self.radial(d), self.envelope(d)
         yield n, e
         for layer in self.layers:
             n, e = layer(n, e, g, fc, chip)
             yield n, e
+
+    def _accepted(self, hardware: Hardware) -> Hardware:
+        if hardware.programming_noise is not None and self.provenance.chip_is_measured:
+            raise InputError(
+                f"programming_noise is {hardware.programming_noise:g}, but the chip ({self.provenance.chip}) was "
+                "measured: what programming did to it is in its conductances; leave programming_noise out."
+            )
+        return hardware
 
     def envelope(self, d: Tensor) -> Tensor | None:
         """(1 + cos(pi d / cutoff)) / 2 for each edge [E], or None where the model has no envelope."""

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgnn.config import Hardware, ModelConfig
+from rgnn.config import ModelConfig
 from rgnn.errors import InputError, first_line
+from rgnn.hardware import Hardware
 from rgnn.model import RGNN, ReservoirLayer, TrainedLayer
 
 # What the published model was trained on: amorphous Li3PO4 (Xu et al. 2025).

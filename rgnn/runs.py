@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from rgnn.chip import Chip
-from rgnn.config import Hardware, ModelConfig, Settings, dump_yaml, read_yaml
+from rgnn.config import ModelConfig, Settings, dump_yaml, read_yaml
 from rgnn.errors import InputError
 from rgnn.files import write_aside
+from rgnn.hardware import Hardware
 from rgnn.model import RGNN, Provenance
 from rgnn.store import GraphStore, require_cutoff, split_frames
 from rgnn.training import FitResult, Silent, TrainConfig, Trainer, Watcher

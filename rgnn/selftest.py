@@ -13,9 +13,10 @@ import torch
 
 from rgnn import kernels
 from rgnn.chip import Chip
-from rgnn.config import Hardware, ModelConfig
+from rgnn.config import ModelConfig
 from rgnn.crossbar import Crossbar
 from rgnn.graphs import Graph
+from rgnn.hardware import Hardware
 from rgnn.model import RGNN
 from rgnn.sample import sample_frames
 from rgnn.streams import torch_stream

@@ -12,7 +12,7 @@ from rgnn_cli import options
 from rgnn_cli.options import HARDWARE, RUNNING
 
 if TYPE_CHECKING:
-    from rgnn.config import Hardware
+    from rgnn.hardware import Hardware
     from rgnn.evaluation import Setting
     from rgnn.model import RGNN
     from rgnn.store import GraphStore

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgnn.config import Hardware, ModelConfig, dump_yaml, read_yaml
+from rgnn.config import ModelConfig, dump_yaml, read_yaml
 from rgnn.errors import InputError
+from rgnn.hardware import Hardware
 from rgnn.runs import RunConfig
 from rgnn.training import TrainConfig
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from rgnn import evaluate, load_model
-from rgnn.config import Hardware
 from rgnn.conversion import convert
 from rgnn.dynamics import MDConfig, read_log, read_structure, run_md
+from rgnn.hardware import Hardware
 from rgnn.observables import radial_distribution
 from rgnn.plots.dynamics import second_half
 from rgnn.runs import RunConfig, TrainingRun

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from rgnn.errors import InputError
-from rgnn.kernels.plain import Kernels, Plain, gate
+from rgnn.kernels.plain import Kernels, Plain, StraightThrough, gate
 
 __all__ = ["NAMES", "Kernels", "Plain", "gate", "kernels_for", "must_be_compiled", "use"]
 
-NAMES = ("plain", "compiled", "triton")
+NAMES = ("plain", "compiled", "triton", "straight-through")
 
 _insisted: list[str] = []
 
@@ -31,7 +31,7 @@ def _made(name: str) -> Kernels:
         from rgnn.kernels.gpu import Gpu
 
         return Gpu()
-    return Plain()
+    return StraightThrough() if name == "straight-through" else Plain()
 
 
 def kernels_for(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:

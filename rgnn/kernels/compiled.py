@@ -102,7 +102,7 @@ class Reading:
     Attributes:
         mean, noise: matrices for the codes, and for their squares or planes.
         kind: of the noise, see `loops`.
-        noise_scale: [out] of the noise's sums.
+        noise_scale: [out] of the noise's sums, for rows of strength 1.
         bits: planes of a code.
         squares: (by planes, factor, half, shift) of the squares, see `loops._squares`.
     """
@@ -157,8 +157,9 @@ def _columns(matrix: Tensor, columns: Tensor | None) -> Tensor:
 class Buffers:
     """Codes of a block of rows, and their squares or planes, filled by a loop and multiplied."""
 
-    def __init__(self, reading: Reading, rows: int, width: int, *, by_rows: bool) -> None:
+    def __init__(self, reading: Reading, strength: float, rows: int, width: int, *, by_rows: bool) -> None:
         self.reading, self.by_rows, kind = reading, by_rows, reading.kind
+        self.noise_scale = np.float32(strength) * reading.noise_scale if kind == loops.ROWS else reading.noise_scale
         self.codes = torch.empty((rows, width), dtype=reading.mean.matrix.dtype)
         self.squares = self.planes = None
         self.mean_space = reading.mean.space(rows)
@@ -184,13 +185,14 @@ class Buffers:
             assert seen is not None
             other = r.noise.times(seen[:rows], self.noise_space, by_rows=self.by_rows)
         mean = r.mean.times(codes, self.mean_space, by_rows=self.by_rows)
-        return mean, r.mean.scale, r.mean.shift, other, r.kind, r.noise_scale
+        return mean, r.mean.scale, r.mean.shift, other, r.kind, self.noise_scale
 
 
 class Compiled:
     """Loops compiled by numba for this processor, at first use; numba keeps them for later runs."""
 
     name = "compiled"
+    carries_gradient = False
 
     def __init__(self) -> None:
         self._plain = Plain()
@@ -204,7 +206,8 @@ class Compiled:
     @staticmethod
     def _fits(call: AnalogProduct, x: Tensor) -> bool:
         levels = call.converter.levels
-        return levels is not None and levels <= 255 and x.dtype == torch.float32
+        known = call.counts is None and isinstance(call.noise, NoNoise | RowNoise | PlaneNoise)
+        return known and levels is not None and levels <= 255 and x.dtype == torch.float32
 
     def _reading(self, call: AnalogProduct, columns: Tensor | None = None, *, smooth: bool = False) -> Reading:
         noise = call.noise
@@ -212,7 +215,8 @@ class Compiled:
             return Reading.of(call, columns, smooth=smooth)
         kept = self._readings.setdefault(noise.weight, {})
         part = None if columns is None else columns.data_ptr()
-        key = (noise.weight._version, part, call.converter.levels, call.converter.nearest, smooth, noise.settings)
+        fewer = smooth or noise.strength >= COARSE_NOISE
+        key = (noise.weight._version, part, call.converter.levels, call.converter.nearest, fewer, noise.settings)
         if key not in kept:
             kept[key] = Reading.of(call, columns, smooth=smooth)
         return kept[key]
@@ -232,7 +236,7 @@ class Compiled:
         key = np.uint64(call.key() & 0xFFFFFFFFFFFFFFFF)
         x = x.contiguous()
         result = torch.empty((len(x), call.offset.shape[0]))
-        buffers = Buffers(reading, min(ROWS, len(x)), x.shape[1], by_rows=True)
+        buffers = Buffers(reading, call.noise.strength, min(ROWS, len(x)), x.shape[1], by_rows=True)
         for first in range(0, len(x), ROWS):
             block = x[first : first + ROWS]
             sums = buffers.fill(loops.row_codes, len(block), block.numpy(), *_converter(call))
@@ -269,7 +273,9 @@ class Compiled:
         edges = plan.in_edges.numpy(), plan.out_edges.numpy()
         envelope = NO_ENVELOPE if fc is None else fc.numpy()
         result = torch.zeros((len(p), second.offset.shape[0] // 2))
-        buffers = Buffers(self._reading(second, smooth=True), plan.tiles.most_rows, p.shape[1], by_rows=False)
+        buffers = Buffers(
+            self._reading(second, smooth=True), second.noise.strength, plan.tiles.most_rows, p.shape[1], by_rows=False
+        )
         read_first, convert, read_second = _rescaling(first), _converter(second), _rescaling(second)
         for rows, tiles in plan.tiles:
             sums = buffers.fill(loops.triplet_codes, rows, *parts, *edges, tiles, *read_first, *convert)

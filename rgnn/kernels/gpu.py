@@ -118,6 +118,7 @@ class Gpu(Plain):
         converter, noise = second.converter, second.noise
         fits = converter.levels is not None and converter.levels <= 255 and first.converter.levels is not None
         # A floor would turn the last bit of a sum into another code, further on.
+        fits = fits and second.counts is None
         if not (fits and converter.nearest and p.dtype == torch.float32 and isinstance(noise, NoNoise | RowNoise)):
             return super().three_body(plan, p, q, fc, first, second)
         features, inputs = len(noise.weight) // 2, noise.weight.shape[1]
@@ -154,7 +155,7 @@ def _matrices(noise: NoNoise | RowNoise) -> tuple[Tensor, Tensor]:
     if isinstance(noise, RowNoise):
         largest = noise.variance.amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         parts.append((noise.variance / largest).half())
-        scales.append(largest.sqrt())
+        scales.append(noise.strength * largest.sqrt())
     outputs, inputs = noise.weight.shape
     features = outputs // 2
     padded_inputs, padded = triton.cdiv(inputs, COLUMNS) * COLUMNS, max(16, triton.next_power_of_2(features))

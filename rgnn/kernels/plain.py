@@ -17,9 +17,14 @@ def gate(x: Tensor) -> Tensor:
 
 
 class Kernels(Protocol):
-    """The parts of a forward pass that are worth a faster form. Analog products carry no gradient."""
+    """The parts of a forward pass that are worth a faster form.
+
+    Attributes:
+        carries_gradient: whether analog products have one (`StraightThrough`); else there is none to be had.
+    """
 
     name: str
+    carries_gradient: bool
 
     def product(self, call: AnalogProduct, x: Tensor, *, relu: bool = False) -> Tensor:
         """A(x; W) of [rows, in], or relu of it; may overwrite x."""
@@ -45,6 +50,7 @@ class Plain:
     """Torch operations, block by block."""
 
     name = "plain"
+    carries_gradient = False
 
     def product(self, call: AnalogProduct, x: Tensor, *, relu: bool = False) -> Tensor:
         y = call(x)
@@ -70,3 +76,50 @@ class Plain:
         self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, weight: Tensor, bias: Tensor
     ) -> Tensor:
         return triplet_sum(plan, p, q, fc, lambda h, _: gate(linear(h.relu(), weight, bias)))
+
+
+class StraightThrough(Plain):
+    """Plain kernels whose quantisers pass the gradient as if they were not there, where they do not clip.
+
+    Forward, the result is that of the analog product; backward, dx = dy W (Bengio et al. 2013, arXiv 1308.3432).
+    """
+
+    name = "straight-through"
+    carries_gradient = True
+
+    def product(self, call: AnalogProduct, x: Tensor, *, relu: bool = False) -> Tensor:
+        y = _straight(call(x.detach().clone()), _passed(call, x), call.noise.weight)
+        return y.relu() if relu else y
+
+    def accumulate(self, call: AnalogProduct, x: Tensor, columns: Tensor) -> Tensor:
+        per_code = 1.0 if call.converter.levels is None else call.converter.levels / call.converter.divisor
+        sums = call.accumulate(x.detach().clone(), columns)
+        return _straight(sums, _passed(call, x), call.noise.weight[:, columns] * per_code)
+
+    def extremes(self, plan: TripletPlan, p: Tensor, q: Tensor) -> Tensor:
+        return triplet_extremes(plan, p.detach(), q.detach())
+
+    def three_body(
+        self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, first: AnalogProduct, second: AnalogProduct
+    ) -> Tensor:
+        key, every = second.key(), slice(None)
+
+        def message(h: Tensor, number: int) -> Tensor:
+            h = first.finish(h.clone()).relu()
+            y = second.finish(second.accumulate(h.detach().clone(), every, key, number))
+            return gate(_straight(y, _passed(second, h), second.noise.weight))
+
+        return triplet_sum(plan, p, q, fc, message)
+
+
+def _passed(call: AnalogProduct, x: Tensor) -> Tensor:
+    """What the converter lets through: all of x, or what lies in its range."""
+    return (
+        x if call.converter.levels is None else x.clamp(call.converter.low, call.converter.low + call.converter.width)
+    )
+
+
+def _straight(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The value y with the gradient of x W^T."""
+    linear_part = linear(x, weight)
+    return y + (linear_part - linear_part.detach())
