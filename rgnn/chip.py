@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from rgnn.cells import Cells
 from rgnn.config import dump_yaml
 from rgnn.errors import InputError
 from rgnn.files import write_aside
@@ -45,11 +46,17 @@ class Chip:
         weights: [n] float32.
         source: where they come from, in words.
         conductances: [2, n] G+ and G- in siemens, or None where only the differences are known.
+        read_deviation: [n] standard deviation of one read of each weight, in the model's units, or None.
+        siemens: conductance of one unit of weight, 1 / scale, or None where it is not known.
+        measured: a chip that exists, and not one that could be programmed.
     """
 
     weights: Tensor
     source: str
     conductances: Tensor | None = None
+    read_deviation: Tensor | None = None
+    siemens: float | None = None
+    measured: bool = False
 
     @classmethod
     def synthetic(cls, seed: int = 0, cells: int = MACRO_CELLS) -> Self:
@@ -57,15 +64,16 @@ class Chip:
         g = torch.empty(2, cells // 2).normal_(CELL_MEAN, CELL_DEVIATION, generator=torch_stream(seed, "chip"))
         g.clamp_(min=0)
         scale = WEIGHT_DEVIATION / (math.sqrt(2) * CELL_DEVIATION)
-        return cls(scale * (g[0] - g[1]), f"synthetic, seed {seed}", g)
+        return cls(scale * (g[0] - g[1]), f"synthetic, seed {seed}", g, siemens=1 / scale)
 
     @classmethod
     def from_matrices(cls, layers: Sequence[Sequence[Tensor]], source: str) -> Self:
         """Signed matrices [out, in] as they stand, layer by layer; `matrices` of the same shapes gives them back."""
-        return cls(torch.cat([w.flatten() for layer in layers for w in layer]).to(torch.float32), source)
+        weights = torch.cat([w.flatten() for layer in layers for w in layer]).to(torch.float32)
+        return cls(weights, source, measured=True)
 
-    def matrices(self, shapes: Sequence[Sequence[tuple[int, int]]], seed: int = 0) -> list[list[Tensor]]:
-        """The matrices of each layer, cut from the array in order.
+    def matrices(self, shapes: Sequence[Sequence[tuple[int, int]]], seed: int = 0) -> list[list[Cells]]:
+        """The cells of the matrices of each layer, cut from the array in order.
 
         A chip with more weights than needed gives a choice of them made by `seed`; the model keeps a copy.
 
@@ -79,12 +87,19 @@ class Chip:
                 f"has {len(self.weights)} ({2 * len(self.weights)} cells); use fewer features or reservoir layers, "
                 "or a larger chip."
             )
-        weights = self.weights
-        if len(weights) > needed:
-            choice = torch.randperm(len(weights), generator=torch_stream(seed, "chip cells"))[:needed]
-            weights = weights[choice]
-        parts = iter(torch.split(weights, [rows * columns for layer in shapes for rows, columns in layer]))
-        return [[next(parts).view(shape).clone() for shape in layer] for layer in shapes]
+        chosen = torch.arange(needed)
+        if len(self.weights) > needed:
+            chosen = torch.randperm(len(self.weights), generator=torch_stream(seed, "chip cells"))[:needed]
+        parts = iter(chosen.split([rows * columns for layer in shapes for rows, columns in layer]))
+        return [[self._cut(next(parts), shape) for shape in layer] for layer in shapes]
+
+    def _cut(self, chosen: Tensor, shape: tuple[int, int]) -> Cells:
+        pair, deviation = None, None
+        if self.conductances is not None and self.siemens is not None:
+            pair = (self.conductances[:, chosen] / self.siemens).view(2, *shape)
+        if self.read_deviation is not None:
+            deviation = self.read_deviation[chosen].view(shape)
+        return Cells(self.weights[chosen].view(shape), pair, deviation, self.siemens)
 
     @property
     def statistics(self) -> ChipStatistics:
@@ -96,10 +111,15 @@ class Chip:
         """Write a chip folder: chip.safetensors, and chip.yaml to be read by people."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {"weights": self.weights}
-        if self.conductances is not None:
-            tensors["conductances"] = self.conductances
-        settings = {"format": FORMAT, "version": VERSION, "source": self.source}
+        optional = {"conductances": self.conductances, "read_deviation": self.read_deviation}
+        tensors = {"weights": self.weights, **{k: tensor for k, tensor in optional.items() if tensor is not None}}
+        settings = {
+            "format": FORMAT,
+            "version": VERSION,
+            "source": self.source,
+            "measured": self.measured,
+            "siemens": self.siemens,
+        }
         write_tensors(folder / "chip.safetensors", tensors, settings)
         readable = dump_yaml({**settings, **vars(self.statistics)})
         write_aside(folder / "chip.yaml", "# To be read by people; rgnn reads chip.safetensors.\n" + readable)
@@ -116,4 +136,6 @@ class Chip:
         weights = tensors.get("weights")
         if weights is None or weights.ndim != 1 or not torch.isfinite(weights).all():
             raise InputError(f"{path}: has no finite list of weights; import the conductances anew.")
-        return cls(weights, str(settings.get("source", "unknown")), tensors.get("conductances"))
+        siemens, measured = settings.get("siemens"), bool(settings.get("measured", False))
+        optional = tensors.get("conductances"), tensors.get("read_deviation")
+        return cls(weights, str(settings.get("source", "unknown")), *optional, siemens, measured)

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rgnn.cells import Cells
 from rgnn.config import ModelConfig
 from rgnn.errors import InputError, first_line
 from rgnn.hardware import Hardware
@@ -83,7 +85,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def model_from_published(state: dict[str, Tensor], weights: list[list[Tensor]], where: str = "checkpoint") -> RGNN:
+def model_from_published(
+    state: dict[str, Tensor], weights: Sequence[Sequence[Cells | Tensor]], where: str = "checkpoint"
+) -> RGNN:
     """The published model from its tensors and the chip's matrices.
 
     Args:

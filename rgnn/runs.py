@@ -87,6 +87,7 @@ class RunConfig(Settings):
         model.provenance = Provenance(
             elements=store.elements,
             chip=chip.source if self.model.reservoir_layers else "none (all digital)",
+            chip_is_measured=chip.measured,
             data=self.store,
             data_checksum=store.checksum,
             validation=self.training.validation,

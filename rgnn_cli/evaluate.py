@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,11 +13,12 @@ from rgnn_cli import options
 from rgnn_cli.options import HARDWARE, RUNNING
 
 if TYPE_CHECKING:
-    from rgnn.hardware import Hardware
-    from rgnn.evaluation import Setting
+    from rgnn.evaluation import EvalConfig
     from rgnn.model import RGNN
     from rgnn.store import GraphStore
     from rgnn_cli.console import Reporter
+
+SEARCH = "Search"
 
 
 def evaluate(
@@ -30,11 +32,27 @@ def evaluate(
     noise: Annotated[
         str | None, typer.Option(help="Fluctuations to sweep: 0,0.02,0.05,0.1.", rich_help_panel=HARDWARE)
     ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help="Any other setting to sweep, such as adc_bits=4:8.", rich_help_panel=HARDWARE),
+    ] = None,
+    hardware: options.HardwareOption = None,
     repeats: Annotated[int, typer.Option(min=1, help="Fresh noise draws of each frame.", rich_help_panel=HARDWARE)] = 5,
+    chips: Annotated[
+        int, typer.Option(min=1, help="Fresh draws of what is frozen on a chip.", rich_help_panel=HARDWARE)
+    ] = 1,
+    find: Annotated[
+        str | None,
+        typer.Option(help="Cheapest hardware: bits, noise, adc_bits or several of them.", rich_help_panel=SEARCH),
+    ] = None,
+    within: Annotated[
+        str, typer.Option(help="How much larger than the ideal chip's its error may be.", rich_help_panel=SEARCH)
+    ] = "10%",
     frames: Annotated[
         int | None, typer.Option(min=1, help="Evaluate on so many frames, evenly chosen.", rich_help_panel=RUNNING)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results; default: eval/NAME-001 and so on.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this evaluation.", rich_help_panel=RUNNING)] = None,
     device: options.DeviceOption = options.Device.AUTO,
     threads: options.Threads = None,
     seed: options.Seed = None,
@@ -46,17 +64,25 @@ def evaluate(
 
     Example: rgnn eval runs/latest data/test.zarr --bits 2:8 --noise 0,0.05,0.1
 
-    On the store that the model was trained on, only the frames held out of training count. Writes
-    eval.json, eval.csv, a parity plot and, for a sweep, a heat map.
+    On the store that the model was trained on, only the frames held out of training count. Writes report.html
+    with all figures and tables, eval.json and eval.csv. With --find bits,noise --within 10%, searches for the
+    cheapest hardware instead.
     """
-    from rgnn.checkpoints import find_model, load_model
-    from rgnn.evaluation import evaluate as run_evaluation
+    from rgnn.checkpoints import load_model
+    from rgnn.hardware import named_or_read
     from rgnn.store import GraphStore, require_cutoff
-    from rgnn_cli import workspace
+    from rgnn_cli import sweeps, workspace
     from rgnn_cli.console import Reporter
     from rgnn_cli.device import choose_device
 
     report = Reporter(quiet, as_json)
+    if resume is not None:
+        workspace.refuse_beside_resume(
+            model=model, store=store, bits=bits, noise=noise, vary=vary, hardware=hardware, find=find, frames=frames,
+            out=out,
+        )  # fmt: skip
+        _resumed(report, resume, device, threads)
+        return
     path = _find(report, "model", model, "train one with rgnn train, or name a model folder")
     loaded = load_model(path, choose_device(report, device, threads))
     store = store or (Path(loaded.provenance.data) if Path(loaded.provenance.data).exists() else None)
@@ -64,42 +90,128 @@ def evaluate(
     require_cutoff(data, loaded.config.cutoff)
     _warn_of_elements(report, loaded, data)
     held_out, why = _frames(loaded, data, frames)
-    settings = _settings(loaded, bits, noise)
+    base = loaded.hardware if hardware is None else named_or_read(hardware)
+    varied = sweeps.choices(bits, noise, vary or [])
+    settings = sweeps.settings(loaded, base, varied)
+    config = _config(path, loaded, data, held_out, settings, repeats, chips, seed or 0)
     if out is not None:
         workspace.refuse_existing(out, overwrite)
     folder = out or workspace.new_folder("eval", _name(path))
     workspace.clear_run(folder)
-    report.say(f"Model: {find_model(path)}; frames: {data.path}, {why}")
+    report.say(f"Model: {_shown(path)}; frames: {data.path}, {why}")
+    if find is not None:
+        from rgnn_cli.find import search
 
-    with report.progress("Evaluating", None, "passes") as meter:
+        search(report, loaded, data, config, base, find, sweeps.percentage(within, "--within"), folder)
+    else:
+        _go(report, loaded, data, config, folder)
 
-        def show(done: int, total: int) -> None:
-            meter.total = total
+
+def _config(
+    path: Path,
+    model: RGNN,
+    data: GraphStore,
+    frames: Sequence[int],
+    settings: Sequence[Any],
+    repeats: int,
+    chips: int,
+    seed: int,
+) -> EvalConfig:
+    """All that the evaluation depends on, with the frames that missing ranges are to be made from."""
+    from rgnn.calibration import CALIBRATION_FRAMES, needs_calibration
+    from rgnn.checkpoints import fingerprint
+    from rgnn.evaluation import EvalConfig
+    from rgnn.runs import held_out_frames
+
+    calibration: list[int] = []
+    if any(needs_calibration(model, h) for h in settings):
+        held_out = held_out_frames(model, data)
+        trained_on = sorted(set(range(len(data))) - set(held_out)) if held_out is not None else list(frames)
+        calibration = _evenly(trained_on, CALIBRATION_FRAMES)
+    return EvalConfig(
+        model=str(path),
+        fingerprint=fingerprint(model),
+        store=str(data.path),
+        checksum=data.checksum,
+        frames=tuple(int(k) for k in frames),
+        calibration=tuple(calibration),
+        settings=tuple(settings),
+        repeats=repeats,
+        chips=chips,
+        seed=seed,
+    )
+
+
+def _resumed(report: Reporter, folder: Path, device: options.Device, threads: int | None) -> None:
+    from rgnn.checkpoints import fingerprint, load_model
+    from rgnn.config import read_yaml
+    from rgnn.errors import InputError
+    from rgnn.evaluation import EvalConfig
+    from rgnn.store import GraphStore
+    from rgnn_cli import workspace
+    from rgnn_cli.device import choose_device
+
+    folder = workspace.run_folder(folder)
+    file = folder / "config.yaml"
+    config = EvalConfig.from_mapping(read_yaml(file), str(file))
+    model = load_model(config.model, choose_device(report, device, threads))
+    data = GraphStore(config.store)
+    for what, mine, theirs in (
+        (config.model, fingerprint(model), config.fingerprint),
+        (config.store, data.checksum, config.checksum),
+    ):
+        if mine != theirs:
+            raise InputError(f"{what}: has changed since {folder} was begun; evaluate it anew.")
+    report.say(f"Model: {_shown(Path(config.model))}; frames: {data.path}, {len(config.frames)}; goes on in {folder}")
+    _go(report, model, data, config, folder)
+
+
+def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, folder: Path) -> None:
+    """Evaluate into the folder, and show what came out."""
+    from rgnn.config import dump_yaml
+    from rgnn.evaluation import evaluate as run_evaluation
+    from rgnn.files import write_aside
+    from rgnn_cli.results import show, write
+    from rgnn_cli.signals import asked_to_stop
+
+    folder.mkdir(parents=True, exist_ok=True)
+    note = f"# Goes on with: rgnn eval --resume {folder}\n"
+    write_aside(folder / "config.yaml", note + dump_yaml(config.to_mapping()))
+    prepare(report, model, data, config)
+    with asked_to_stop() as stop, report.progress("Evaluating", None, "passes") as meter:
+
+        def progress(done: int, total: int) -> None:
+            if meter.total is None:
+                meter.start(0, total)
             meter.update(done)
 
-        results = run_evaluation(loaded, data, held_out, settings, repeats, seed or 0, show)
-    groups = _temperatures(data, held_out)
-    files = _write(folder, loaded, data, held_out, results, groups, path)
-    _tables(report, results, groups, loaded)
+        results = run_evaluation(
+            model, data, config.frames, config.settings, config.repeats, config.chips, config.seed,
+            keep=folder / "settings", progress=progress, stop=stop,
+        )  # fmt: skip
+    groups = _temperatures(data, config.frames)
+    files = write(folder, model, data, config, results, groups)
+    show(report, results, groups, model)
     report.say(f"Results: {', '.join(str(file) for file in files)}")
     report.result({"out": str(folder), "settings": [r.to_mapping(groups) for r in results]})
 
 
-def _settings(model: RGNN, bits: str | None, noise: str | None) -> list[Hardware]:
-    """The ideal chip, the hardware as trained, and every combination that was asked for."""
-    from rgnn.errors import InputError
-    from rgnn.evaluation import grid
+def prepare(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig) -> None:
+    """Make the ranges that the model lacks, from the hardware that disturbs most."""
+    from rgnn.calibration import calibrate, needs_calibration
 
-    own = model.hardware
-    if not model.config.reservoir_layers:
-        if bits is not None or noise is not None:
-            raise InputError("the model is all digital, so --bits and --noise mean nothing to it; leave them out.")
-        return [own]
-    sweep: list[Hardware] = []
-    if bits is not None or noise is not None:
-        all_bits: Sequence[int | None] = [own.bits] if bits is None else _whole_numbers(bits)
-        sweep = grid(own, all_bits, [own.noise or 0.0] if noise is None else _numbers(noise))
-    return list(dict.fromkeys([own.ideal(), own, *sweep]))
+    missing = [h for h in config.settings if needs_calibration(model, h)]
+    if missing:
+        report.say(f"Calibrating converters that training did not: {len(config.calibration)} frames")
+        loudest = max(missing, key=lambda h: h.noise or 0.0)
+        loudest = next((h for h in missing if h.adc_bits is not None and h.noise == loudest.noise), loudest)
+        calibrate(model, [data.graph(k) for k in config.calibration], dataclasses.replace(loudest), config.seed)
+
+
+def _shown(path: Path) -> Path:
+    from rgnn.checkpoints import find_model
+
+    return find_model(path)
 
 
 def _find(report: Reporter, kind: str, given: Path | None, way_out: str) -> Path:
@@ -130,8 +242,6 @@ def _name(path: Path) -> str:
 
 def _frames(model: RGNN, data: GraphStore, limit: int | None) -> tuple[list[int], str]:
     """The frames to evaluate on, and in words which they are."""
-    import numpy as np
-
     from rgnn.runs import held_out_frames
 
     chosen, why = list(range(len(data))), f"all {len(data)}"
@@ -139,9 +249,17 @@ def _frames(model: RGNN, data: GraphStore, limit: int | None) -> tuple[list[int]
     if held_out is not None:
         chosen, why = held_out, f"the {len(held_out)} held out of its training"
     if limit is not None and limit < len(chosen):
-        chosen = [chosen[k] for k in np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
-        why = f"{limit} of {why}"
+        chosen, why = _evenly(chosen, limit), f"{limit} of {why}"
     return chosen, why
+
+
+def _evenly(frames: Sequence[int], n: int) -> list[int]:
+    """So many of them, evenly chosen; all, where there are fewer."""
+    import numpy as np
+
+    if len(frames) <= n:
+        return list(frames)
+    return [frames[k] for k in np.linspace(0, len(frames) - 1, n).round().astype(int)]
 
 
 def _temperatures(data: GraphStore, frames: Sequence[int]) -> dict[str, list[int]]:
@@ -153,99 +271,3 @@ def _temperatures(data: GraphStore, frames: Sequence[int]) -> dict[str, list[int
         if not np.isnan(temperature):
             groups.setdefault(temperature, []).append(position)
     return {f"{t:g} K": groups[t] for t in sorted(groups)}
-
-
-def _whole_numbers(text: str) -> list[int]:
-    """'2:8' (both ends included), '2,4,8' or '4'."""
-    from rgnn.errors import InputError
-
-    numbers: list[int] = []
-    try:
-        for part in text.split(","):
-            first, _, last = part.partition(":")
-            numbers += range(int(first), int(last or first) + 1)
-    except ValueError:
-        numbers = []
-    if not numbers:
-        raise InputError(f"--bits is {text!r}; write it as 4, as 2:8 or as 2,4,8.")
-    return numbers
-
-
-def _numbers(text: str) -> list[float]:
-    from rgnn.errors import InputError
-
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--noise is {text!r}; write it as 0.05 or as 0,0.02,0.05.") from None
-
-
-def _write(
-    folder: Path,
-    model: RGNN,
-    data: GraphStore,
-    frames: Sequence[int],
-    results: Sequence[Setting],
-    groups: dict[str, list[int]],
-    path: Path,
-) -> list[Path]:
-    import json
-
-    from rgnn.evaluation import csv_rows
-    from rgnn.files import write_aside
-    from rgnn.plots.learning import noise_map, parity
-
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {
-        "model": str(path),
-        "store": str(data.path),
-        "frames": [int(index) for index in frames],
-        "settings": [setting.to_mapping(groups) for setting in results],
-    }
-    write_aside(folder / "eval.json", json.dumps(record, indent=2))
-    write_aside(folder / "eval.csv", "\n".join(csv_rows(results)) + "\n")
-    files = [folder / "eval.json", folder / "eval.csv", parity(model, data, frames, folder / "parity.png")]
-    if len({r.hardware.bits for r in results}) > 2 or len({r.hardware.noise for r in results}) > 2:
-        files.append(noise_map(results, folder / "heatmap.png"))
-    return files
-
-
-def _tables(report: Reporter, results: Sequence[Setting], groups: dict[str, list[int]], model: RGNN) -> None:
-    from ase.data import chemical_symbols
-
-    own, digital = model.hardware, not model.config.reservoir_layers
-
-    def name(setting: Setting) -> str:
-        if setting.hardware == own:
-            return "all digital" if digital else "as trained"
-        return "ideal chip" if setting.hardware == own.ideal() else setting.hardware.describe()
-
-    elements = results[0].elements
-    symbols = [chemical_symbols[z] for z in elements]
-    rows = []
-    for setting in results:
-        e, r = setting.errors(), setting.relative_error()
-        spread = f"{100 * r.value:.2f} ± {50 * (r.high - r.low):.2f}%"
-        rows.append([name(setting), spread, f"{e.mae:.4f}", f"{e.rmse:.4f}", f"{e.correlation:.4f}"])
-    if not digital:
-        report.say(f"As trained: {own.describe()}")
-    report.table(
-        "Force errors: sum|dF| / sum|F| (± half of the 95% interval), MAE and RMSE in eV/Å",
-        ["hardware", "error", "MAE", "RMSE", "correlation"],
-        rows,
-    )
-    by_element = [[f"{100 * s.errors(z).relative_error:.2f}%" for z in elements] for s in results]
-    report.table(
-        "By element", ["hardware", *symbols], [[name(s), *row] for s, row in zip(results, by_element, strict=True)]
-    )
-    if not groups:
-        return
-    setting = next(r for r in results if r.hardware == own)
-    rows = []
-    for group, members in groups.items():
-        e = setting.errors(frames=members)
-        inner = [f"{100 * setting.errors(z, members).relative_error:.2f}%" for z in elements]
-        rows.append([group, f"{100 * e.relative_error:.2f}%", *inner, f"{e.mae:.4f}", f"{e.correlation:.4f}"])
-    report.table(
-        "By temperature" if digital else "By temperature, as trained", ["", "all", *symbols, "MAE", "correlation"], rows
-    )

@@ -45,7 +45,11 @@ def import_checkpoint(
     workspace.refuse_existing(out, overwrite)
     model = model_from_published(state, weights.matrices(shapes), str(file))
     model.provenance = Provenance(
-        elements=PUBLISHED_ELEMENTS, chip=weights.source, data=f"that of {file.name}", rgnn=version("rgnn")
+        elements=PUBLISHED_ELEMENTS,
+        chip=weights.source,
+        chip_is_measured=weights.measured,
+        data=f"that of {file.name}",
+        rgnn=version("rgnn"),
     )
     save_model(model, out)
     workspace.remember("model", out)

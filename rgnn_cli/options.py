@@ -27,6 +27,13 @@ Noise = Annotated[
     typer.Option(min=0, help="Conductance fluctuation relative to each weight (0.05 is 5%).", rich_help_panel=HARDWARE),
 ]
 
+HardwareOption = Annotated[
+    str | None,
+    typer.Option(
+        "--hardware", help="A preset by name, or a YAML file; rgnn info hardware lists them.", rich_help_panel=HARDWARE
+    ),
+]
+
 
 class Device(StrEnum):
     """Where tensors live."""

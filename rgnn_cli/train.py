@@ -46,6 +46,7 @@ def train(
     store: Annotated[Path | None, typer.Argument(help="Graph store; default: the one made last here.")] = None,
     bits: options.Bits = None,
     noise: options.Noise = None,
+    hardware: options.HardwareOption = None,
     chip: Annotated[
         Path | None,
         typer.Option(help="Chip folder; default: a synthetic chip.", rich_help_panel=options.HARDWARE),
@@ -83,6 +84,7 @@ def train(
     Settings not given here come from --config, then from the preset (see config.yaml of any run for
     all of them). Ctrl-C saves the state; rgnn train --resume RUN goes on as if nothing had happened.
     """
+    from rgnn.hardware import named_or_read
     from rgnn.plots.learning import training_curve
     from rgnn.runs import RunConfig, TrainingRun
     from rgnn_cli import workspace
@@ -105,11 +107,12 @@ def train(
             workspace.refuse_existing(out, overwrite)
     else:
         workspace.refuse_beside_resume(
-            store=store, chip=chip, preset=preset, config=config, out=out, bits=bits, noise=noise
+            store=store, chip=chip, preset=preset, config=config, out=out, bits=bits, noise=noise, hardware=hardware
         )
         out = workspace.run_folder(resume)
         run = RunConfig.read(out / "config.yaml")
-    run = run.replace(hardware=run.hardware.varied(bits, noise), training=run.training.replace(**training))
+    base = run.hardware if hardware is None else named_or_read(hardware)
+    run = run.replace(hardware=base.varied(bits, noise), training=run.training.replace(**training))
     ready = TrainingRun.prepare(run, choose_device(report, device, threads))
     folder = out or workspace.new_folder("runs", "train")
     _introduce(report, ready, folder)

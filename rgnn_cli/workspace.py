@@ -30,6 +30,12 @@ _FILES = [
     "eval.csv",
     "parity.png",
     "heatmap.png",
+    "curves.png",
+    "layers.png",
+    "report.html",
+    "settings",
+    "find.json",
+    "find.png",
 ]
 RUN_FILES = frozenset(_FILES) | {f"{name}.partial" for name in _FILES}
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from ase.data.colors import jmol_colors
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 DPI = 150
@@ -23,6 +25,11 @@ def element_colour(atomic_number: int) -> str:
         return DARKER[atomic_number]
     r, g, b = (0.85 * float(c) for c in jmol_colors[atomic_number])
     return f"#{round(255 * r):02x}{round(255 * g):02x}{round(255 * b):02x}"
+
+
+def shade(k: int, n: int) -> str:
+    """The k-th of n colours that are told apart by eye and in print, dark to light."""
+    return str(to_hex(colormaps["viridis"](0.9 * k / max(1, n - 1))))
 
 
 def tidy(axes: Axes) -> None:

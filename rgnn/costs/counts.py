@@ -1,0 +1,207 @@
+"""Exact counts of what a forward pass does, from the shape of a model and of a graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rgnn.config import ModelConfig
+from rgnn.graphs import Graph
+from rgnn.hardware import Hardware
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A frame: atoms, directed edges, and triplets (i, j, k)."""
+
+    atoms: float
+    edges: float
+    triplets: float
+
+
+def workload(graphs: Sequence[Graph]) -> Workload:
+    """The mean over frames."""
+    n = len(graphs)
+    return Workload(
+        sum(g.n_atoms for g in graphs) / n,
+        sum(g.n_edges for g in graphs) / n,
+        sum(g.whole.plan.n_triplets for g in graphs) / n,
+    )
+
+
+@dataclass(frozen=True)
+class MatrixUse:
+    """One matrix in a pass: how many vectors it multiplies; `place` is (layer, name).
+
+    Attributes:
+        groups: parts of its inputs that are multiplied for themselves.
+    """
+
+    place: tuple[int, str]
+    vectors: float
+    inputs: int
+    outputs: int
+
+    @property
+    def products(self) -> float:
+        """Multiply-accumulates."""
+        return self.vectors * self.inputs * self.outputs
+
+    @property
+    def weights(self) -> int:
+        return self.inputs * self.outputs
+
+    def conversions(self, bits: int, rows: int) -> float:
+        """Output conversions: vectors * outputs * bits * ceil(inputs / rows of a tile)."""
+        return self.vectors * self.outputs * bits * -(-self.inputs // rows)
+
+    def drives(self, bits: int) -> float:
+        """Input lines that may be driven, bit by bit."""
+        return self.vectors * self.inputs * bits
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """Operations outside of matrices."""
+
+    multiplies: float = 0.0
+    adds: float = 0.0
+    lookups: float = 0.0
+
+    def __add__(self, other: "Elementwise") -> "Elementwise":
+        return Elementwise(self.multiplies + other.multiplies, self.adds + other.adds, self.lookups + other.lookups)
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Of one forward pass.
+
+    Attributes:
+        reservoir: matrices with fixed weights, analog on the chip.
+        trained: matrices with trained weights, digital.
+        elementwise: everything else, digital.
+    """
+
+    reservoir: tuple[MatrixUse, ...]
+    trained: tuple[MatrixUse, ...]
+    elementwise: Elementwise
+
+    @property
+    def reservoir_products(self) -> float:
+        return sum(use.products for use in self.reservoir)
+
+    @property
+    def trained_products(self) -> float:
+        return sum(use.products for use in self.trained)
+
+    @property
+    def reservoir_weights(self) -> int:
+        """Each once: the two parts of a split matrix are parts of it."""
+        return sum(use.weights for use in self.reservoir)
+
+
+def operations(config: ModelConfig, w: Workload, *, split: bool = True) -> Operations:
+    """Counts for one frame.
+
+    Args:
+        config: shape of the model.
+        w: shape of the frame.
+        split: the first three-body product is formed by edges and added by triplets (exact); False forms it for
+            every triplet, as the published program does.
+    """
+    f, layers = config.n_features, range(config.reservoir_layers)
+    reservoir = [use for layer in layers for use in _reservoir_layer(layer, f, w, split)]
+    first = config.reservoir_layers
+    trained = [use for k in range(config.trained_layers) for use in _trained_layer(first + k, f, w, split)]
+    last = first + config.trained_layers
+    trained += [MatrixUse((last, "head 1"), w.edges, f, f // 2), MatrixUse((last, "head 2"), w.edges, f // 2, 1)]
+    rest = Elementwise(multiplies=2 * f * w.edges, adds=f * w.edges, lookups=f * w.edges)  # Gaussians of distances
+    for use in reservoir:
+        rest += Elementwise(multiplies=use.vectors * use.outputs, adds=use.vectors * use.outputs)  # scale and offset
+    rest += _between(config, w)
+    return Operations(tuple(reservoir), tuple(trained), rest)
+
+
+def _reservoir_layer(layer: int, f: int, w: Workload, split: bool) -> list[MatrixUse]:
+    e, t = w.edges, w.triplets
+    first = (
+        [MatrixUse((layer, "W4, ij"), e, 3 * f, 10 * f), MatrixUse((layer, "W4, jk"), e, 2 * f, 10 * f)]
+        if split
+        else [MatrixUse((layer, "W4"), t, 5 * f, 10 * f)]
+    )
+    return [
+        MatrixUse((layer, "W0"), e, 2 * f, 8 * f),
+        MatrixUse((layer, "W1"), e, 8 * f, 2 * f),
+        MatrixUse((layer, "W2"), e, 2 * f, 8 * f),
+        MatrixUse((layer, "W3"), e, 8 * f, 2 * f),
+        *first,
+        MatrixUse((layer, "W5"), t, 10 * f, 2 * f),
+    ]
+
+
+def _trained_layer(layer: int, f: int, w: Workload, split: bool) -> list[MatrixUse]:
+    e, t = w.edges, w.triplets
+    first = (
+        [
+            MatrixUse((layer, "three-body 1, ij"), e, 3 * f, 2 * f),
+            MatrixUse((layer, "three-body 1, jk"), e, 2 * f, 2 * f),
+        ]
+        if split
+        else [MatrixUse((layer, "three-body 1"), t, 5 * f, 2 * f)]
+    )
+    return [
+        MatrixUse((layer, "node 1"), e, 2 * f, 2 * f),
+        MatrixUse((layer, "node 2"), e, 2 * f, 2 * f),
+        MatrixUse((layer, "two-body 1"), e, f, f),
+        MatrixUse((layer, "two-body 2"), e, f, 2 * f),
+        *first,
+        MatrixUse((layer, "three-body 2"), t, 2 * f, 2 * f),
+    ]
+
+
+def _between(config: ModelConfig, w: Workload) -> Elementwise:
+    """Gates, sums over neighbours, envelope, norms, residuals; the scale of a quantiser is folded into what it meets.
+
+    A gate of F features takes 2 F lookups and F products. Norms and residuals take one product and two sums a feature.
+    """
+    f, total = config.n_features, Elementwise()
+    envelope = 0 if config.envelope == "none" else 1
+    for layer in range(config.reservoir_layers + config.trained_layers):
+        hidden = 10 * f if layer < config.reservoir_layers else 2 * f
+        gates = 2 * w.edges + w.triplets
+        total += Elementwise(multiplies=gates * f, lookups=2 * gates * f)
+        total += Elementwise(adds=w.triplets * hidden)  # p_ij + q_jk
+        total += Elementwise(multiplies=envelope * f * (w.edges + w.triplets), adds=f * (w.edges + w.triplets))
+        total += Elementwise(multiplies=f * (w.atoms + 2 * w.edges), adds=2 * f * (w.atoms + 2 * w.edges))
+    return total + Elementwise(multiplies=4 * w.edges, adds=3 * w.edges, lookups=config.n_features // 2 * w.edges)
+
+
+@dataclass(frozen=True)
+class TrainingShare:
+    """What fixed weights save in training, by multiply-accumulates; full training takes two backward for one forward.
+
+    Attributes:
+        trained_weights: share of all weights.
+        backward_saved: share of the backward pass's products that fixed weights make unnecessary.
+        digital_saved: share of forward and backward together that is not done digitally.
+    """
+
+    trained_weights: float
+    backward_saved: float
+    digital_saved: float
+
+
+def training_share(ops: Operations, n_trained: int, n_reservoir: int) -> TrainingShare:
+    """Against training every matrix of the same network.
+
+    No gradient enters the reservoir (as published), so backward products are those of the trained matrices.
+    """
+    r, d = ops.reservoir_products, ops.trained_products
+    whole = max(r + d, 1e-300)
+    return TrainingShare(n_trained / max(1, n_trained + n_reservoir), r / whole, 1 - (r + 3 * d) / (3 * whole))
+
+
+def reads_for(ops: Operations, hardware: Hardware) -> tuple[float, float, float]:
+    """(Array reads, input drives, output conversions) of one pass; unquantised input counts as 8 bits."""
+    bits, rows = hardware.bits or 8, hardware.tile[0]
+    reads = sum(use.vectors * bits * -(-use.inputs // rows) for use in ops.reservoir)
+    drives = sum(use.drives(bits) for use in ops.reservoir)
+    return reads, drives, sum(use.conversions(bits, rows) for use in ops.reservoir)

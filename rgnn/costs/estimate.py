@@ -1,0 +1,189 @@
+"""Estimates of energy, time and area on an analog chip and in digital hardware. Estimates: nothing here is measured.
+
+The same network is compared with itself: its reservoir matrices on the chip, or multiplied by integer units.
+Whatever is digital in both (trained matrices, gates, sums) is in both, and formed in the same, split, way.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rgnn.costs.counts import MatrixUse, Operations
+from rgnn.costs.figures import Figures, Level
+from rgnn.hardware import Hardware
+
+# Energy of a conversion of n bits relative to one of 8: envelope of Murmann's survey at 40 nm (arXiv 2404.06553).
+ADC_ENERGY = {4: 1.41 / 2.61, 5: 1.42 / 2.61, 6: 1.62 / 2.61, 7: 2.00 / 2.61, 8: 1.0, 10: 5.03 / 2.61}
+# Shares of input bits that are 1, bits of digital features, of sums, and of the digital products' operands.
+BIT_DENSITY, FEATURE_BITS, SUM_BITS, OPERAND_BITS = 0.5, 16, 32, 8
+# Energy grows with the node to this power: the same envelope's 2.61, 1.33 and 0.85 pJ at 40, 28 and 22 nm.
+NODE_POWER = 1.88
+
+
+def adc_relative_energy(bits: int) -> float:
+    """Between the bits of the survey linearly; below 4 as for 4, above 10 times four a bit (thermal noise)."""
+    known = sorted(ADC_ENERGY)
+    if bits <= known[0]:
+        return ADC_ENERGY[known[0]]
+    if bits > known[-1]:
+        return ADC_ENERGY[known[-1]] * 4.0 ** (bits - known[-1])
+    below = max(b for b in known if b <= bits)
+    above = min(b for b in known if b >= bits)
+    share = 0.0 if above == below else (bits - below) / (above - below)
+    return ADC_ENERGY[below] * (1 - share) + ADC_ENERGY[above] * share
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one pass at one level of the figures.
+
+    Attributes:
+        energy: pJ by part.
+        time: ns of the reservoir's matrices.
+        area: um^2 of what holds and reads them.
+    """
+
+    energy: dict[str, float]
+    time: float
+    area: float
+
+    @property
+    def total(self) -> float:
+        return sum(self.energy.values())
+
+    def of(self, *parts: str) -> float:
+        return sum(self.energy.get(part, 0.0) for part in parts)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Chip and digital hardware at one level: `level` of the chip's figures, the digital ones nominal."""
+
+    level: Level
+    chip: Estimate
+    digital: Estimate
+
+    @property
+    def energy_ratio(self) -> float:
+        """How many times less the whole pass takes on the chip."""
+        return self.digital.total / self.chip.total
+
+    @property
+    def product_ratio(self) -> float:
+        """The same for the reservoir's matrices alone."""
+        return self.digital.of("products") / self.chip.of("converters", "drivers", "cells", "shift and add")
+
+    @property
+    def speed_ratio(self) -> float:
+        """Reservoir products a second and area, chip over digital units on the same area."""
+        return self.digital.time / self.chip.time
+
+
+def compare(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -> Comparison:
+    """One pass on the chip, with its figures at `level`, and in digital hardware of the same area."""
+    chip = _chip(ops, hardware, figures, level)
+    return Comparison(level, chip, _digital(ops, figures, chip.area))
+
+
+def _chip(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -> Estimate:
+    bits, rows = hardware.bits or 8, hardware.tile[0]
+
+    def value(name: str) -> float:
+        return figures.value(name, level)
+
+    conversions = sum(use.conversions(bits, rows) for use in ops.reservoir)
+    drives = BIT_DENSITY * sum(use.drives(bits) for use in ops.reservoir)
+    cells = 2 * BIT_DENSITY * bits * sum(use.products for use in ops.reservoir)
+    # uS V^2 ns = 1e-15 J = fJ
+    one_cell = 1e-3 * value("cell_conductance_us") * value("read_voltage") ** 2 * value("read_time")
+    add = figures.value("add_energy_32_bits", "nominal")
+    energy = {
+        "converters": conversions * value("adc_energy_8_bits") * adc_relative_energy(hardware.adc_bits or 8),
+        "drivers": drives * value("row_driver_energy"),
+        "cells": cells * one_cell,
+        "shift and add": conversions * add,
+        **_shared(ops, figures),
+    }
+    time = _layers_in_turn(ops, lambda use: bits * _plane_time(use, figures, level))
+    return Estimate(energy, time, _chip_area(ops, figures, level))
+
+
+def _plane_time(use: MatrixUse, figures: Figures, level: Level) -> float:
+    """Settle, then one converter takes the columns of the array in turn."""
+    return figures.value("read_time", level) + use.outputs * figures.value("adc_time", level)
+
+
+def _layers_in_turn(ops: Operations, vector_time: Callable[[MatrixUse], float]) -> float:
+    """Arrays of a layer work side by side, node update before edge update, layer after layer."""
+    total = 0.0
+    for layer in sorted({use.place[0] for use in ops.reservoir}):
+        mine = [use for use in ops.reservoir if use.place[0] == layer]
+        for node in (True, False):
+            part = [use for use in mine if (use.place[1] in ("W0", "W1")) == node]
+            total += max(use.vectors * vector_time(use) for use in part)
+    return total
+
+
+def _chip_area(ops: Operations, figures: Figures, level: Level) -> float:
+    """Two cells a weight, a driver a row, and one converter with its adder for each array."""
+    f = figures.cell_area_f2
+    cell = getattr(f, level).value * (1e-3 * getattr(f, level).node) ** 2
+    arrays = {(use.place[0], use.place[1].split(",")[0]) for use in ops.reservoir}
+    converters = len(arrays) * (figures.value("adc_area_8_bits", level) + figures.value("add_area_32_bits", "nominal"))
+    drivers = sum(use.inputs for use in ops.reservoir) * figures.value("row_driver_area", level)
+    return 2 * ops.reservoir_weights * cell + converters + drivers
+
+
+def _digital(ops: Operations, figures: Figures, area: float) -> Estimate:
+    """Integer multiply-accumulate units on the same area, always busy; weights and inputs from registers."""
+
+    def value(name: str) -> float:
+        return figures.value(name, "nominal")
+
+    scale = (OPERAND_BITS / 32) ** 2
+    one = value("multiply_energy_32_bits") * scale + value("add_energy_32_bits")
+    one += (2 * OPERAND_BITS + SUM_BITS) * value("register_energy_bit")
+    registers = (2 * OPERAND_BITS + SUM_BITS) * 5.98  # um^2 a bit: Aladdin, ISCA 2014, 40 nm
+    unit = value("multiply_area_32_bits") * scale + value("add_area_32_bits") + registers
+    units = max(1.0, area / unit)
+    energy = {"products": ops.reservoir_products * one, **_shared(ops, figures)}
+    return Estimate(energy, ops.reservoir_products / units * value("multiply_time"), area)
+
+
+def _shared(ops: Operations, figures: Figures) -> dict[str, float]:
+    """What is digital with and without the chip, in the same words of the same precision."""
+
+    def value(name: str) -> float:
+        return figures.value(name, "nominal")
+
+    multiply = value("multiply_energy_32_bits") * (FEATURE_BITS / 32) ** 2
+    add = value("add_energy_32_bits") * FEATURE_BITS / 32
+    e = ops.elementwise
+    moved = sum(use.vectors * (use.inputs * OPERAND_BITS + use.outputs * FEATURE_BITS) for use in ops.reservoir)
+    moved += sum(use.vectors * (use.inputs + use.outputs) * FEATURE_BITS for use in ops.trained)
+    return {
+        "trained matrices": ops.trained_products * (multiply + value("add_energy_32_bits")),
+        "gates, sums, norms": e.multiplies * multiply + e.adds * add + e.lookups * (multiply + add),
+        "buffers": moved * value("buffer_energy_bit"),
+    }
+
+
+def efficiency(
+    figures: Figures, level: Level, *, rows: int, columns: int, in_bits: int, adc_bits: int, node: int
+) -> float:
+    """TOPS/W of one array whose columns integrate all input bits before one conversion, as NeuRRAM's do.
+
+    An operation is a multiplication or an addition; the figures are scaled to `node` nm by `NODE_POWER`, but
+    for the cells'. Published: 43.1 TOPS/W at 1 input and 3 output bits to 6.44 at 8 and 10, 256 x 256 cells at
+    130 nm (Wan et al., Nature 608, 504 (2022)).
+    """
+
+    def scaled(name: str) -> float:
+        figure = getattr(getattr(figures, name), level)
+        return float(figure.value) * (node / figure.node) ** NODE_POWER
+
+    pulses = in_bits
+    adc = columns * scaled("adc_energy_8_bits") * adc_relative_energy(adc_bits)
+    drivers = BIT_DENSITY * rows * pulses * scaled("row_driver_energy")
+    cell = 1e-3 * figures.value("cell_conductance_us", level) * figures.value("read_voltage", level) ** 2
+    cells = BIT_DENSITY * rows * columns * pulses * cell * figures.value("read_time", level)
+    return 2 * rows * columns / (adc + drivers + cells)

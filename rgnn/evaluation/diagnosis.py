@@ -1,0 +1,84 @@
+"""Where hardware hurts: signal-to-noise after each layer, and what the converters clip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rgnn.crossbar import Counts
+from rgnn.evaluation.sweep import LabelledFrames
+from rgnn.graphs import Graph
+from rgnn.hardware import Hardware
+from rgnn.model import RGNN
+from rgnn.streams import torch_stream
+
+# Frames that are looked at; their layers are averages over thousands of edges.
+DIAGNOSIS_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One hardware setting against the ideal chip, over some frames.
+
+    Attributes:
+        hardware: the setting.
+        node, edge: signal-to-noise of the features after each layer, in dB, the input left out: 10 log10 of the
+            variance of what the ideal chip gives over the mean square of the difference. Infinite without one.
+        force: of the forces.
+        counts: by (layer, matrix) what the converters met.
+    """
+
+    hardware: Hardware
+    node: tuple[float, ...]
+    edge: tuple[float, ...]
+    force: float
+    counts: dict[tuple[int, int], Counts]
+
+    @property
+    def clipped(self) -> float:
+        """Share of input codes that their range clips."""
+        return _share(sum(c.clipped for c in self.counts.values()), sum(c.codes for c in self.counts.values()))
+
+    @property
+    def saturated(self) -> float | None:
+        """Share of output conversions that saturate; None without converters."""
+        n = sum(c.conversions for c in self.counts.values())
+        return _share(sum(c.saturated for c in self.counts.values()), n) if n else None
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+@torch.no_grad()
+def diagnose(
+    model: RGNN, frames: LabelledFrames, indices: Sequence[int], hardware: Hardware, seed: int = 0
+) -> Diagnosis:
+    """Compare layer by layer with the ideal chip on the first few of the frames."""
+    ideal = hardware.ideal()
+    counts: dict[tuple[int, int], Counts] = {}
+    layers = len(model.layers)
+    signal, noise = torch.zeros(2, layers + 1, dtype=torch.float64), torch.zeros(2, layers + 1, dtype=torch.float64)
+    for index in list(indices)[:DIAGNOSIS_FRAMES]:
+        g = frames.graph(int(index)).to(model.embedding.device)
+        generator = torch_stream(seed, "diagnosis noise", int(index))
+        clean, real = model.features(g, ideal), model.features(g, hardware, generator, counts)
+        for k, (a, b) in enumerate(zip(clean, real, strict=True)):
+            for kind in range(2 if k else 0):
+                _add(signal[kind], noise[kind], k, a[kind], b[kind])
+        forces = [_forces(model, g, h, seed, int(index)) for h in (ideal, hardware)]
+        _add(signal[0], noise[0], 0, *forces)  # the place of the input, which nothing disturbs
+    ratio = 10 * torch.log10(signal / noise)
+    node, edge = (tuple(ratio[kind, 1:].tolist()) for kind in range(2))
+    return Diagnosis(hardware, node, edge, float(ratio[0, 0]), counts)
+
+
+def _forces(model: RGNN, g: Graph, hardware: Hardware, seed: int, index: int) -> Tensor:
+    return model(g, hardware, torch_stream(seed, "diagnosis noise", index))
+
+
+def _add(signal: Tensor, noise: Tensor, k: int, clean: Tensor, real: Tensor) -> None:
+    clean, real = clean.double(), real.double()
+    signal[k] += (clean - clean.mean(0)).square().sum().cpu()
+    noise[k] += (real - clean).square().sum().cpu()
