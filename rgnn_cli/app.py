@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from rgnn_cli import convert, demo, doctor, evaluate, fetch_data, import_checkpoint, import_conductance, info, md, train
+from rgnn_cli import (
+    convert,
+    costs,
+    demo,
+    doctor,
+    evaluate,
+    fetch_data,
+    import_checkpoint,
+    import_conductance,
+    info,
+    md,
+    train,
+)
 
 INTERRUPTED = 130
 
@@ -25,6 +37,7 @@ app.command("import-conductance")(import_conductance.import_conductance)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("costs")(costs.costs)
 app.command("md")(md.md)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)

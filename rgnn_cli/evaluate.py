@@ -83,10 +83,10 @@ def evaluate(
         )  # fmt: skip
         _resumed(report, resume, device, threads)
         return
-    path = _find(report, "model", model, "train one with rgnn train, or name a model folder")
+    path = find_here(report, "model", model, "train one with rgnn train, or name a model folder")
     loaded = load_model(path, choose_device(report, device, threads))
     store = store or (Path(loaded.provenance.data) if Path(loaded.provenance.data).exists() else None)
-    data = GraphStore(_find(report, "store", store, "make one with rgnn convert, or name one"))
+    data = GraphStore(find_here(report, "store", store, "make one with rgnn convert, or name one"))
     require_cutoff(data, loaded.config.cutoff)
     _warn_of_elements(report, loaded, data)
     held_out, why = _frames(loaded, data, frames)
@@ -127,7 +127,7 @@ def _config(
     if any(needs_calibration(model, h) for h in settings):
         held_out = held_out_frames(model, data)
         trained_on = sorted(set(range(len(data))) - set(held_out)) if held_out is not None else list(frames)
-        calibration = _evenly(trained_on, CALIBRATION_FRAMES)
+        calibration = evenly(trained_on, CALIBRATION_FRAMES)
     return EvalConfig(
         model=str(path),
         fingerprint=fingerprint(model),
@@ -214,7 +214,8 @@ def _shown(path: Path) -> Path:
     return find_model(path)
 
 
-def _find(report: Reporter, kind: str, given: Path | None, way_out: str) -> Path:
+def find_here(report: Reporter, kind: str, given: Path | None, way_out: str) -> Path:
+    """The path given, or what was made last here."""
     from rgnn.errors import InputError
     from rgnn_cli import workspace
 
@@ -249,11 +250,11 @@ def _frames(model: RGNN, data: GraphStore, limit: int | None) -> tuple[list[int]
     if held_out is not None:
         chosen, why = held_out, f"the {len(held_out)} held out of its training"
     if limit is not None and limit < len(chosen):
-        chosen, why = _evenly(chosen, limit), f"{limit} of {why}"
+        chosen, why = evenly(chosen, limit), f"{limit} of {why}"
     return chosen, why
 
 
-def _evenly(frames: Sequence[int], n: int) -> list[int]:
+def evenly(frames: Sequence[int], n: int) -> list[int]:
     """So many of them, evenly chosen; all, where there are fewer."""
     import numpy as np
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="A store, chip, model folder, training or dynamics run.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="A store, chip, model folder, training or dynamics run; or 'hardware' for the presets."),
+    ],
     verify: Annotated[bool, typer.Option("--verify", help="Read a store whole and check its checksums.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -26,6 +29,9 @@ def info(
     from rgnn_cli.console import Reporter
 
     report = Reporter(as_json=as_json)
+    if str(path) == "hardware" and not path.exists():
+        report.result(_presets(report))
+        return
     if not path.exists():
         raise InputError(f"{path}: there is nothing of this name.")
     if (path / "zarr.json").is_file() or path.suffix == ".zarr":
@@ -43,6 +49,15 @@ def info(
             f"{path}: is neither a store, chip, model nor run of rgnn; convert a trajectory to look into it."
         )
     report.result(facts)
+
+
+def _presets(report: Reporter) -> dict[str, Any]:
+    from rgnn.hardware import PRESETS
+
+    for name, preset in PRESETS.items():
+        words = {"hardware": preset.hardware.describe(), "stands for": preset.family, "source": preset.source}
+        report.facts(f"--hardware {name}", words)
+    return {name: preset.hardware.to_mapping() for name, preset in PRESETS.items()}
 
 
 def _show(report: Reporter, title: str, facts: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +86,9 @@ def _chip(report: Reporter, path: Path) -> dict[str, Any]:
         "mean": f"{s.mean:.4f}",
         "standard deviation": f"{s.deviation:.4f}",
         "range": f"{s.smallest:.3f} to {s.largest:.3f}",
+        "made or measured": "measured" if chip.measured else "made",
         "raw conductances": "kept" if chip.conductances is not None else "only their differences are known",
+        "read noise": "measured of each weight" if chip.read_deviation is not None else "not measured",
     }
     return _show(report, f"Chip {path}", facts)
 

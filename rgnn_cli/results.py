@@ -144,14 +144,19 @@ def _tables(results: Sequence[Setting], groups: dict[str, list[int]], model: RGN
     own, digital = model.hardware, not model.config.reservoir_layers
     elements = results[0].elements
     symbols = [chemical_symbols[z] for z in elements]
-    rows = []
+    ideal = next((s for s in results if s.hardware == own.ideal() and not digital), None)
+    rows, measures = [], []
     for setting in results:
-        e, r = setting.errors(), setting.relative_error()
-        error = f"{100 * r.value:.2f} ± {50 * (r.high - r.low):.2f}%"
-        measures = [f"{e.mae:.4f}", f"{e.rmse:.4f}", f"{e.angle:.1f}°", f"{e.correlation:.4f}"]
-        rows.append([_title(setting, model), error, *measures])
-    words = "Force errors: sum|dF| / sum|F| (± half of the 95% interval), MAE and RMSE in eV/Å, mean angle"
-    tables = [Table(words, ["hardware", "error", "MAE", "RMSE", "angle", "correlation"], rows)]
+        e, r, name = setting.errors(), setting.relative_error(), _title(setting, model)
+        against = None if ideal is None else setting.ratio_to(ideal)
+        ratio = [] if against is None else [f"{against.value:.3f} ± {(against.high - against.low) / 2:.3f}"]
+        rows.append([name, f"{100 * r.value:.2f} ± {50 * (r.high - r.low):.2f}%", *ratio])
+        measures.append([name, f"{e.mae:.4f}", f"{e.rmse:.4f}", f"{e.angle:.1f}°", f"{e.correlation:.4f}"])
+    ratio = [] if ideal is None else ["times the ideal chip's"]
+    tables = [
+        Table("Force errors, sum|dF| / sum|F| (± half of the 95% interval)", ["hardware", "error", *ratio], rows),
+        Table("MAE and RMSE in eV/Å, mean angle", ["hardware", "MAE", "RMSE", "angle", "correlation"], measures),
+    ]
     by_element = [[f"{100 * s.errors(z).relative_error:.2f}%" for z in elements] for s in results]
     named = [[_title(s, model), *row] for s, row in zip(results, by_element, strict=True)]
     tables.append(Table("By element", ["hardware", *symbols], named))

@@ -29,11 +29,7 @@ def workload(graphs: Sequence[Graph]) -> Workload:
 
 @dataclass(frozen=True)
 class MatrixUse:
-    """One matrix in a pass: how many vectors it multiplies; `place` is (layer, name).
-
-    Attributes:
-        groups: parts of its inputs that are multiplied for themselves.
-    """
+    """One matrix, or a part of its inputs that is multiplied for itself, in a pass; `place` is (layer, name)."""
 
     place: tuple[int, str]
     vectors: float

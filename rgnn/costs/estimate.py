@@ -50,6 +50,11 @@ class Estimate:
     def total(self) -> float:
         return sum(self.energy.values())
 
+    @property
+    def training(self) -> float:
+        """PJ of a training step: matrices that are trained take two backward products for each forward one."""
+        return self.total + 2 * self.of("products", "trained matrices")
+
     def of(self, *parts: str) -> float:
         return sum(self.energy.get(part, 0.0) for part in parts)
 

@@ -115,16 +115,28 @@ class Setting:
 
     def relative_error(self, element: int | None = None, seed: int = 0) -> Estimate:
         """sum|dF|/sum|F| with a 95% bootstrap interval over frames, repeats and chips."""
+        sums = self.sums[..., self._columns(element), :].sum(axis=(0, 1, 2, 3))
+        drawn = self._drawn(element, seed)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        return Estimate(float(ErrorSums(sums).relative_error), float(low), float(high))
+
+    def ratio_to(self, other: "Setting", seed: int = 0) -> Estimate:
+        """Error over that of another setting on the same frames, drawn together: most of the frames' part cancels."""
+        ratio = _ratio(self._drawn(None, seed), other._drawn(None, seed))
+        low, high = np.quantile(ratio, [0.025, 0.975])
+        value = self.errors().relative_error / other.errors().relative_error
+        return Estimate(float(value), float(low), float(high))
+
+    def _drawn(self, element: int | None, seed: int) -> np.ndarray:
+        """Relative errors of frames, repeats and chips drawn anew; the same frames for the same seed."""
         sums = self.sums[..., self._columns(element), :].sum(axis=3)[..., [1, 3]]
         chips, repeats, frames, _ = sums.shape
-        rng = numpy_stream(seed, "bootstrap")
-        by_frame = _times_drawn(rng, BOOTSTRAP_DRAWS, frames)
+        by_frame = _times_drawn(numpy_stream(seed, "bootstrap", "frames"), BOOTSTRAP_DRAWS, frames)
+        rng = numpy_stream(seed, "bootstrap", "chips and repeats")
         by_chip = _times_drawn(rng, BOOTSTRAP_DRAWS, chips)
         by_repeat = _times_drawn(rng, BOOTSTRAP_DRAWS * chips, repeats).reshape(-1, chips, repeats)
         drawn = np.einsum("bc,bcr,bf,crfk->bk", by_chip, by_repeat, by_frame, sums, optimize=True)
-        low, high = np.quantile(_ratio(drawn[:, 0], drawn[:, 1]), [0.025, 0.975])
-        absolute, reference = sums.sum(axis=(0, 1, 2))
-        return Estimate(float(_ratio(absolute, reference)), float(low), float(high))
+        return _ratio(drawn[:, 0], drawn[:, 1])
 
     @property
     def spread(self) -> Spread:

@@ -1,0 +1,135 @@
+"""The cheapest hardware on which a model's error stays near that on the ideal chip."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rgnn.errors import InputError
+from rgnn.evaluation.measures import Estimate, Setting
+from rgnn.evaluation.sweep import LabelledFrames, evaluate
+from rgnn.hardware import Hardware
+from rgnn.model import RGNN
+
+# What is tried of each setting, the cheapest first. Noise is bracketed by these, then halved between.
+COUNTS = {"bits": tuple(range(1, 13)), "adc_bits": tuple(range(2, 15))}
+NOISES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+HALVINGS = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """A combination of counts, and what it bears.
+
+    Attributes:
+        hardware: with the most noise that keeps the error within the limit, where noise was searched.
+        ratio: its error over the ideal chip's, with a 95% interval of the pairs.
+        error: sum|dF| / sum|F|.
+    """
+
+    hardware: Hardware
+    ratio: Estimate
+    error: Estimate
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found.
+
+    Attributes:
+        ideal: on the ideal chip.
+        limit: largest ratio that was allowed.
+        found: every combination that keeps within it, the cheapest first.
+        tried: settings that were evaluated.
+    """
+
+    ideal: Setting
+    limit: float
+    found: tuple[Found, ...]
+    tried: int
+
+
+def search(
+    model: RGNN,
+    frames: LabelledFrames,
+    indices: Sequence[int],
+    base: Hardware,
+    names: Sequence[str],
+    within: float,
+    repeats: int = 5,
+    chips: int = 1,
+    seed: int = 0,
+    progress: Callable[[Hardware], None] = lambda hardware: None,
+) -> Search:
+    """Search among the settings named ("bits", "adc_bits", "noise"); all else is as in `base`.
+
+    An error is within the limit where its ratio to the ideal chip's is at most 1 + `within`. Fewer input bits are
+    cheaper than fewer output bits (each is a read of every array), and both than more noise. Of a count that
+    suffices, larger ones are not tried unless noise is searched too.
+
+    Raises:
+        InputError: another name.
+    """
+    unknown = [name for name in names if name not in (*COUNTS, "noise")]
+    if unknown or not names:
+        raise InputError(f"cannot search for '{', '.join(unknown)}'; search for {', '.join(COUNTS)} or noise.")
+    tries = _Tries(model, frames, indices, repeats, chips, seed, 1 + within, progress)
+    counted = [name for name in COUNTS if name in names]
+    found: list[Found] = []
+    enough: list[tuple[int, ...]] = []
+    for values in itertools.product(*(COUNTS[name] for name in counted)):
+        if any(all(v >= e for v, e in zip(values, known, strict=True)) for known in enough) and "noise" not in names:
+            continue  # no cheaper than what is known to do
+        start = base.replace(**dict(zip(counted, values, strict=True)))
+        best = tries.most_noise(start) if "noise" in names else tries.good(start)
+        if best is not None:
+            found.append(best)
+            enough.append(values)
+            if len(found) > 1 and "noise" in names and not _bears_more(found[-1], found[-2]):
+                break  # more bits bear no more noise
+    return Search(tries.ideal, 1 + within, tuple(found), tries.count)
+
+
+def _bears_more(a: Found, b: Found) -> bool:
+    return (a.hardware.noise or 0.0) > 1.02 * (b.hardware.noise or 0.0)
+
+
+class _Tries:
+    """Evaluates settings, and counts them."""
+
+    def __init__(
+        self, model: RGNN, frames: LabelledFrames, indices: Sequence[int], repeats: int, chips: int, seed: int,
+        limit: float, progress: Callable[[Hardware], None],
+    ) -> None:  # fmt: skip
+        self.limit, self.progress, self.count = limit, progress, 0
+        self._evaluate = lambda h: evaluate(model, frames, indices, [h], repeats, chips, seed)[0]
+        self.ideal = self._evaluate(model.hardware.ideal())
+
+    def good(self, hardware: Hardware) -> Found | None:
+        """The setting, where its error is within the limit."""
+        self.progress(hardware)
+        self.count += 1
+        setting = self._evaluate(hardware)
+        ratio = setting.ratio_to(self.ideal)
+        return Found(hardware, ratio, setting.relative_error()) if ratio.value <= self.limit else None
+
+    def most_noise(self, hardware: Hardware) -> Found | None:
+        """With the most noise that is within the limit; None where not even none is."""
+        best = self.good(hardware.without_noise())
+        if best is None:
+            return None
+        low, high = 0.0, None
+        for noise in NOISES:
+            found = self.good(dataclasses.replace(hardware, noise=noise))
+            if found is None:
+                high = noise
+                break
+            best, low = found, noise
+        for _ in range(HALVINGS if high is not None else 0):
+            middle = (low + (high or low)) / 2
+            found = self.good(dataclasses.replace(hardware, noise=middle))
+            if found is None:
+                high = middle
+            else:
+                best, low = found, middle
+        return best
