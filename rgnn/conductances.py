@@ -61,13 +61,13 @@ def _stack(values: Any, path: Path) -> np.ndarray:
 
 def _text(path: Path, name: str | None) -> np.ndarray:
     """Numbers between commas, semicolons, tabs or spaces; a first line of words and lines with # are left out."""
-    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip() and line[0] != "#"]
+    text = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = [(number, line) for number, line in enumerate(text, 1) if line.strip() and line[0] != "#"]
     if not lines:
         raise InputError(f"{path}: is empty.")
-    separator = next((mark for mark in ("\t", ";", ",") if mark in lines[-1]), None)
-    first = 0 if _numbers(lines[0], separator) else 1
+    separator = next((mark for mark in ("\t", ";", ",") if any(mark in line for _, line in lines)), None)
     rows: list[list[float]] = []
-    for number, line in enumerate(lines[first:], first + 1):
+    for number, line in lines[0 if _numbers(lines[0][1], separator) else 1 :]:
         row = _numbers(line, separator)
         if row is None or (rows and len(row) != len(rows[0])):
             what = "is not all numbers" if row is None else f"has {len(row)} numbers, the first one {len(rows[0])}"

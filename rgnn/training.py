@@ -10,6 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -18,18 +19,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
+from rgnn import kernels
 from rgnn.checkpoints import save_model
 from rgnn.config import Settings, require
 from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.files import write_aside
 from rgnn.graphs import Graph
+from rgnn.hardware import MOST_NOISE, Hardware
 from rgnn.loader import epoch_order, prefetched
 from rgnn.model import RGNN
 from rgnn.optimizer import Adam, Plateau
-from rgnn.streams import torch_stream
+from rgnn.streams import numpy_stream, torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
 
-FORMAT, VERSION = "rgnn training state", 2
+FORMAT, VERSION = "rgnn training state", 3
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class TrainConfig(Settings):
         plateau_factor, plateau_patience: the rate is multiplied by the factor when the validation
             error has not fallen for so many epochs.
         min_learning_rate: the rate does not fall below it.
+        noise_schedule: of the read noise in training: "constant"; "ramp", from none to all of it over the first
+            `noise_ramp` steps; "range", each step a strength between none and twice the hardware's.
+        noise_ramp: steps.
+        gradient: of the analog products: "blocked" as published, or "straight_through" the quantisers, for
+            about twice the time and several times the memory of a step.
         gradient_clip: largest norm of the gradient.
         average: decay per step of the moving average of weights that is validated and saved; 0 is off.
         stop_after: epochs without a better validation error before the run ends early.
@@ -62,6 +70,9 @@ class TrainConfig(Settings):
     plateau_factor: float = 0.5
     plateau_patience: int = 2
     min_learning_rate: float = 1e-5
+    noise_schedule: Literal["constant", "ramp", "range"] = "constant"
+    noise_ramp: int = 1000
+    gradient: Literal["blocked", "straight_through"] = "blocked"
     gradient_clip: float = 5.0
     average: float = 0.999
     stop_after: int = 20
@@ -70,7 +81,7 @@ class TrainConfig(Settings):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "plateau_patience", "stop_after"):
+        for name in ("epochs", "batch_size", "plateau_patience", "stop_after", "noise_ramp"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("learning_rate", "huber_delta", "gradient_clip"):
             require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "a positive number")
@@ -247,7 +258,10 @@ class Trainer:
             raise InputError("a training step needs at least two atoms; give a larger --batch-size or larger cells.")
         self.model.train()
         noise = torch_stream(self.config.seed, "training noise", at.step)
-        loss = self.config.loss_function(self.model(batch, generator=noise), batch.forces)
+        passing = kernels.use("straight-through") if self.config.gradient == "straight_through" else nullcontext()
+        with passing:
+            predicted = self.model(batch, self._hardware(), noise)
+        loss = self.config.loss_function(predicted, batch.forces)
         self.optimizer.clear_gradients()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
@@ -262,6 +276,17 @@ class Trainer:
         at.step, at.step_in_epoch, at.loss_sum = at.step + 1, at.step_in_epoch + 1, at.loss_sum + value
         self._update_average()
         return value
+
+    def _hardware(self) -> Hardware:
+        """That of this step, by the schedule of its noise."""
+        hardware, at = self.model.hardware, self.progress
+        if hardware.noise is None or self.config.noise_schedule == "constant":
+            return hardware
+        if self.config.noise_schedule == "ramp":
+            share = min(1.0, at.step / self.config.noise_ramp)
+        else:
+            share = float(numpy_stream(self.config.seed, "noise strength", at.step).uniform(0, 2))
+        return hardware.varied(noise=min(MOST_NOISE, share * hardware.noise)) if share else hardware.without_noise()
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -13,7 +13,7 @@ from rgnn_cli.options import RUNNING
 
 if TYPE_CHECKING:
     from rgnn.runs import RunConfig, TrainingRun
-    from rgnn.training import Epoch
+    from rgnn.training import Epoch, FitResult
     from rgnn_cli.console import Meter, Reporter
 
 TRAINING = "Training"
@@ -131,6 +131,7 @@ def train(
         f"Best model: [bold]{folder / 'best'}[/] (epoch {best.epoch}, validation error "
         f"[bold]{100 * best.relative_error:.1f}%[/] of the mean force, MAE {best.mae:.4f} eV/Å); curve: {figure}"
     )
+    _say_what_is_clipped(report, ready, result)
     report.say(f"Next: rgnn eval {folder}   or   rgnn md STRUCTURE --steps 10000")
     report.result(
         {"run": str(folder), "epochs": len(result.history), "best": vars(best), "stopped_early": result.stopped_early}
@@ -176,6 +177,17 @@ def _introduce(report: Reporter, ready: TrainingRun, folder: Path) -> None:
     else:
         report.say(f"Model: {layers}, all digital")
     report.say(f"Run: {folder}, {run.training.epochs} epochs")
+
+
+def _say_what_is_clipped(report: Reporter, ready: TrainingRun, result: FitResult) -> None:
+    from rgnn.evaluation.diagnosis import diagnose
+
+    model = result.model
+    if model.config.reservoir_layers:
+        found = diagnose(model, ready.store, ready.validation, model.hardware)
+        saturated = "" if found.saturated is None else f", {100 * found.saturated:.3f}% of the output conversions"
+        clipped = f"{100 * found.clipped:.3f}% of inputs{saturated}"
+        report.say(f"Outside of the converters' ranges on validation frames: {clipped}")
 
 
 class _Show:

@@ -29,16 +29,18 @@ def test_same_seed_same_chip() -> None:
 def test_a_chip_of_the_right_size_is_cut_in_order() -> None:
     chip = Chip(torch.arange(float(NEEDED)), "counted")
     layers = chip.matrices(SHAPES, seed=5)
-    assert [[tuple(w.shape) for w in layer] for layer in layers] == SHAPES
-    assert torch.equal(torch.cat([w.flatten() for layer in layers for w in layer]), chip.weights)
-    assert torch.equal(Chip.from_matrices(layers, "again").weights, chip.weights)
+    assert [[w.shape for w in layer] for layer in layers] == SHAPES
+    assert torch.equal(torch.cat([w.weight.flatten() for layer in layers for w in layer]), chip.weights)
+    assert torch.equal(
+        Chip.from_matrices([[w.weight for w in layer] for layer in layers], "again").weights, chip.weights
+    )
 
 
 def test_a_larger_chip_gives_a_seeded_choice_without_repeats() -> None:
     chip = Chip(torch.arange(100.0), "counted")
 
     def cells(seed: int) -> list[float]:
-        return [x for layer in chip.matrices(SHAPES, seed) for w in layer for x in w.flatten().tolist()]
+        return [x for layer in chip.matrices(SHAPES, seed) for w in layer for x in w.weight.flatten().tolist()]
 
     assert cells(0) == cells(0) != cells(1)
     assert len(set(cells(0))) == NEEDED
@@ -55,6 +57,7 @@ def test_save_and_load(chip: Chip, tmp_path) -> None:
     loaded = Chip.load(tmp_path / "chip")
     assert torch.equal(loaded.weights, chip.weights) and loaded.source == chip.source
     assert (loaded.conductances is None) == (chip.conductances is None)
+    assert (loaded.siemens, loaded.measured) == (chip.siemens, chip.measured)
     assert chip.source in (tmp_path / "chip/chip.yaml").read_text()
 
 

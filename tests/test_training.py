@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 
 from rgnn import RGNN, Chip, Graph, Hardware, fit, load_model
 from rgnn.checkpoints import fingerprint
@@ -58,6 +59,31 @@ def test_it_learns(model, frames, loss) -> None:
     assert result.best.relative_error < 0.75  # no forces at all would be 1
     weights = model.state_dict()
     assert torch.equal(weights["layers.0.arrays.0.weight"], result.model.state_dict()["layers.0.arrays.0.weight"])
+
+
+@pytest.mark.parametrize("settings", [{"noise_schedule": "ramp"}, {"noise_schedule": "range"}])
+def test_schedules_of_noise(model, frames, settings) -> None:
+    """What each step trains with; the model itself keeps the hardware it is for."""
+    trainer, strengths = Trainer(model, CONFIG.replace(noise_ramp=10, **settings), None), []
+    for step in range(200):
+        trainer.progress.step = step
+        strengths.append(trainer._hardware().noise or 0.0)
+    if settings["noise_schedule"] == "ramp":
+        np.testing.assert_allclose(strengths[:12], 0.05 * np.array([*range(11), 10]) / 10, atol=1e-12)
+    else:
+        assert kstest(strengths, "uniform", (0, 0.1)).pvalue > 1e-3
+    fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=1, **settings))
+    assert model.hardware == Hardware(bits=4, noise=0.05)
+
+
+def test_a_straight_through_gradient_trains_what_lies_before_the_chip(model, frames) -> None:
+    """As published, the radial basis learns through the residual path alone."""
+    blocked = copy.deepcopy(model)
+    for each, gradient in ((blocked, "blocked"), (model, "straight_through")):
+        Trainer(each, CONFIG.replace(gradient=gradient), None).step(frames.graph(0))
+    assert not torch.equal(model.radial.mu, blocked.radial.mu)
+    result = fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=6, gradient="straight_through"))
+    assert result.best.relative_error < result.history[0].relative_error
 
 
 def test_losses_are_what_they_are_called() -> None:

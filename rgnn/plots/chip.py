@@ -49,17 +49,20 @@ def measured_chip(measurement: Measurement, imported: Imported, path: str | Path
         first.axhline(row, color=style.SECOND, lw=0.6)
     for column in dead.columns:
         first.axvline(column, color=style.SECOND, lw=0.6)
-    lines = f"; {len(dead.rows)} dead rows, {len(dead.columns)} dead columns (marked)" if dead.cells else ""
+    lines = f"; dead rows: {len(dead.rows)}, dead columns: {len(dead.columns)} (marked)" if dead.cells else ""
     first.set_title(f"mean of {measurement.n_reads} reads{lines}", fontsize=9)
     first.set(xlabel="column", ylabel="row")
-    values = mean[np.isfinite(mean)]
+    used = mean.copy()
+    used[list(dead.rows)] = np.nan
+    used[:, list(dead.columns)] = np.nan
+    values = used[np.isfinite(used)]
     _histogram(second, values, name)
     _normal_probability(third, values, name)
     if deviation is None:
         fourth.axis("off")
         fourth.text(0.5, 0.5, "One read: its noise is not known.", ha="center", transform=fourth.transAxes)
     else:
-        _noise_against_conductance(fourth, mean, scale * deviation, name)
+        _noise_against_conductance(fourth, used, scale * deviation, name)
     return style.save(drawing, path)
 
 

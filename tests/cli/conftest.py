@@ -56,7 +56,7 @@ def cli(workdir):
     def run(*arguments: object) -> str:
         result = CliRunner().invoke(rgnn_app.app, [str(a) for a in arguments])
         assert result.exit_code == 0, result.output + repr(result.exception)
-        return result.output
+        return result.stdout if "--json" in arguments else result.output
 
     return run
 

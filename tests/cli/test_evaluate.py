@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import ase.io
@@ -13,7 +14,9 @@ from rgnn.store import split_frames
 
 def test_evaluates_held_out_frames_and_writes_results(cli, run) -> None:
     out = json.loads(cli("eval", run, "--repeats", 3, "--out", "e", "--json"))
-    assert {p.name for p in Path("e").iterdir()} == {"eval.json", "eval.csv", "parity.png"}
+    assert {p.name for p in Path("e").iterdir()} == {
+        "config.yaml", "settings", "report.html", "eval.json", "eval.csv", "parity.png", "layers.png"
+    }  # fmt: skip
     record = json.loads(Path("e/eval.json").read_text())
     assert record["frames"] == split_frames(30, 0.1, 0)[1]
     ideal, trained = out["settings"]
@@ -76,3 +79,77 @@ def test_the_all_digital_twin_has_no_hardware_to_sweep(cli, refused, store) -> N
 def test_a_store_of_another_cutoff_is_refused(cli, refused, run, trajectory) -> None:
     cli("convert", trajectory, "--out", "wide.zarr", "--cutoff", 5, "--quiet")
     assert "--cutoff 3.8" in refused(2, "eval", run, "wide.zarr")
+
+
+def test_any_setting_is_swept_and_missing_ranges_are_made(cli, run) -> None:
+    out = cli("eval", run, "--vary", "adc_bits=4,8", "--vary", "noise_sharing=read,call", "--repeats", 2, "--out", "e")
+    assert "Calibrating converters" in out and "4-bit ADC" in out
+    found = [s["hardware"] for s in json.loads(Path("e/eval.json").read_text())["settings"]]
+    assert {(h["adc_bits"], h["noise_sharing"]) for h in found[2:]} == {
+        (a, s) for a in (4, 8) for s in ("read", "call")
+    }
+    assert Path("e/heatmap.png").exists() and Path("e/curves.png").exists()
+    layers = json.loads(Path("e/eval.json").read_text())["layers"]
+    assert any(d["saturated"] is not None for d in layers) and all(0 <= d["clipped"] < 0.1 for d in layers)
+
+
+def test_the_report_holds_everything(cli, run) -> None:
+    """Figures are in the file itself, and nothing is asked for outside of it."""
+    cli("eval", run, "--bits", "2:4", "--noise", "0,0.1", "--repeats", 2, "--out", "e")
+    page = Path("e/report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 4 == page.count("<figure>")
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    for words in ("times the ideal chip", "By element", "Signal to noise", "bootstrap", "clipped"):
+        assert words in page
+
+
+def test_a_cut_off_evaluation_goes_on_to_the_same_result(cli, refused, run) -> None:
+    cli("eval", run, "--bits", "2:4", "--repeats", 2, "--out", "e", "--quiet")
+    whole = Path("e/eval.json").read_text()
+    kept = sorted(Path("e/settings").iterdir())
+    kept[0].unlink()
+    for name in ("eval.json", "report.html"):
+        Path("e", name).unlink()
+    cli("eval", "--resume", "e", "--quiet")
+    assert Path("e/eval.json").read_text() == whole
+    assert "takes all settings from the run" in refused(2, "eval", run, "--resume", "e")
+    cli("train", "data/tiny.zarr", "--epochs", 1, "--seed", 9, "--out", "runs/other", "--quiet")
+    Path("e/config.yaml").write_text(Path("e/config.yaml").read_text().replace("runs/a", "runs/other"))
+    assert "has changed since e was begun" in refused(2, "eval", "--resume", "e")
+
+
+def test_fresh_chips_are_told_apart_from_reads(cli, run) -> None:
+    out = json.loads(cli("eval", run, "--vary", "noise_sharing=chip", "--chips", 3, "--out", "e", "--json"))
+    frozen = out["settings"][-1]
+    assert (frozen["chips"], frozen["repeats"]) == (3, 1)
+    assert frozen["deviation_between_chips"] >= 0 and frozen["deviation_between_reads"] is None
+
+
+def test_the_cheapest_hardware_is_found(cli, refused, run) -> None:
+    out = cli("eval", run, "--find", "bits,noise", "--within", "20%", "--frames", 2, "--repeats", 1, "--out", "f")
+    assert "Ideal chip" in out and "Cheapest" in out
+    found = json.loads(Path("f/find.json").read_text())
+    assert all(f["ratio"]["value"] <= 1.2 for f in found["found"]) and found["tried"] >= len(found["found"])
+    assert "search for bits" in refused(2, "eval", run, "--find", "size")
+    assert "--within" in refused(2, "eval", run, "--find", "bits", "--within", "much")
+
+
+def test_presets_and_files_of_hardware(cli, refused, run) -> None:
+    out = cli("eval", run, "--hardware", "cmo-hfox", "--frames", 1, "--repeats", 1)
+    assert "1.13% programming noise" in out
+    assert "--hardware hfox-neurram" in cli("info", "hardware")
+    assert "is no hardware known here" in refused(2, "eval", run, "--hardware", "nonsense")
+    assert "no bit planes" in refused(2, "eval", run, "--vary", "bits=null")
+    assert "unknown key" in refused(2, "eval", run, "--vary", "nonsense=1")
+    assert "--vary" in refused(2, "eval", run, "--vary", "adc_bits")
+
+
+def test_costs(cli, refused, run) -> None:
+    out = cli("costs", run)
+    for words in ("output conversions", "an estimate, not measured", "2.7", "Assumed", "Left out"):
+        assert words in out
+    record = json.loads(cli("costs", run, "--bits", 2, "--json"))
+    assert 4 * record["conversions"] == json.loads(cli("costs", run, "--bits", 8, "--json"))["conversions"]
+    assert "ISAAC" in cli("costs", run, "--sources")
+    Path("mine.yaml").write_text("read_time: {low: {value: 1}}")
+    assert "needs a value" in refused(2, "costs", run, "--table", "mine.yaml")

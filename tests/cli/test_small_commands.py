@@ -2,8 +2,11 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from rgnn import load_model
 
 
 def test_each_command_explains_itself_with_an_example(cli) -> None:
@@ -57,6 +60,41 @@ def test_import_conductance_makes_a_chip_that_train_takes(cli, refused, store) -
 
     assert load_file("runs/c/best/model.safetensors")["layers.0.arrays.0.weight"].equal(weights[0][0][0])
     assert "--overwrite" in refused(2, "import-conductance", "c.pkl", "--out", "chip")
+
+
+def reads(folder: Path, n: int = 4) -> None:
+    """Repeated reads of one array in microsiemens, with a dead column."""
+    rng = np.random.default_rng(0)
+    cells = rng.normal(14, 2.5, (420, 420)).clip(1)
+    cells[:, 9] = 0
+    folder.mkdir()
+    for k in range(n):
+        np.save(folder / f"read{k}.npy", cells * (1 + 0.03 * rng.standard_normal(cells.shape)))
+
+
+def test_a_folder_of_reads_makes_a_chip_whose_noise_is_used(cli, refused, store) -> None:
+    reads(Path("reads"))
+    done = json.loads(cli("import-conductance", "reads", "--out", "chip", "--json"))
+    assert (done["scheme"], done["unit"], done["reads"], done["dead_columns"]) == ("pair", "uS", 4, [9])
+    assert done["read_noise"] == pytest.approx(0.03 * 14.2e-6, rel=0.05)
+    assert done["programming_spread"] == pytest.approx(2.5e-6, rel=0.05)
+    assert Path("chip/chip.png").stat().st_size > 10_000
+    assert "measured of each weight" in cli("info", "chip")
+    cli("train", store, "--chip", "chip", "--hardware", "measured", "--epochs", 1, "--out", "runs/m", "--quiet")
+    model = load_model("runs/m")
+    assert model.hardware.noise_reference == "measured" and model.arrays[0].read_deviation is not None
+    assert model.arrays[0].pair.shape == (2, 144, 36)
+    out = cli("eval", "runs/m", "--vary", "noise_reference=weight,device,measured", "--frames", 1, "--repeats", 1)
+    assert "of each cell" in out
+    assert "was measured" in refused(2, "eval", "runs/m", "--vary", "programming_noise=0.1", "--frames", 1)
+
+
+def test_maps_that_need_words_are_refused_with_the_option(refused) -> None:
+    np.save("odd.npy", np.full((4, 4), 2e-4) * [[1, 2, 3, 4]] * 1e2)
+    assert "--unit" in refused(2, "import-conductance", "odd.npy", "--out", "chip")
+    np.save("narrow.npy", np.random.default_rng(0).normal(14, 2, (4, 5)))
+    assert "--scheme" in refused(2, "import-conductance", "narrow.npy", "--out", "chip")
+    assert not Path("chip").exists()
 
 
 def test_a_chip_that_is_too_small_is_refused_with_both_counts(cli, refused, store) -> None:
