@@ -33,6 +33,7 @@ ENVIRONMENTS: dict[str, tuple[str, str] | None] = {
     "TensorNet (matgl)": ("matgl", "matgl>=4.1 torch_geometric"),
     "NequIP l=1, 32 features, 5 A": ("nequip", "nequip>=0.19"),
     "GNNFF (PyTorch Geometric)": ("gnnff", "torch_geometric ase"),
+    "aihwkit": ("aihwkit", "aihwkit>=1.1"),  # no potential: for crossbars.py
 }
 
 
