@@ -76,6 +76,11 @@ def test_same_chip_same_cells_and_each_effect_has_its_own_stream(cells) -> None:
     stuck = alone != cells.pair
     assert (with_other[stuck] < cells.pair[stuck]).float().mean() > 0.95  # the same cells are stuck
     assert not torch.equal(a, after(cells, effects(both, noisy=True), 0, (1, 0)).weight)  # another array
+    moved = [
+        (after(cells, effects(Hardware(**one), noisy=True), 0, (0, 0)).pair - cells.pair).flatten()
+        for one in ({"retention": "1 s"}, {"programming_noise": 0.1})
+    ]
+    assert abs(float(torch.corrcoef(torch.stack(moved))[0, 1])) < 0.05
 
 
 @pytest.mark.parametrize("time", RELAXATION)

@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kstest
+from scipy.stats import chi2, kstest
 
 from rgnn import Hardware, kernels
 from rgnn.calibration import calibrate, needs_calibration
-from rgnn.crossbar import Adc, ConvertedPlanes, Counts, Crossbar, NoNoise
+from rgnn.cells import Cells
+from rgnn.crossbar import Adc, ConvertedPlanes, Counts, Crossbar, NoNoise, RowNoise, sum_of_squared_planes
 from rgnn.errors import InputError
 from rgnn.kernels import StraightThrough
 from rgnn.model import Readout
@@ -70,18 +71,25 @@ def test_an_undriven_column_gives_nothing() -> None:
 
 
 @settings(max_examples=20)
-@given(st.integers(1, 60), st.integers(1, 64), st.sampled_from(["none", "read", "plane", "call"]))
+@given(st.integers(1, 60), st.integers(1, 64), st.sampled_from(["none", "plane", "call"]))
 def test_tiling_changes_nothing_without_converters(inputs: int, tile: int, sharing: str) -> None:
-    """Known answer 11; with noise that is shared, it is the same noise."""
-    x, weight = normal(5, inputs), normal(4, inputs, seed=1)
-    noise = None if sharing == "none" else 0.1
-    results = []
-    for size in (tile, 1024):
-        hardware = Hardware(bits=4, noise=noise, noise_sharing="read" if sharing == "none" else sharing,
-                            range="dynamic", tile=(size, size))  # fmt: skip
-        call = Crossbar(weight).begin(hardware, torch_stream(0, "n"), (x.min(), x.max()))
-        results.append(call(x.clone()))
-    torch.testing.assert_close(*results)
+    """Known answer 11: partial sums of tiles, plane by plane, add up to the product in one; the noise is the same."""
+    q = torch.randint(0, 16, (5, inputs), generator=torch_stream(0, "q")).double()
+    hardware = Hardware(bits=4, noise=None if sharing == "none" else 0.1, noise_sharing=sharing.replace("none", "call"))
+    inner = Crossbar(normal(4, inputs, seed=1))._noise(Cells(normal(4, inputs, seed=1)), hardware, torch_stream(0, "n"))
+    tiled = ConvertedPlanes(inner, 4, tile, None, None, None)
+    torch.testing.assert_close(tiled.product(q, slice(None), 0, 0), inner.product(q, slice(None), 0, 0))
+
+
+def test_read_noise_of_tiles_adds_up_to_that_of_the_whole() -> None:
+    """Known answer 11, where every read of a tile fluctuates for itself: the same variance."""
+    cells, q = Cells(normal(4, 50, seed=1)), torch.randint(0, 16, (3, 50), generator=torch_stream(0, "q")).double()
+    inner = RowNoise(cells, Hardware(bits=4, noise=0.1))
+    tiled = ConvertedPlanes(inner, 4, 16, None, None, None)
+    y = torch.stack([tiled.product(q, slice(None), key, 0) for key in range(3000)])
+    variance = sum_of_squared_planes(q, 4) @ (0.1 * cells.weight).square().T
+    p = chi2.cdf((2999 * y.var(0) / variance).numpy(), 2999)
+    assert ((p > 1e-5) & (p < 1 - 1e-5)).all()
 
 
 @pytest.mark.parametrize("sharing", ["read", "plane", "call"])

@@ -70,7 +70,7 @@ MUTANTS = {
         f"{CROSSBAR}::test_a_constant_input",
     ),
     "13 calibrated ranges": Mutant(
-        "crossbar.py", 'hardware.range == "dynamic" else (self.low, self.high)', "True else (self.low, self.high)",
+        "crossbar.py", "q = x.sub_(self.low)", "q = x.sub_(x.min())",
         f"{CROSSBAR}::test_calibrated_products",
     ),
     "14 stuck cells": Mutant(
@@ -78,6 +78,10 @@ MUTANTS = {
     ),
     "14 streams": Mutant(
         "cells.py", "torch_stream(chip, effect.name, *place)", "torch_stream(chip, *place)", f"{CELLS}::test_same_chip"
+    ),
+    "14 switches": Mutant(
+        "cells.py", "torch_stream(chip, effect.name, *place)", "torch_stream(chip, effect.name, *place, len(applied))",
+        f"{CELLS}::test_same_chip",
     ),
     "15 split products": Mutant(
         "crossbar.py", "self.variance[:, columns].T", "self.variance[:, : q.shape[1]].T",
