@@ -1,6 +1,6 @@
 """Every answer known in advance must be able to fail: its formula is broken in a copy, and its test is run there.
 
-About two minutes: pytest -m long tests/test_mutants.py
+Some minutes: pytest -m long tests/test_mutants.py
 """
 
 import os
