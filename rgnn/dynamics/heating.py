@@ -7,6 +7,8 @@ from ase import units
 
 from rgnn.dynamics.settings import MDConfig
 
+# Times that a thermostat's coupling time has to pass before anything is said of its temperature.
+TIMES = 10
 # Fractions of the target temperature up to which heating is good, and beyond which it is too much.
 GOOD, TOO_MUCH = 0.01, 0.05
 
@@ -31,7 +33,7 @@ class Heating:
 
 
 def heating(log: dict[str, np.ndarray], config: MDConfig, n_atoms: int, freedom: int) -> Heating:
-    """Of the second half of a run, or as much of it as lies in the stage that the run is in.
+    """Of the second half of a run, where it has stages of the last one, which is then all that settled.
 
     With f degrees of freedom, kinetic energy K, and work W done by the forces per time, the thermostats take
 
@@ -40,11 +42,13 @@ def heating(log: dict[str, np.ndarray], config: MDConfig, n_atoms: int, freedom:
         Nose-Hoover whatever keeps the mean of K at K_0;   the same load as Bussi's, without a shift
 
     in a steady state, and T = 2 K / (f k). In NVE K grows by W. The work of forces that have an energy is a difference
-    of two potential energies, which vary by f (kT)^2 / 2 each where atoms are bound by springs.
+    of two potential energies, which vary by f (kT)^2 / 2 each where atoms are bound by springs. A structure that is not
+    yet settled gives off heat too, so nothing is said of a short run.
     """
     last = int(log["step"][-1])
     place, stage = config.stage_at(last)
-    chosen = (log["step"] >= last / 2) & (log["step"] >= config.begins(place))
+    begin = config.begins(place)
+    chosen = log["step"] >= begin + (last - begin) / 2
     time = log["time_fs"][chosen] / 1000
     if len(time) < 2:
         return Heating()
@@ -58,13 +62,13 @@ def heating(log: dict[str, np.ndarray], config: MDConfig, n_atoms: int, freedom:
     kelvin = 2 / (freedom * units.kB * rate)
     target = stage.end
     shift, error = work * kelvin, units.kB * target * freedom**0.5 / span * kelvin
-    return Heating(work * per_atom, heat * per_atom, shift, error, _verdict(ensemble, shift, error, target))
+    short = span < TIMES / (1000 * config.friction) or (abs(shift) < 2 * error and error > GOOD * target / 2)
+    verdict = "the run is too short to tell" if short else _verdict(ensemble, shift, target)
+    return Heating(work * per_atom, heat * per_atom, shift, error, verdict)
 
 
-def _verdict(ensemble: str, shift: float, error: float, target: float) -> str:
+def _verdict(ensemble: str, shift: float, target: float) -> str:
     """In words: how much, and whether that is much."""
-    if abs(shift) < 2 * error and error > GOOD * target / 2:
-        return "the run is too short to tell"
     part = abs(shift) / target
     word = "good" if part <= GOOD else "noticeable" if part <= TOO_MUCH else "too much"
     if ensemble == "nve":
