@@ -17,9 +17,9 @@ AMU_PER_CUBIC_ANGSTROM = 1.66053906660
 Pair = tuple[int, int]
 
 
-def density_of(masses: np.ndarray, cell: np.ndarray) -> float:
-    """g/cm3 of atoms of these masses (atomic mass units) in a cell (Angstrom)."""
-    return AMU_PER_CUBIC_ANGSTROM * float(masses.sum() / abs(np.linalg.det(cell)))
+def density_of(numbers: np.ndarray, cell: np.ndarray) -> float:
+    """g/cm3 of these elements, of their usual masses, in a cell (Angstrom)."""
+    return AMU_PER_CUBIC_ANGSTROM * float(atomic_masses[numbers].sum() / abs(np.linalg.det(cell)))
 
 
 def closest_pairs(numbers: np.ndarray, edge_index: np.ndarray, lengths: np.ndarray) -> dict[Pair, float]:
@@ -51,7 +51,7 @@ def training_range(store: GraphStore, frames: Sequence[int]) -> TrainingRange:
         for pair, distance in closest_pairs(frame.numbers, g.edge_index.numpy(), g.edge_length.numpy()).items():
             closest[pair] = min(distance, closest.get(pair, distance))
         if not isinstance(frame, EdgeFrame) and frame.pbc.all():
-            densities.append(density_of(atomic_masses[frame.numbers], frame.cell))
+            densities.append(density_of(frame.numbers, frame.cell))
     return TrainingRange(
         (min(densities), max(densities)) if densities else (),
         tuple(Closest(a, b, distance) for (a, b), distance in sorted(closest.items())),

@@ -29,13 +29,13 @@ def store(tmp_path):
 
 def test_density_is_that_of_the_handbook() -> None:
     copper = bulk("Cu", "fcc", a=3.6149)
-    assert density_of(copper.get_masses(), copper.cell[:]) == pytest.approx(8.93, abs=0.01)
+    assert density_of(copper.numbers, copper.cell[:]) == pytest.approx(8.93, abs=0.01)
 
 
 def test_a_training_set_spans_densities_distances_and_forces(store) -> None:
     seen = training_range(store, range(40))
     dense = crystal()
-    highest = density_of(dense.get_masses(), dense.cell[:])
+    highest = density_of(dense.numbers, dense.cell[:])
     assert seen.density == pytest.approx((highest / 1.04**3, highest))
     pairs = {(c.first, c.second): c.distance for c in seen.closest}
     assert pairs == pytest.approx({(3, 3): 2.015 * 2**0.5, (3, 9): 2.015, (9, 9): 2.015 * 2**0.5})

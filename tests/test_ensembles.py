@@ -32,8 +32,9 @@ class Pumping(Springs):
 @pytest.mark.parametrize("ensemble", THERMOSTATS)
 def test_each_thermostat_samples_the_canonical_ensemble(tmp_path, ensemble: str) -> None:
     """Eight atoms: 3 N degrees of freedom instead of 3 N - 3 would show as 14%; Var T = 2 T^2 / f."""
+    friction = 0.1 if ensemble == "nose-hoover" else 0.03  # a slow chain takes long to wander through all energies
     config = MDConfig(
-        steps=5000, temperature=300, timestep=2, ensemble=ensemble, friction=0.03, write_every=5, trajectory="xyz"
+        steps=5000, temperature=300, timestep=2, ensemble=ensemble, friction=friction, write_every=5, trajectory="xyz"
     )
     start = crystal()
     run_md(start, Springs(), config, tmp_path / "run")

@@ -100,7 +100,7 @@ def outside_training(atoms: Atoms, model: RGNN) -> list[str]:
     """In sentences, in what the structure lies outside what the model was trained on; nothing where that is unknown."""
     seen, said = model.provenance.seen, []
     if seen.density and atoms.pbc.all():
-        density, (low, high) = density_of(atoms.get_masses(), atoms.cell[:]), seen.density
+        density, (low, high) = density_of(atoms.numbers, atoms.cell[:]), seen.density
         if not low * (1 - MARGIN) <= density <= high * (1 + MARGIN):
             span = f"{low:.3g}" if high - low < 0.005 * high else f"{low:.3g} to {high:.3g}"
             said.append(f"the density is {density:.3g} g/cm3, where the training set has {span}.")

@@ -193,10 +193,10 @@ def test_a_run_that_breaks_exits_with_4_and_the_others_go_on(refused, run, struc
 
 
 def test_a_stopped_batch_goes_on(cli, run, structure, trajectory) -> None:
-    cli("md", trajectory, "--frames", "0:2", "--steps", 300, "--out", "whole", "--quiet")
+    cli("md", trajectory, "--frames", "0:2", "--steps", 100, "--out", "whole", "--quiet")
     program = str(Path(sys.executable).parent / "rgnn")
     process = subprocess.Popen(
-        [program, "md", str(trajectory), "--frames", "0:2", "--steps", "300", "--out", "cut", "--quiet"],
+        [program, "md", str(trajectory), "--frames", "0:2", "--steps", "100", "--out", "cut", "--quiet"],
         stderr=subprocess.PIPE,
         text=True,
     )
