@@ -144,7 +144,7 @@ md:
 """
 
 
-@pytest.mark.parametrize(("kills", "part"), [(2, 250), pytest.param(KILLS, 600, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("kills", "part"), [(2, 150), pytest.param(KILLS, 600, marks=pytest.mark.long)])
 def test_killed_dynamics_go_on_to_the_same_end(tmp_path, kills: int, part: int) -> None:
     atoms = bulk("LiF", "rocksalt", a=4.03, cubic=True)
     atoms.set_constraint(FixAtoms([3]))
