@@ -47,13 +47,13 @@ class BatchRuns:
                 there = {known.frame: read_structure(path, known.frame, known.format)}
             else:
                 there = read_structures(path, frames, known.format)
+            origin = Origin.of(path, known.model, known.frame, known.format)
             for frame, atoms in there.items():
                 name = path.stem if frames is None else f"{path.stem}-{frame}"
                 check_structure(atoms, model, record.md.any_element, str(path) + (f", frame {frame}" if frames else ""))
                 seed = record.md.seed + len(structures)
-                origin = Origin.of(path, known.model, frame, known.format)
                 structures.append(atoms)
-                records.append(record.replace(md=record.md.replace(seed=seed), origin=origin))
+                records.append(record.replace(md=record.md.replace(seed=seed), origin=origin.replace(frame=frame)))
                 names.append(name)
         out = out or workspace.new_folder("md", "batch")
         if out.exists():

@@ -351,6 +351,7 @@ def test_absurd_forces_break_the_run(tmp_path, change, message: str) -> None:
     assert not (out / "final.xyz").exists()
     result = run_md(None, Springs(), CONFIG, out, resume=True)  # with a model that is well there, it goes on
     assert result.steps == 24
+    assert not (out / "broken.xyz").exists()
 
 
 def contents_step(out) -> int:

@@ -186,7 +186,7 @@ def run_many(
             resume=resume,
             origin=None if origins is None else origins[k],
             stop=stop,
-            tell=tell,
+            tell=lambda message, name=Path(out).name: tell(f"{name}: {message}"),  # type: ignore[misc]
             calculator=partial(SharedCalculator, together, k),
         )
         for k, (config, out) in enumerate(zip(configs, outs, strict=True))

@@ -1,6 +1,6 @@
 """Constraints of a structure: which are kept in dynamics, and the degrees of freedom that they leave."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def constraints_of(atoms: Atoms, where: str = "the structure") -> tuple[Plain, .
     return tuple(kept)
 
 
-def hold(atoms: Atoms, constraints: Iterable[Mapping[str, Any]]) -> None:
+def hold(atoms: Atoms, constraints: Sequence[Mapping[str, Any]]) -> None:
     """Put the constraints on the atoms, and a fixed centre of mass where none of them anchors an atom.
 
     Langevin's own `fixcm` does not sample the right distribution; with FixCom the temperature counts 3 N - 3.

@@ -227,6 +227,7 @@ class Run:
         state, config = self.state, self.config
         seconds = time.monotonic() - self.began
         write_aside(self.out / "final.xyz", self._frame(state))
+        (self.out / "broken.xyz").unlink(missing_ok=True)  # of an earlier end
         log = read_log(self.out)
         half = log["step"] >= min(state.step / 2, log["step"][-1])
         rate = (state.step - self.first) / max(seconds, 1e-9)
