@@ -218,6 +218,32 @@ class ForceHead(nn.Module):
 
 
 @dataclass(frozen=True)
+class Closest(Settings):
+    """The smallest distance in Angstrom between atoms of two elements, by atomic number, `first` <= `second`."""
+
+    first: int = 0
+    second: int = 0
+    distance: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingRange(Settings):
+    """What a training set spans, so that a structure outside of it can be told.
+
+    Attributes:
+        density: lowest and highest in g/cm3; empty where no frame is periodic in all directions.
+        closest: of each pair of elements that are neighbours in some frame.
+        largest_force: eV/Angstrom, of one atom; 0 where nothing is known.
+        frames: that were looked at.
+    """
+
+    density: tuple[float, ...] = ()
+    closest: tuple[Closest, ...] = ()
+    largest_force: float = 0.0
+    frames: int = 0
+
+
+@dataclass(frozen=True)
 class Provenance(Settings):
     """Where a model comes from.
 
@@ -228,6 +254,7 @@ class Provenance(Settings):
         data, data_checksum: the store it was trained on.
         validation, split, seed: the split of that store, see `split_frames`.
         rgnn: version of the program that trained or imported it.
+        seen: what the training set spans; empty in models imported, or trained before this was recorded.
     """
 
     elements: tuple[int, ...] = ()
@@ -239,6 +266,7 @@ class Provenance(Settings):
     split: Literal["blocks", "random"] = "blocks"
     seed: int = 0
     rgnn: str = "unknown"
+    seen: TrainingRange = TrainingRange()
 
 
 class RGNN(nn.Module):

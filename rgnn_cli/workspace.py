@@ -16,6 +16,7 @@ LAST = Path(".rgnn") / "last.yaml"
 _FILES = [
     "config.yaml",
     "log.csv",
+    "speed.csv",
     "best",
     "last",
     "state.safetensors",
@@ -23,6 +24,8 @@ _FILES = [
     "trajectory.traj",
     "trajectory.xyz",
     "restart.safetensors",
+    "minimised.xyz",
+    "broken.xyz",
     "final.xyz",
     "summary.json",
     "dynamics.png",

@@ -43,7 +43,7 @@ LAYERS = (
     "model ledger labels measurement",
     "blocks trajectories",
     "checkpoints published store sample graphpickle calibration",
-    "conversion loader",
+    "conversion loader coverage",
     "training evaluation calculator registry selftest costs",
     "runs",
     "dynamics observables",
