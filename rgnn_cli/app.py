@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rgnn_cli import (
+    analyse,
     convert,
     costs,
     demo,
@@ -39,6 +40,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("costs")(costs.costs)
 app.command("md")(md.md)
+app.command("analyse")(analyse.analyse)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

@@ -36,6 +36,14 @@ _FILES = [
     "settings",
     "find.json",
     "find.png",
+    "analysis.json",
+    "analysis.csv",
+    "rdf.csv",
+    "msd.csv",
+    "rdf.png",
+    "msd.png",
+    "arrhenius.png",
+    "temperature.png",
 ]
 RUN_FILES = frozenset(_FILES) | {f"{name}.partial" for name in _FILES}
 

@@ -1,0 +1,25 @@
+"""What comes after a run: distributions, displacements, diffusion, temperatures, and how runs compare."""
+
+from rgnn.analysis.arrhenius import Arrhenius, activation_energies, arrhenius
+from rgnn.analysis.diffusion import Diffusion, Displacements, diffusion, kinisi_is_here
+from rgnn.analysis.run import Analysis, AnalysisConfig, Shell, analyse, differences, pair_name, to_mapping
+from rgnn.analysis.trajectory import Trajectory, open_trajectory
+
+__all__ = [
+    "Analysis",
+    "AnalysisConfig",
+    "Arrhenius",
+    "Diffusion",
+    "Displacements",
+    "Shell",
+    "Trajectory",
+    "activation_energies",
+    "analyse",
+    "arrhenius",
+    "differences",
+    "diffusion",
+    "kinisi_is_here",
+    "open_trajectory",
+    "pair_name",
+    "to_mapping",
+]
