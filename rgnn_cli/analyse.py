@@ -76,8 +76,8 @@ def analyse(
         workspace.refuse_existing(out, overwrite)
     opened = named_apart([_open(path, format, interval) for path in runs])
     other = None if reference is None else _open(reference, format, None, reference_temperature)
-    analysed = [_analyse(report, t, config) for t in opened]
-    against = None if other is None else _analyse(report, other, config.replace(skip=0.0, skip_ps=0.0))
+    analysed = [analyse_one(report, t, config) for t in opened]
+    against = None if other is None else analyse_one(report, other, config.replace(skip=0.0, skip_ps=0.0))
     fits = _fits(report, analysed) if arrhenius else {}
     folder = out or workspace.new_folder("analysis", opened[0].name)
     workspace.clear_run(folder)
@@ -121,7 +121,8 @@ def named_apart(opened: list[Trajectory]) -> list[Trajectory]:
     return [replace(t, name=str(t.path)) if names.count(t.name) > 1 else t for t in opened]
 
 
-def _analyse(report: Reporter, trajectory: Trajectory, config: AnalysisConfig) -> Analysis:
+def analyse_one(report: Reporter, trajectory: Trajectory, config: AnalysisConfig) -> Analysis:
+    """With a meter."""
     from rgnn.analysis import analyse as run_analysis
 
     with report.progress(f"Reading {trajectory.name}", None, "frames") as meter:

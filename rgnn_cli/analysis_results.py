@@ -50,7 +50,7 @@ def write(
     pictures = _pictures(folder, runs, reference, fits)
     shown = _tables(runs, reference, fits)
     title = "Analysis of " + (runs[0].name if len(runs) == 1 else f"{len(runs)} runs")
-    page = write_report(folder / "report.html", title, _facts(config, runs, reference), shown, pictures)
+    page = write_report(folder / "report.html", title, facts(config, runs, reference), shown, pictures)
     return [page, *files, *(picture.file for picture in pictures)], record
 
 
@@ -62,33 +62,39 @@ def show(
     fits: Mapping[int, Arrhenius],
 ) -> None:
     """The same tables on the screen, and what to know about them."""
-    for name, fact in _facts(config, runs, reference).items():
+    for name, fact in facts(config, runs, reference).items():
         report.say(f"{name}: {fact}")
     for table in _tables(runs, reference, fits):
         report.table(table.title, table.columns, table.rows)
-    for a in [*runs, *([] if reference is None else [reference])]:
+    notes(report, [*runs, *([] if reference is None else [reference])])
+
+
+def notes(report: Reporter, runs: Sequence[Analysis]) -> None:
+    """What was left out, and why."""
+    for a in runs:
         for note in a.notes:
             report.say(f"{a.name}: {note}.")
 
 
-def _facts(config: AnalysisConfig, runs: Sequence[Analysis], reference: Analysis | None) -> dict[str, object]:
+def facts(config: AnalysisConfig, runs: Sequence[Analysis], reference: Analysis | None) -> dict[str, object]:
+    """What is needed to read the tables."""
     from rgnn.analysis import kinisi_is_here
 
     left_out = f"the first {config.skip_ps:g} ps" if config.skip_ps is not None else f"the first {100 * config.skip:g}%"
-    facts: dict[str, object] = {"Left out": f"{left_out} of each run as equilibration"}
+    known: dict[str, object] = {"Left out": f"{left_out} of each run as equilibration"}
     if runs[0].radial is not None:
-        facts["g(r)"] = f"bins of {runs[0].radial.width:.3g} Å up to {config.r_max:g} Å, not smoothed"
+        known["g(r)"] = f"bins of {runs[0].radial.width:.3g} Å up to {config.r_max:g} Å, not smoothed"
     if reference is not None:
-        facts["Reference"] = f"{reference.trajectory.path}, {reference.frames} frames" + (
+        known["Reference"] = f"{reference.trajectory.path}, {reference.frames} frames" + (
             "" if reference.trajectory.temperature is None else f" at {reference.trajectory.temperature:g} K"
         )
     if any(a.displacements is not None for a in runs):
-        facts["Diffusion"] = (
+        known["Diffusion"] = (
             "by kinisi, Bayesian regression (McCluskey et al. 2025), 95% credible intervals"
             if kinisi_is_here()
             else NO_KINISI
         )
-    return facts
+    return known
 
 
 def interval(e: Estimate, scale: float = 1.0, digits: int = 3) -> str:
@@ -112,13 +118,14 @@ def _run_table(runs: Sequence[Analysis]) -> Table:
     rows = []
     for a in runs:
         length = "" if a.length is None else f"{a.length:.4g} ps"
-        kelvin = [_kelvin(a.temperature.get(name)) for name in ("all", *elements)]
-        rows.append([a.name, str(a.frames), length, *kelvin, "" if a.work is None else interval(a.work)])
+        hot = [kelvin(a.temperature.get(name)) for name in ("all", *elements)]
+        rows.append([a.name, str(a.frames), length, *hot, "" if a.work is None else interval(a.work)])
     columns = ["run", "frames", "time", "T (K)", *(f"T of {e}" for e in elements), "work (meV/atom/ps)"]
     return Table("Temperature (± standard error), and work of the forces: what the model heats", columns, rows)
 
 
-def _kelvin(t: Estimate | None) -> str:
+def kelvin(t: Estimate | None) -> str:
+    """Mean and standard error."""
     return "" if t is None else f"{t.value:.1f} ± {(t.high - t.low) / 3.92:.1f}"
 
 
@@ -134,18 +141,19 @@ def _difference_table(runs: Sequence[Analysis], reference: Analysis | None) -> T
     for a in others:
         assert a.radial is not None
         apart = differences(a.radial, known.radial)
-        rows.append([a.name, *(_percent(apart[n]) for n in names)])
+        rows.append([a.name, *(percent(apart[n]) for n in names)])
     for a in [known, *others]:
         if a.floor:
             what = " (reference)" if a is reference else ""
-            rows.append([f"halves of {a.name}{what}", *(_percent(a.floor[n]) for n in names)])
+            rows.append([f"halves of {a.name}{what}", *(percent(a.floor[n]) for n in names)])
     title = f"∫|g - g_ref| dr / ∫ g_ref dr against {known.name}" if others else "∫|g₁ - g₂| dr / ∫ g₂ dr of two halves"
     return (
         Table(f"{title}, and the same between halves: what statistics alone do", ["", *names], rows) if rows else None
     )
 
 
-def _percent(x: float) -> str:
+def percent(x: float) -> str:
+    """Nothing for a pair that does not exist."""
     return f"{100 * x:.2f}%" if x == x else ""
 
 
@@ -225,7 +233,7 @@ def _pictures(
     if fits:
         file = plots.arrhenius_figure(fits, folder / "arrhenius.png")
         pictures.append(Picture("Arrhenius", file, "Weighted fits with 95% intervals."))
-    kelvin = plots.temperature_figure(runs, folder / "temperature.png")
-    if kelvin is not None:
-        pictures.append(Picture("Temperature", kelvin, "Means of short stretches; pale: left out; dotted: as started."))
+    hot = plots.temperature_figure(runs, folder / "temperature.png")
+    if hot is not None:
+        pictures.append(Picture("Temperature", hot, "Means of short stretches; pale: left out; dotted: as started."))
     return pictures

@@ -19,6 +19,7 @@ from rgnn_cli import (
     import_conductance,
     info,
     md,
+    sweep,
     train,
 )
 
@@ -41,6 +42,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("costs")(costs.costs)
 app.command("md")(md.md)
 app.command("analyse")(analyse.analyse)
+app.command("sweep")(sweep.sweep)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

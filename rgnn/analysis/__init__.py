@@ -3,6 +3,7 @@
 from rgnn.analysis.arrhenius import Arrhenius, activation_energies, arrhenius
 from rgnn.analysis.diffusion import Diffusion, Displacements, diffusion, kinisi_is_here
 from rgnn.analysis.run import Analysis, AnalysisConfig, Shell, analyse, differences, pair_name, to_mapping
+from rgnn.analysis.sweep import SweepConfig, on_hardware, run_sweep
 from rgnn.analysis.trajectory import Trajectory, open_trajectory
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Diffusion",
     "Displacements",
     "Shell",
+    "SweepConfig",
     "Trajectory",
     "activation_energies",
     "analyse",
@@ -19,7 +21,9 @@ __all__ = [
     "differences",
     "diffusion",
     "kinisi_is_here",
+    "on_hardware",
     "open_trajectory",
     "pair_name",
+    "run_sweep",
     "to_mapping",
 ]

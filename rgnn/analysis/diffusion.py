@@ -146,7 +146,9 @@ def _exponent(msd: np.ndarray, window: slice) -> float:
     return float(np.polyfit(np.log(lags), np.log(values), 1)[0]) if values.min() > 0 else 0.0
 
 
-def squared_displacements(moved: np.ndarray, lags: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def squared_displacements(
+    moved: np.ndarray, lags: Sequence[int] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean squared displacement at some lags, the variance of that mean, and how many stretches are independent.
 
     A trajectory of T steps holds T / lag stretches that do not overlap, of each atom; that many are independent.

@@ -123,7 +123,7 @@ def unwrapped(frames: Iterator[Atoms]) -> Iterator[Atoms]:
 
 def open_trajectory(
     path: str | Path,
-    format: str | None = None,
+    format: str | None = None,  # noqa: A002 (ASE's word)
     interval: float | None = None,
     temperature: float | None = None,
 ) -> Trajectory:
@@ -193,7 +193,7 @@ def _count(opened: Trajectory) -> int:
 
 
 def _count_xyz(file: Path) -> int:
-    """By its lines alone: a hundred times as fast as reading the numbers. A last frame that is cut short is left out."""
+    """By its lines alone: a hundred times as fast as reading the numbers. One that is cut short is left out."""
     frames = 0
     with open_with_compression(str(file), "rb") as lines:
         for line in lines:
