@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rgnn_cli.console import Reporter
 
 NO_KINISI = (
-    "Diffusion coefficients are plain Einstein slopes, their intervals the spread among five parts of each run; "
+    "plain Einstein slopes, their intervals from the spread among five parts of each run; "
     "pip install 'rgnn[analysis]' (kinisi; 420 MB with all it needs) gives Bayesian ones, which are narrower."
 )
 
@@ -80,8 +80,8 @@ def facts(config: AnalysisConfig, runs: Sequence[Analysis], reference: Analysis 
     """What is needed to read the tables."""
     from rgnn.analysis import kinisi_is_here
 
-    left_out = f"the first {config.skip_ps:g} ps" if config.skip_ps is not None else f"the first {100 * config.skip:g}%"
-    known: dict[str, object] = {"Left out": f"{left_out} of each run as equilibration"}
+    left_out = f"{config.skip_ps:g} ps" if config.skip_ps is not None else f"{100 * config.skip:g}%"
+    known: dict[str, object] = {"Left out": f"the first {left_out} of each run as equilibration (--skip)"}
     if runs[0].radial is not None:
         known["g(r)"] = f"bins of {runs[0].radial.width:.3g} Å up to {config.r_max:g} Å, not smoothed"
     if reference is not None:
@@ -191,14 +191,15 @@ def _diffusion_table(runs: Sequence[Analysis]) -> Table | None:
             continue
         first, last = a.displacements.fit
         for d in a.displacements.elements:
-            verdict = "diffuses" if d.is_diffusive else "bound, or too short a run"
-            found = interval(d.coefficient)
+            found = interval(d.coefficient, 1e5)
             fit = f"from {first:.3g} ps" if a.displacements.method == "kinisi" else f"{first:.3g} to {last:.3g} ps"
-            rows.append([a.name, chemical_symbols[d.element], found, f"{d.exponent:.2f}", fit, verdict])
+            rows.append([a.name, chemical_symbols[d.element], found, f"{d.exponent:.2f}", fit, d.verdict])
     if not rows:
         return None
-    columns = ["run", "", "D (cm²/s) [95%]", "exponent", "lags", ""]
-    return Table("Diffusion coefficients (exponent of the displacement's growth: 1 diffuses, 0 rattles)", columns, rows)
+    columns = ["run", "", "D (10⁻⁵ cm²/s) [95%]", "exponent", "lags", ""]
+    return Table(
+        "Diffusion coefficients (exponent of the displacement's growth: 0 rattles, 1 diffuses, 2 flies)", columns, rows
+    )
 
 
 def _fit_table(fits: Mapping[int, Arrhenius]) -> Table | None:

@@ -47,7 +47,7 @@ def show_and_write(
         Picture(
             "Observables against hardware",
             plots.sweep_figure(titles, runs, apart, out / "sweep.png"),
-            "Left of its dotted line, a distribution differs no more than the two halves of the ideal run do.",
+            "Left of the dotted line, a distribution differs no more than the two halves of the ideal run do.",
         )
     ]
     if runs[0].radial is not None:
@@ -111,16 +111,13 @@ def _diffusion(runs: Sequence[Analysis]) -> list[Table]:
         return []
     rows = [_coefficients(a) for a in moved]
     symbols = [chemical_symbols[d.element] for d in moved[0].displacements.elements]  # type: ignore[union-attr]
-    return [
-        Table(
-            "Diffusion coefficients, cm²/s [95%]; in brackets: bound, or too short a run", ["hardware", *symbols], rows
-        )
-    ]
+    title = "Diffusion coefficients, 10⁻⁵ cm²/s [95%]; in brackets: not diffusive where it is fitted"
+    return [Table(title, ["hardware", *symbols], rows)]
 
 
 def _coefficients(a: Analysis) -> list[str]:
     assert a.displacements is not None
-    found: list[Any] = [(interval(d.coefficient), d.is_diffusive) for d in a.displacements.elements]
+    found: list[Any] = [(interval(d.coefficient, 1e5), d.is_diffusive) for d in a.displacements.elements]
     return [a.name, *(text if moves else f"({text})" for text, moves in found)]
 
 
@@ -129,13 +126,15 @@ def _shells(runs: Sequence[Analysis]) -> list[Table]:
     from rgnn.plots.report import Table
 
     first = runs[0]
-    if not first.shells:
+    if first.radial is None:
+        return []
+    counts = first.radial.counts
+    shells = [s for s in first.shells if counts[s.centre] <= counts[s.neighbour]]  # the other way says the same
+    if not shells:
         return []
     rows = []
     for a in runs:
         assert a.radial is not None
-        rows.append(
-            [a.name, *(f"{a.radial.coordination(s.centre, s.neighbour, s.distance):.2f}" for s in first.shells)]
-        )
-    columns = ["hardware", *(f"{s.name} < {s.distance:.2f} Å" for s in first.shells)]
+        rows.append([a.name, *(f"{a.radial.coordination(s.centre, s.neighbour, s.distance):.2f}" for s in shells)])
+    columns = ["hardware", *(f"{s.name}\n< {s.distance:.2f} Å" for s in shells)]
     return [Table("Coordination (A-B: of B around A), within the ideal run's first minima", columns, rows)]

@@ -26,8 +26,8 @@ FIT_FROM, FIT_TO = 0.25, 0.5
 FEWEST_FRAMES = 8
 # Lags that kinisi is given.
 LAGS = 40
-# Below this exponent of the displacement's growth an atom rattles in a cage: its slope is no diffusion coefficient.
-DIFFUSIVE = 0.7
+# Exponents of the displacement's growth that pass for diffusion: below, atoms rattle in a cage; above, they still fly.
+DIFFUSIVE = (0.7, 1.3)
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,18 @@ class Diffusion:
     exponent: float
 
     @property
+    def verdict(self) -> str:
+        """Whether the slope is a diffusion coefficient, in a word or two."""
+        if self.exponent < DIFFUSIVE[0]:
+            return "rattles"
+        if self.exponent > DIFFUSIVE[1]:
+            return "still ballistic"
+        return "diffuses" if self.coefficient.low > 0 else "not above zero"
+
+    @property
     def is_diffusive(self) -> bool:
         """Whether the displacement grows as that of a random walk, and surely grows."""
-        return self.exponent >= DIFFUSIVE and self.coefficient.low > 0
+        return self.verdict == "diffuses"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from ase.data import chemical_symbols
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from rgnn.analysis import Analysis, Arrhenius, pair_name
 from rgnn.observables import RadialDistribution
@@ -72,6 +73,7 @@ def displacement_figure(runs: Sequence[Analysis], path: str | Path) -> Path | No
         ax.axvspan(*moved[0][1].fit, color=style.GREY, alpha=0.12, lw=0)
         ax.set_title(chemical_symbols[z], fontsize=10)
         ax.set_xlabel("lag (ps)")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         style.tidy(ax)
     axes[0].set_ylabel("mean squared displacement (Å²)")
     if len(moved) > 1:
@@ -140,16 +142,15 @@ def sweep_figure(
         path: PNG to write.
     """
     y = np.arange(len(names))[::-1]
-    drawing = style.figure(11, 1.4 + 0.36 * len(names))
+    drawing = style.figure(11, 1.7 + 0.36 * len(names))
     left, middle, right = drawing.subplots(1, 3, sharey=True)
-    if apart[0]:
-        kinds = list(apart[0])
-        for k, kind in enumerate(kinds):
-            colour = "black" if kind == "all" else style.shade(k - 1, len(kinds) - 1)
-            left.plot([100 * a[kind] for a in apart[1:]], y[1:], "o", ms=5, color=colour, label=kind)
-            left.axvline(100 * apart[0][kind], color=colour, lw=0.8, ls=":")
-        left.legend(frameon=False, fontsize=7, ncols=2)
-    left.set(xlabel="g(r) apart from the ideal chip's (%)\ndotted: the ideal run's halves", xlim=(0, None))
+    kinds = [kind for kind, floor in apart[0].items() if floor > 0]
+    for k, kind in enumerate(kinds):
+        colour = "black" if kind == "all" else style.shade(k - 1, len(kinds) - 1)
+        times = [a[kind] / apart[0][kind] for a in apart[1:]]
+        left.plot(times, y[1:], "o", ms=5, color=colour, label=kind)
+    left.axvline(1, color=style.GREY, lw=0.8, ls=":")
+    left.set(xlabel="g(r) apart from the ideal chip's,\ntimes what two halves of its run are", xlim=(0, None))
     for place, a in zip(y, runs, strict=True):
         moved = () if a.displacements is None else a.displacements.elements
         for k, d in enumerate(moved):
@@ -166,6 +167,8 @@ def sweep_figure(
     middle.set(xlabel="diffusion coefficient (10⁻⁵ cm²/s)\nwith 95% intervals")
     right.axvline(0, color=style.GREY, lw=0.6, ls=":")
     right.set(xlabel="work of the forces (meV/atom/ps)\nwith 95% intervals")
+    if kinds:
+        drawing.legend(*left.get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=8, ncols=7)
     left.set_yticks(y, names)
     left.set_ylim(-0.6, len(names) - 0.4)
     for ax in (left, middle, right):
