@@ -68,8 +68,8 @@ def judge(
         "Asymmetry": "λ = |J - Jᵀ| / (2 |J|), Frobenius norms (Bigi et al. 2025, arXiv 2412.11569): 0 for forces of an "
         "energy, at most 1",
         "Jacobian": f"{measure.PROBES} random directions a frame, central differences over {steps} Å a component",
-        "NVE": f"{nve_steps} steps of 1 fs at {_kelvin(start):g} K; the interval is what energy sloshing between motion "
-        "and bonds gives a run this short (--nve-steps for longer ones)",
+        "NVE": f"{nve_steps} steps of 1 fs at {_kelvin(start):g} K (--nve-steps), twice the growth of the kinetic "
+        "energy; the interval is what energy sloshing between motion and bonds gives a run this short",
         "Verdict": words,
     }
     page = write_report(folder / "report.html", f"Conservation of energy by {config.model}", facts, tables, [])

@@ -1,7 +1,7 @@
 """What comes after a run: distributions, displacements, diffusion, temperatures, and how runs compare."""
 
-from rgnn.analysis.arrhenius import Arrhenius, activation_energies, arrhenius
-from rgnn.analysis.diffusion import Diffusion, Displacements, diffusion, kinisi_is_here
+from rgnn.analysis.activation import Arrhenius, activation_energies, arrhenius
+from rgnn.analysis.diffusion import Diffusion, Displacements, displacements, kinisi_is_here
 from rgnn.analysis.run import Analysis, AnalysisConfig, Shell, analyse, differences, pair_name, to_mapping
 from rgnn.analysis.sweep import SweepConfig, on_hardware, run_sweep
 from rgnn.analysis.trajectory import Trajectory, open_trajectory
@@ -19,7 +19,7 @@ __all__ = [
     "analyse",
     "arrhenius",
     "differences",
-    "diffusion",
+    "displacements",
     "kinisi_is_here",
     "on_hardware",
     "open_trajectory",

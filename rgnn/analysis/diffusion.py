@@ -89,7 +89,7 @@ def kinisi_is_here() -> bool:
     return find_spec("kinisi") is not None
 
 
-def diffusion(
+def displacements(
     positions: np.ndarray,
     numbers: np.ndarray,
     masses: np.ndarray,

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from rgnn.analysis.diffusion import Displacements, diffusion
+from rgnn.analysis.diffusion import Displacements, displacements
 from rgnn.analysis.statistics import block_error, mean_of_parts, rate
 from rgnn.analysis.trajectory import Trajectory
 from rgnn.config import Settings, require
@@ -169,7 +169,7 @@ def analyse(
         trajectory: from `open_trajectory`.
         config: how.
         progress: told of (done, total) frames.
-        with_kinisi: as in `diffusion`.
+        with_kinisi: as in `displacements`.
 
     Raises:
         InputError: nothing is left after the skip, or a frame cannot be read.
@@ -181,7 +181,7 @@ def analyse(
         notes.append("no run of rgnn: positions were unwrapped, each step to the nearest image")
     if not gathered.parts:
         notes.append("no g(r): it needs a cell that is periodic in three directions")
-    displacements = _displacements(trajectory, config, gathered, with_kinisi, notes)
+    moved = _displacements(trajectory, config, gathered, with_kinisi, notes)
     temperature, work = gathered.temperatures, None
     if trajectory.log is not None:
         temperature, work = _from_log(trajectory.log, gathered.start, gathered.first.numbers)
@@ -193,7 +193,7 @@ def analyse(
         gathered.parts,
         _shells(gathered.parts),
         temperature,
-        displacements,
+        moved,
         work,
         tuple(notes),
     )
@@ -202,6 +202,8 @@ def analyse(
 def _skipped(trajectory: Trajectory, config: AnalysisConfig) -> int:
     if config.skip_ps is None:
         return int(config.skip * trajectory.length)
+    if config.skip_ps == 0:
+        return 0
     if trajectory.interval is None:
         raise InputError(
             f"{trajectory.path}: the time between its frames is not known, so {config.skip_ps:g} ps cannot be skipped; "
@@ -298,7 +300,7 @@ def _displacements(
         return None
     interval = trajectory.interval * g.stride
     try:
-        return diffusion(g.positions, g.first.numbers, g.first.get_masses(), interval, config.fit_from, with_kinisi)
+        return displacements(g.positions, g.first.numbers, g.first.get_masses(), interval, config.fit_from, with_kinisi)
     except InputError as error:
         if config.fit_from is not None:
             raise

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from rgnn.analysis.arrhenius import Arrhenius
+from rgnn.analysis.activation import Arrhenius
 from rgnn.analysis.run import Analysis, AnalysisConfig, differences, pair_name, to_mapping
 from rgnn.evaluation.measures import Estimate
 

@@ -80,8 +80,8 @@ class Trajectory:
     def _read(self) -> Iterator[Atoms]:
         """Frames as they are in the file; those of the temperature, where one is asked for."""
         reader = ase.io.iread(str(self.file), index=":", format=self.format, do_not_split_by_at_sign=True)
-        number = 0
-        while True:
+        number, last = 0, self.length if self.temperature is None else 0
+        while not last or number < last:  # beyond, a frame may be half written
             try:
                 atoms = next(reader, None)
             except Exception as error:  # ASE's readers raise whatever their parsing runs into

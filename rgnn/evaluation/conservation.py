@@ -34,6 +34,9 @@ READS = 16
 # Up to this asymmetry forces pass for conservative, and up to that for as good as published direct ones.
 NEARLY, USUAL = 0.005, 0.05
 
+# Part of an NVE run that is left out at its start, and rows of its log that must be left.
+SETTLING, FEWEST_ROWS = 0.2, 8
+
 Forces = Callable[[np.ndarray], np.ndarray]
 
 
@@ -162,25 +165,29 @@ def expected_heating(variance: np.ndarray, masses: np.ndarray, timestep: float) 
 
 
 def nve_heating(model: RGNN, atoms: Atoms, config: MDConfig, stop: Callable[[], bool] = lambda: False) -> Estimate:
-    """Growth of the kinetic energy by the forces' work in a short NVE run, meV/atom/ps.
+    """What the forces heat a solid by in a short NVE run, meV/atom/ps: twice what its kinetic energy grows by.
 
-    Energy sloshes between motion and bonds all the time; what that alone gives a run of this length (the kinetic
-    energy's own deviation at both ends) is the interval.
+    There is no energy to look at, but in a nearly harmonic solid half of what it is given shows as motion
+    (equipartition). The first fifth is left out, in which fresh velocities share out with the bonds. Energy sloshes
+    between motion and bonds all the time; what that alone gives a run of this length, by the kinetic energy's
+    deviation at both ends, is the interval.
 
     Raises:
+        InputError: too few steps.
         BrokenRunError, Interrupted: as in `run_md`.
     """
     with TemporaryDirectory(prefix="rgnn-nve-") as folder:
         run_md(atoms, model, config, Path(folder) / "run", stop=stop)
         log = read_log(Path(folder) / "run")
-    time, kinetic = log["time_fs"] / 1000, 1000 * log["kinetic_eV"] / len(atoms)
-    if len(time) < 3:
+    kept = log["time_fs"] >= SETTLING * log["time_fs"][-1]
+    if kept.sum() < FEWEST_ROWS:
         raise InputError(f"steps is {config.steps}, but an NVE run needs more to show its heating; take 500.")
-    trend = np.polyval(np.polyfit(time, kinetic, 1), time)
-    sloshing = 1.96 * 2**0.5 * float((kinetic - trend).std(ddof=2))
-    gained = 1000 * float(log["work_eV"][-1]) / len(atoms)
+    time, kinetic = log["time_fs"][kept] / 1000, 1000 * log["kinetic_eV"][kept] / len(atoms)
+    slope, start = np.polyfit(time, kinetic, 1)
     length = float(time[-1] - time[0])
-    return Estimate(gained / length, (gained - sloshing) / length, (gained + sloshing) / length)
+    sloshing = 1.96 * 2**0.5 * float((kinetic - slope * time - start).std(ddof=2))
+    heating = float(2 * slope)
+    return Estimate(heating, heating - 2 * sloshing / length, heating + 2 * sloshing / length)
 
 
 def verdict(asymmetry: float) -> str:
