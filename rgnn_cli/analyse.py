@@ -143,11 +143,12 @@ def _fits(report: Reporter, analysed: list[Analysis]) -> dict:
     from rgnn.errors import InputError
 
     fits, left_out = activation_energies(analysed)
+    if not fits:
+        found = ", ".join(f"{chemical_symbols[z]} ({why})" for z, why in left_out.items())
+        raise InputError(f"no activation energy for {found or 'any element'}; run longer, or at more temperatures.")
     for z, why in left_out.items():
         report.warn(f"no activation energy for {chemical_symbols[z]}: {why}.")
-    if not fits:
-        raise InputError("no element diffuses in runs at two temperatures or more; run longer, or hotter.")
     few = min(len(fit.temperatures) for fit in fits.values())
     if few < 3:
-        report.warn("two temperatures always lie on a line: the interval knows nothing of a bend; run a third.")
+        report.warn("two temperatures always lie on a line, so the interval knows nothing of a bend; run a third.")
     return fits

@@ -66,7 +66,7 @@ def show(
         report.say(f"{name}: {fact}")
     for table in _tables(runs, reference, fits):
         report.table(table.title, table.columns, table.rows)
-    notes(report, [*runs, *([] if reference is None else [reference])])
+    notes(report, runs)
 
 
 def notes(report: Reporter, runs: Sequence[Analysis]) -> None:
@@ -158,26 +158,23 @@ def percent(x: float) -> str:
 
 
 def _shell_table(runs: Sequence[Analysis], reference: Analysis | None) -> Table | None:
+    """Of all runs within the same distance, since the number follows the distance."""
+    from rgnn.analysis import coordination
     from rgnn.plots.report import Table
 
-    shown = [*runs, *([] if reference is None else [reference])]
-    names = list(dict.fromkeys(s.name for a in shown for s in a.shells))
-    if not names:
-        return None
+    known = reference if reference is not None else runs[0]
+    shown = [*([] if reference is None else [reference]), *(a for a in runs if a.parts)]
     rows = []
-    for name in names:
-        cells = []
-        for a in shown:
-            shell = next((s for s in a.shells if s.name == name), None)
-            if shell is None:
-                cells.append("")
-            else:
-                half = (shell.number.high - shell.number.low) / 2
-                around = f" ± {half:.2f}" if half < float("inf") else ""
-                cells.append(f"{shell.number.value:.2f}{around} within {shell.distance:.2f} Å")
-        rows.append([name, *cells])
-    title = "Coordination: neighbours within the first minimum of g(r) (A-B: of B around A; ± half of the 95% interval)"
-    return Table(title, ["", *(a.name for a in shown)], rows)
+    for s in known.shells:
+        numbers = [_coordination(coordination(a.parts, s.centre, s.neighbour, s.distance)) for a in shown]
+        rows.append([s.name, f"{s.distance:.2f} Å", *numbers])
+    of = "" if len(shown) < 2 else f" of {known.name}"
+    title = f"Coordination (A-B: of B around A) within the first minimum of g(r){of} (± half of the 95% interval)"
+    return Table(title, ["", "within", *(a.name for a in shown)], rows) if rows else None
+
+
+def _coordination(e: Estimate) -> str:
+    return f"{e.value:.2f}" + (f" ± {(e.high - e.low) / 2:.2f}" if e.high < float("inf") else "")
 
 
 def _diffusion_table(runs: Sequence[Analysis]) -> Table | None:

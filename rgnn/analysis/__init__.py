@@ -2,7 +2,7 @@
 
 from rgnn.analysis.activation import Arrhenius, activation_energies, arrhenius
 from rgnn.analysis.diffusion import Diffusion, Displacements, displacements, kinisi_is_here
-from rgnn.analysis.run import Analysis, AnalysisConfig, Shell, analyse, differences, pair_name, to_mapping
+from rgnn.analysis.run import Analysis, AnalysisConfig, Shell, analyse, coordination, differences, pair_name, to_mapping
 from rgnn.analysis.sweep import SweepConfig, on_hardware, run_sweep
 from rgnn.analysis.trajectory import Trajectory, open_trajectory
 
@@ -18,6 +18,7 @@ __all__ = [
     "activation_energies",
     "analyse",
     "arrhenius",
+    "coordination",
     "differences",
     "displacements",
     "kinisi_is_here",

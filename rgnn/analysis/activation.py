@@ -92,5 +92,5 @@ def activation_energies(runs: Sequence[Analysis]) -> tuple[dict[int, Arrhenius],
         try:
             fits[z] = arrhenius([t for t, _ in points], [c for _, c in points])
         except InputError:
-            left_out[z] = f"it diffuses in {len(points)} of {len(runs)} runs"
+            left_out[z] = f"diffuses in {len(points)} of {len(runs)} runs"
     return fits, left_out

@@ -317,10 +317,14 @@ def _shells(parts: tuple[RadialDistribution, ...]) -> tuple[Shell, ...]:
         distance = radial.first_minimum(pair)
         if np.isfinite(distance):
             for centre, neighbour in dict.fromkeys([pair, pair[::-1]]):
-                numbers = np.array([part.coordination(centre, neighbour, distance) for part in parts])
-                middle = radial.coordination(centre, neighbour, distance)
-                found.append(Shell(centre, neighbour, distance, mean_of_parts(numbers, middle)))
+                found.append(Shell(centre, neighbour, distance, coordination(parts, centre, neighbour, distance)))
     return tuple(found)
+
+
+def coordination(parts: tuple[RadialDistribution, ...], centre: int, neighbour: int, distance: float) -> Estimate:
+    """Mean number of neighbours within a distance in Angstrom, with a 95% interval from the parts."""
+    numbers = np.array([part.coordination(centre, neighbour, distance) for part in parts])
+    return mean_of_parts(numbers, pooled(parts).coordination(centre, neighbour, distance))
 
 
 def to_mapping(a: Analysis) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_activation_energies_of_foreign_files(cli, shell, refused, workdir) -> N
     np.testing.assert_allclose(fit["Li"]["temperatures_K"], [500, 700, 1000], rtol=0.06)  # their centre of mass moves
     two = shell("rgnn analyse --arrhenius 500K.traj 1000K.traj --skip 0 --out b")
     assert two.code == 0 and "two temperatures always lie on a line" in two.err
-    assert "run longer, or hotter" in refused(2, "analyse", "--arrhenius", "500K.traj", "--out", "c")
+    assert "Li (diffuses in 1 of 1 runs)" in refused(2, "analyse", "--arrhenius", "500K.traj", "--out", "c")
     assert not Path("c").exists()
 
 
