@@ -106,22 +106,35 @@ def interval(e: Estimate, scale: float = 1.0, digits: int = 3) -> str:
 
 
 def _tables(runs: Sequence[Analysis], reference: Analysis | None, fits: Mapping[int, Arrhenius]) -> list[Table]:
-    found = [_run_table(runs), _difference_table(runs, reference), _shell_table(runs, reference)]
+    found = [
+        _run_table(runs),
+        _temperature_table(runs),
+        _difference_table(runs, reference),
+        _shell_table(runs, reference),
+    ]
     found += [_diffusion_table(runs), _fit_table(fits)]
     return [table for table in found if table is not None]
+
+
+def _temperature_table(runs: Sequence[Analysis]) -> Table | None:
+    from rgnn.plots.report import Table
+
+    elements = list(dict.fromkeys(name for a in runs for name in a.temperature if name != "all"))
+    rows = [[a.name, *(kelvin(a.temperature.get(name)) for name in ("all", *elements))] for a in runs if a.temperature]
+    return Table("Temperature, K (± standard error)", ["run", "all", *elements], rows) if rows else None
 
 
 def _run_table(runs: Sequence[Analysis]) -> Table:
     from rgnn.plots.report import Table
 
-    elements = list(dict.fromkeys(name for a in runs for name in a.temperature if name != "all"))
     rows = []
     for a in runs:
         length = "" if a.length is None else f"{a.length:.4g} ps"
-        hot = [kelvin(a.temperature.get(name)) for name in ("all", *elements)]
-        rows.append([a.name, str(a.frames), length, *hot, "" if a.work is None else interval(a.work)])
-    columns = ["run", "frames", "time", "T (K)", *(f"T of {e}" for e in elements), "work (meV/atom/ps)"]
-    return Table("Temperature (± standard error), and work of the forces: what the model heats", columns, rows)
+        rows.append([a.name, str(a.frames), length, "" if a.work is None else interval(a.work)])
+    columns = ["run", "frames", "time", "work of the forces, meV/atom/ps [95%]"]
+    if all(a.work is None for a in runs):
+        return Table("Analysed", columns[:-1], [row[:-1] for row in rows])
+    return Table("Analysed, and what the model heats", columns, rows)
 
 
 def kelvin(t: Estimate | None) -> str:
@@ -146,10 +159,10 @@ def _difference_table(runs: Sequence[Analysis], reference: Analysis | None) -> T
         if a.floor:
             what = " (reference)" if a is reference else ""
             rows.append([f"halves of {a.name}{what}", *(percent(a.floor[n]) for n in names)])
-    title = f"∫|g - g_ref| dr / ∫ g_ref dr against {known.name}" if others else "∫|g₁ - g₂| dr / ∫ g₂ dr of two halves"
-    return (
-        Table(f"{title}, and the same between halves: what statistics alone do", ["", *names], rows) if rows else None
-    )
+    title = "∫|g₁ - g₂| dr / ∫ g₂ dr of the two halves: what statistics alone do"
+    if others:
+        title = f"∫|g - g_ref| dr / ∫ g_ref dr against {known.name}, and between halves: what statistics alone do"
+    return Table(title, ["", *names], rows) if rows else None
 
 
 def percent(x: float) -> str:
@@ -210,7 +223,7 @@ def _fit_table(fits: Mapping[int, Arrhenius]) -> Table | None:
         rows.append(
             [chemical_symbols[z], interval(fit.energy), f"{fit.prefactor:.3g}", str(len(fit.temperatures)), reach]
         )
-    columns = ["", "E_a (eV) [95%]", "D₀ (cm²/s)", "runs", "valid from"]
+    columns = ["", "E_a (eV) [95%]", "D₀ (cm²/s)", "runs", "valid"]
     return Table("Activation energies, not continued beyond these temperatures", columns, rows) if rows else None
 
 

@@ -360,7 +360,8 @@ def to_mapping(a: Analysis) -> dict[str, Any]:
             "method": moved.method,
             "fit_ps": list(moved.fit),
             "cm2_per_s": {
-                chemical_symbols[d.element]: {**plain(d.coefficient), "exponent": d.exponent} for d in moved.elements
+                chemical_symbols[d.element]: {**plain(d.coefficient), "exponent": d.exponent, "verdict": d.verdict}
+                for d in moved.elements
             },
         },
         "notes": list(a.notes),

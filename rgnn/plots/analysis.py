@@ -158,15 +158,16 @@ def sweep_figure(
             c = np.array([d.coefficient.low, d.coefficient.value, d.coefficient.high]) * 1e5
             middle.plot(c[[0, 2]], [at, at], color=colour, lw=1.4)
             label = chemical_symbols[d.element] if place == y[0] else None
-            middle.plot(c[1], at, "o", ms=4, color=colour, label=label)
+            face = colour if d.is_diffusive else "white"
+            middle.plot(c[1], at, "o", ms=4, color=colour, markerfacecolor=face, label=label)
         if a.work is not None:
             right.plot([a.work.low, a.work.high], [place, place], color=style.ACCENT, lw=1.4)
             right.plot(a.work.value, place, "o", ms=4, color=style.ACCENT)
     if any(a.displacements is not None for a in runs):
         middle.legend(frameon=False, fontsize=8)
-    middle.set(xlabel="diffusion coefficient (10⁻⁵ cm²/s)\nwith 95% intervals")
+    middle.set(xlabel="diffusion coefficient (10⁻⁵ cm²/s), 95%\nempty: not diffusive")
     right.axvline(0, color=style.GREY, lw=0.6, ls=":")
-    right.set(xlabel="work of the forces (meV/atom/ps)\nwith 95% intervals")
+    right.set(xlabel="work of the forces (meV/atom/ps), 95%")
     if kinds:
         drawing.legend(*left.get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=8, ncols=7)
     left.set_yticks(y, names)
