@@ -16,8 +16,8 @@ PEAK_SMOOTHING = 0.04
 # The same before its minimum is, which lies in a flat place, and what it has to rise again by, relative to the peak.
 MINIMUM_SMOOTHING = 0.08
 MINIMUM_RISE = 0.04
-# Atoms whose displacements are transformed together.
-PORTION = 128
+# Atoms times frames whose displacements are transformed together.
+PORTION = 300_000
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def mean_squared_displacement(positions: np.ndarray, groups: Sequence[np.ndarray
     t = len(x)
     counts = np.arange(t, 0, -1)
     result = np.zeros((len(groups), t))
-    parts = [(row, part) for row, group in enumerate(groups) for part in _portions(group)]
+    parts = [(row, part) for row, group in enumerate(groups) for part in _portions(group, len(x))]
     for row, part in parts:
         y = x[:, part]
         spectrum = np.fft.rfft(y, n=2 * t, axis=0)
@@ -242,6 +242,6 @@ def mean_squared_displacement(positions: np.ndarray, groups: Sequence[np.ndarray
     return np.maximum(result, 0)
 
 
-def _portions(group: np.ndarray) -> list[np.ndarray]:
-    """A group in parts of so few atoms that their spectra fit in memory."""
-    return np.array_split(group, max(1, -(-len(group) // PORTION)))
+def _portions(group: np.ndarray, t: int) -> list[np.ndarray]:
+    """A group in parts of so few atoms that their spectra take little memory."""
+    return np.array_split(group, max(1, -(-len(group) * t // PORTION)))

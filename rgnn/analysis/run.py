@@ -232,7 +232,6 @@ def _gather(
     trajectory: Trajectory, config: AnalysisConfig, first: int, progress: Callable[[int, int], None]
 ) -> _Gathered:
     n = trajectory.length - first
-    kept: list[np.ndarray] = []
     series: dict[str, list[float]] = {}
     counters: list[RadialCounts] = []
     start: Atoms | None = None
@@ -246,12 +245,14 @@ def _gather(
             counters = [RadialCounts(config.r_max, config.width) for _ in range(parts)]
             part_of = {int(frame): place * parts // len(chosen) for place, frame in enumerate(chosen)}
             stride = -(-n * len(atoms) // KEPT)
+            known = trajectory.interval is not None
+            positions = np.empty((-(-n // stride) if known else 0, len(atoms), 3))
         elif not np.array_equal(atoms.numbers, start.numbers):
             raise InputError(f"{trajectory.path}: frame {first + k} holds other atoms than the first; cut the file.")
         if k in part_of:
             counters[part_of[k]].add(atoms)
-        if k % stride == 0 and trajectory.interval is not None:
-            kept.append(atoms.positions.copy())
+        if known and k % stride == 0:
+            positions[k // stride] = atoms.positions
         if not trajectory.is_run and atoms.has("momenta"):
             _add_temperatures(series, atoms)
         progress(k + 1, n)
@@ -261,7 +262,7 @@ def _gather(
         start,
         float(start.info.get("time_fs", 0.0)),
         tuple(counter.distribution() for counter in counters),
-        np.array(kept),
+        positions[: k // stride + 1],
         stride,
         {name: _mean(np.array(values)) for name, values in series.items()},
     )

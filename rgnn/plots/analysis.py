@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from ase.data import chemical_symbols
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from rgnn.analysis import Analysis, Arrhenius, pair_name
 from rgnn.observables import RadialDistribution
@@ -73,7 +73,10 @@ def displacement_figure(runs: Sequence[Analysis], path: str | Path) -> Path | No
         ax.axvspan(*moved[0][1].fit, color=style.GREY, alpha=0.12, lw=0)
         ax.set_title(chemical_symbols[z], fontsize=10)
         ax.set_xlabel("lag (ps)")
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        for axis in (ax.xaxis, ax.yaxis):  # rarely two whole decades: label 1, 2, 5
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         style.tidy(ax)
     axes[0].set_ylabel("mean squared displacement (Å²)")
     if len(moved) > 1:
