@@ -129,7 +129,7 @@ def analyse_one(report: Reporter, trajectory: Trajectory, config: AnalysisConfig
 
         def progress(done: int, total: int) -> None:
             if meter.total is None:
-                meter.start(0, total)
+                meter.start(done, total)
             meter.update(done)
 
         return run_analysis(trajectory, config, progress)
@@ -139,7 +139,7 @@ def _fits(report: Reporter, analysed: list[Analysis]) -> dict:
     """By element, where all runs tell a diffusion coefficient; why not, where they do not."""
     from ase.data import chemical_symbols
 
-    from rgnn.analysis import activation_energies
+    from rgnn.analysis import activation_energies, distinct
     from rgnn.errors import InputError
 
     fits, left_out = activation_energies(analysed)
@@ -148,7 +148,7 @@ def _fits(report: Reporter, analysed: list[Analysis]) -> dict:
         raise InputError(f"no activation energy for {found or 'any element'}; run longer, or at more temperatures.")
     for z, why in left_out.items():
         report.warn(f"no activation energy for {chemical_symbols[z]}: {why}.")
-    few = min(len(fit.temperatures) for fit in fits.values())
+    few = min(distinct(fit.temperatures) for fit in fits.values())
     if few < 3:
         report.warn("two temperatures always lie on a line, so the interval knows nothing of a bend; run a third.")
     return fits

@@ -46,7 +46,7 @@ def judge(
 
         def progress(done: int, total: int) -> None:
             if meter.total is None:
-                meter.start(0, total)
+                meter.start(done, total)
             meter.update(done)
 
         jacobians = measure.jacobians(model, structures, seed=config.seed, progress=progress)

@@ -83,10 +83,12 @@ def sweep(
 
 
 def _model_here(report: Reporter, model: Path | None) -> Path:
+    import os
+
     from rgnn_cli.evaluate import find_here
 
     path = find_here(report, "model", model, "train one with rgnn train, or name one with --model")
-    return path.resolve() if path.is_symlink() else path
+    return Path(os.path.relpath(path.resolve())) if path.is_symlink() else path
 
 
 def _config(

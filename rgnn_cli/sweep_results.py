@@ -47,7 +47,7 @@ def show_and_write(
         Picture(
             "Observables against hardware",
             plots.sweep_figure(titles, runs, apart, out / "sweep.png"),
-            "Left of the dotted line, a distribution differs no more than the two halves of the ideal run do.",
+            "Dotted: what the two halves of the ideal run differ by; chance alone gives two runs of its length 0.7 of it.",
         )
     ]
     if runs[0].radial is not None:

@@ -8,7 +8,7 @@ from ase import Atoms, units
 from ase.io.trajectory import Trajectory as AseTrajectory
 from ase.units import kB
 
-from rgnn.analysis import AnalysisConfig, analyse, arrhenius, differences, displacements, open_trajectory
+from rgnn.analysis import AnalysisConfig, analyse, arrhenius, differences, displacements, distinct, open_trajectory
 from rgnn.analysis.diffusion import squared_displacements
 from rgnn.analysis.statistics import block_error, mean_of_parts, rate
 from rgnn.analysis.trajectory import unwrapped
@@ -111,7 +111,7 @@ def test_what_rattles_or_flies_does_not_diffuse() -> None:
     for moved in (rattling, flying):
         (d, _) = displacements(*in_a_heavy_frame(moved), 0.1, with_kinisi=False).elements
         verdicts.append((d.verdict, d.is_diffusive))
-    assert verdicts == [("rattles", False), ("still ballistic", False)]
+    assert verdicts == [("subdiffusive", False), ("still ballistic", False)]
 
 
 def test_short_runs_and_late_starts_are_refused() -> None:
@@ -152,7 +152,8 @@ def test_the_fit_is_not_continued() -> None:
     with pytest.raises(InputError, match="600 to 1200 K and is not continued"):
         fit.at(np.array([300.0]))
     with pytest.raises(InputError, match="two temperatures"):
-        arrhenius([600, 600.2], exact[:2])
+        arrhenius([600, 604], exact[:2])
+    assert distinct([600, 900, 604, 893]) == 2 and distinct([]) == 0
     with pytest.raises(InputError, match="holds zero"):
         arrhenius([600, 900], [exact[0], Estimate(1e-6, -1e-7, 2e-6)])
 
@@ -269,7 +270,7 @@ def test_a_crystal_is_what_it_is(crystal_file: Path) -> None:
     assert shells["Li-Li"].number.value == pytest.approx(12, abs=0.3)
     for name in ("all", "Li", "F"):
         assert a.temperature[name].low < 700 < a.temperature[name].high
-    assert {d.verdict for d in a.displacements.elements} == {"rattles"}
+    assert {d.verdict for d in a.displacements.elements} == {"subdiffusive"}
     assert any("unwrapped" in note for note in a.notes)
     assert all(0 < x < 0.2 for x in a.floor.values())
 

@@ -13,6 +13,8 @@ from rgnn.evaluation.measures import Estimate
 
 # Standard deviations that a 95% interval of a normal distribution reaches on either side.
 REACH = 1.959964
+# Measured temperatures this near to each other, relatively, are of runs at one temperature.
+SAME = 0.02
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,12 @@ class Arrhenius:
         return self.prefactor * np.exp(-self.energy.value / (kB * np.asarray(temperature)))
 
 
+def distinct(temperatures: Sequence[float] | np.ndarray) -> int:
+    """How many temperatures there are, where those within `SAME` of their neighbour count as one."""
+    kelvin = np.sort(np.asarray(temperatures, dtype=np.float64))
+    return int((np.diff(kelvin) > SAME * kelvin[:-1]).sum()) + 1 if len(kelvin) else 0
+
+
 def arrhenius(temperatures: Sequence[float], coefficients: Sequence[Estimate]) -> Arrhenius:
     """The weighted fit; errors of ln D are those of the intervals, larger where the points scatter more than these say.
 
@@ -56,7 +64,7 @@ def arrhenius(temperatures: Sequence[float], coefficients: Sequence[Estimate]) -
         InputError: fewer than two temperatures, or a coefficient whose interval holds zero.
     """
     kelvin = np.asarray(temperatures, dtype=np.float64)
-    if len(np.unique(kelvin.round())) < 2:
+    if distinct(kelvin) < 2:
         raise InputError("an activation energy needs runs at two temperatures at least, better three; name more runs.")
     if any(d.low <= 0 for d in coefficients):
         raise InputError("a diffusion coefficient whose interval holds zero has no logarithm; run longer.")

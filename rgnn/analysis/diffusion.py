@@ -26,7 +26,7 @@ FIT_FROM, FIT_TO = 0.25, 0.5
 FEWEST_FRAMES = 8
 # Lags that kinisi is given.
 LAGS = 40
-# Exponents of the displacement's growth that pass for diffusion: below, atoms rattle in a cage; above, they still fly.
+# Exponents of the displacement's growth that pass for diffusion: below, atoms feel their cage; above, they still fly.
 DIFFUSIVE = (0.7, 1.3)
 
 
@@ -51,7 +51,7 @@ class Diffusion:
     def verdict(self) -> str:
         """Whether the slope is a diffusion coefficient, in a word or two."""
         if self.exponent < DIFFUSIVE[0]:
-            return "rattles"
+            return "subdiffusive"
         if self.exponent > DIFFUSIVE[1]:
             return "still ballistic"
         return "diffuses" if self.coefficient.low > 0 else "not above zero"

@@ -112,7 +112,7 @@ def test_what_is_missing_for_diffusion_is_said(cli, workdir, monkeypatch) -> Non
         monkeypatch.setattr(f"{place}.kinisi_is_here", lambda: False)
     file = walks("w.traj", 800, 0.2, 0)
     out = cli("analyse", file, "--skip", 0)
-    assert "plain Einstein slopes" in out and "rgnn[analysis]" in out and "rattles" in out and "diffuses" in out
+    assert "plain Einstein slopes" in out and "rgnn[analysis]" in out and "subdiffusive" in out and "diffuses" in out
     ase.io.write("bare.xyz", [Atoms(a.numbers, a.positions, cell=a.cell, pbc=True) for a in ase.io.read(file, ":")])
     assert "--interval gives it" in cli("analyse", "bare.xyz", "--skip", 0)
     assert "diffuses" in cli("analyse", "bare.xyz", "--skip", 0, "--interval", 100)
