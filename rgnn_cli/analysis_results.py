@@ -90,8 +90,8 @@ def facts(config: AnalysisConfig, runs: Sequence[Analysis], reference: Analysis 
         )
     if runs[0].radial is not None and (reference is not None or len(runs) > 1):
         known["Agreement"] = (
-            "halves are noisier than the whole: a long run with the reference's own forces would come to half of what the "
-            "reference's halves differ by, one of equal length to 0.7 of it"
+            "halves are noisier than the whole: a long run with the reference's own forces would come to half of what "
+            "the reference's halves differ by, one of equal length to 0.7 of it"
         )
     if any(a.displacements is not None for a in runs):
         known["Diffusion"] = (

@@ -20,7 +20,10 @@ POINTS = 200
 
 def radial_figure(runs: Sequence[Analysis], reference: Analysis | None, path: str | Path) -> Path:
     """g(r) in total and of each pair, all runs over one another, the reference in black."""
-    shown = [(a.name, a.radial, style.shade(k, len(runs))) for k, a in enumerate(runs) if a.radial is not None]
+    colours = [style.ACCENT] if len(runs) == 1 else [style.shade(k, len(runs)) for k in range(len(runs))]
+    if reference is not None and len(runs) > 1:  # the darkest is too near to black
+        colours = [style.shade(k + 1, len(runs) + 1) for k in range(len(runs))]
+    shown = [(a.name, a.radial, c) for a, c in zip(runs, colours, strict=True) if a.radial is not None]
     if reference is not None and reference.radial is not None:
         shown.insert(0, (f"{reference.name} (reference)", reference.radial, "black"))
     pairs = shown[0][1].pairs
