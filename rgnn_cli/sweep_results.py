@@ -47,7 +47,7 @@ def show_and_write(
         Picture(
             "Observables against hardware",
             plots.sweep_figure(titles, runs, apart, out / "sweep.png"),
-            "Dotted: what the two halves of the ideal run differ by; by chance, runs of its length differ by 0.7 of it.",
+            "Dotted: what two halves of the ideal run differ by; by chance, runs of its length differ by 0.7 of it.",
         )
     ]
     if runs[0].radial is not None:
