@@ -44,9 +44,11 @@ LAYERS = (
     "blocks trajectories",
     "checkpoints published store sample graphpickle calibration",
     "conversion loader coverage",
-    "training evaluation calculator registry selftest costs",
+    "training calculator registry selftest costs",
     "runs",
     "dynamics observables",
+    "evaluation",
+    "analysis",
     "plots",
 )
 
