@@ -29,6 +29,8 @@ class MDConfig(Settings):
         seed: of velocities, thermostat and read noise, each in a stream of its own.
         write_every, restart_every: steps between frames and log rows, and between restart files.
         any_element: accept elements that the model was not trained on.
+        engine: what moves the atoms: "ase", or "lammps" on any number of processes.
+        ghosts: what LAMMPS' processes know of each other's atoms, see `rgnn.lammps.forces.RankForces`.
     """
 
     steps: int = 10_000
@@ -42,6 +44,8 @@ class MDConfig(Settings):
     write_every: int = 10
     restart_every: int = 500
     any_element: bool = False
+    engine: Literal["ase", "lammps"] = "ase"
+    ghosts: Literal["exchange", "deep"] = "exchange"
 
     def __post_init__(self) -> None:
         for name in ("steps", "write_every", "restart_every"):
