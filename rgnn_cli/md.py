@@ -16,7 +16,21 @@ if TYPE_CHECKING:
     from rgnn.model import RGNN
     from rgnn_cli.console import Meter, Reporter
 
-DYNAMICS, OUTPUT = "Dynamics", "Output"
+DYNAMICS, OUTPUT, MACHINES = "Dynamics", "Output", "Many machines"
+
+
+class Engine(StrEnum):
+    """What moves the atoms."""
+
+    ASE = "ase"
+    LAMMPS = "lammps"
+
+
+class Ghosts(StrEnum):
+    """What LAMMPS' processes know of each other's atoms."""
+
+    EXCHANGE = "exchange"
+    DEEP = "deep"
 
 
 class Ensemble(StrEnum):
@@ -43,6 +57,20 @@ def md(
     any_element: Annotated[
         bool, typer.Option("--any-element", help="Accept elements not trained on.", rich_help_panel=DYNAMICS)
     ] = False,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(help="Default ase; lammps runs on any number of processes (mpirun).", rich_help_panel=MACHINES),
+    ] = None,
+    ghosts: Annotated[
+        Ghosts | None,
+        typer.Option(help="Exchange features (default), or keep deep ghosts: slow.", rich_help_panel=MACHINES),
+    ] = None,
+    input: Annotated[  # noqa: A002
+        Path | None, typer.Option(help="A LAMMPS input of your own; rgnn gives forces.", rich_help_panel=MACHINES)
+    ] = None,
+    elements: Annotated[
+        str | None, typer.Option(help="Of the types 1, 2, ... of --input: Li,O,P", rich_help_panel=MACHINES)
+    ] = None,
     bits: options.Bits = None,
     noise: options.Noise = None,
     frame: Annotated[
@@ -67,6 +95,7 @@ def md(
     """Run molecular dynamics with a trained model, on the hardware it was trained for unless told otherwise.
 
     Example: rgnn md structure.xyz --steps 10000 --temperature 600
+    On many machines: mpirun -n 16 rgnn md structure.xyz --engine lammps
 
     Writes log, trajectory (.traj and extended XYZ), restart file, final structure and a figure. Velocities
     start from a Maxwell-Boltzmann distribution. Ctrl-C saves the state; rgnn md --resume DIR goes on, with
@@ -75,7 +104,7 @@ def md(
     from rgnn.checkpoints import load_model
     from rgnn.dynamics import Origin, check_structure, read_structure, run_md
     from rgnn.plots.dynamics import run_figure
-    from rgnn_cli import workspace
+    from rgnn_cli import lammps, workspace
     from rgnn_cli.console import Reporter
     from rgnn_cli.device import choose_device
     from rgnn_cli.signals import asked_to_stop
@@ -83,7 +112,13 @@ def md(
     report = Reporter(quiet, as_json)
     given: dict[str, Any] = {"steps": steps, "temperature": temperature, "timestep": timestep, "friction": friction}
     given |= {"bits": bits, "noise": noise, "seed": seed, "write_every": every, "any_element": any_element or None}
-    given |= {"ensemble": ensemble.value if ensemble else None}
+    given |= {"ensemble": ensemble.value if ensemble else None, "ghosts": ghosts.value if ghosts else None}
+    given |= {"engine": engine.value if engine else None}
+    world = lammps.join(report) if engine is Engine.LAMMPS or input is not None else None
+    if input is not None and world is not None:
+        own = {"structure": structure, "frame": frame, "format": format, "out": out, "config": config, "resume": resume}
+        lammps.run_input(report, world, input, model, elements, {**given, **own}, device, threads)
+        return
     if resume is None:
         record = _settings(report, config, structure, model, frame, format)
         if out is not None:
@@ -92,6 +127,9 @@ def md(
         workspace.refuse_beside_resume(structure=structure, frame=frame, format=format, out=out, config=config)
         out, record = resume, _settings_of(resume, model)
     settings, origin = record.md.replace(**given), record.origin
+    if settings.engine == "lammps":
+        lammps.run(report, world or lammps.join(report), settings, origin, out, resume, device, threads)
+        return
     loaded = load_model(origin.model, choose_device(report, device, threads))
     hardware = _hardware(loaded, settings)
     atoms = None

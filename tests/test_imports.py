@@ -47,7 +47,7 @@ LAYERS = (
     "training evaluation calculator registry selftest costs",
     "runs",
     "dynamics observables",
-    "plots",
+    "plots lammps",
 )
 
 

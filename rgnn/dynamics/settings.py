@@ -80,9 +80,10 @@ class Origin(Settings):
 
 @dataclass(frozen=True)
 class MDVersions(Versions):
-    """What ran; the thermostat is ASE's."""
+    """What ran; the thermostat is ASE's, and LAMMPS moves the atoms where it is named."""
 
     ase: str = ""
+    lammps: str = ""
 
     @classmethod
     def here(cls) -> "MDVersions":

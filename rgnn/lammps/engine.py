@@ -79,9 +79,10 @@ class Engine:
             create_box {len(kinds)} box""")
         n = len(atoms)
         v = self._turn.vector_to_lammps(atoms.get_velocities() * VELOCITY)
-        image = [self.lmp.encode_image_flags(0, 0, 0)] * n
-        made = self.lmp.create_atoms(n, list(range(1, n + 1)), (self._kind + 1).tolist(), x.ravel().tolist(),
-                                     v.ravel().tolist(), image)  # fmt: skip
+        left = np.floor(x @ np.linalg.inv(cell)).astype(int) * atoms.pbc  # cells that an atom has left behind
+        image = [self.lmp.encode_image_flags(*cells) for cells in left.tolist()]
+        made = self.lmp.create_atoms(n, list(range(1, n + 1)), (self._kind + 1).tolist(),
+                                     (x - left @ cell).ravel().tolist(), v.ravel().tolist(), image)  # fmt: skip
         if made != n:
             raise ValueError(f"it took {made} of {n} atoms")
         for kind, mass in enumerate(self._masses.tolist(), start=1):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import ase.io
@@ -78,6 +79,7 @@ def run_lammps(
     *,
     resume: bool = False,
     origin: Origin | None = None,
+    started: Callable[[int], None] = lambda step: None,
     progress: Callable[[int, float], None] = _unwatched,
     stop: Callable[[], bool] = lambda: False,
 ) -> RanksResult:
@@ -90,6 +92,7 @@ def run_lammps(
         world: the ranks.
         resume: go on from out/restart.safetensors, on any number of ranks.
         origin: where atoms and model come from, for config.yaml.
+        started: told of the step that the run starts from, when the atoms are ready to move.
         progress: told of (step, temperature in K) after each step.
         stop: asked before each step; True on any rank saves the state and raises Interrupted on all.
 
@@ -118,6 +121,7 @@ def run_lammps(
         _write_record(out, model, config, origin, resume)
     try:
         with Outputs(out, state.atoms, config, None if fresh else state.step) if world.rank == 0 else nullcontext() as o:
+            started(state.step)
             run.go(o, fresh, progress, stop)
         return run.finish()
     finally:
@@ -128,7 +132,7 @@ def _write_record(out: Path, model: RGNN, config: MDConfig, origin: Origin | Non
     """Write config.yaml, before the first step."""
     if resume and origin is None and (out / "config.yaml").is_file():
         origin = MDRecord.read(out).origin
-    record = MDRecord(config, origin or Origin(), fingerprint(model), MDVersions.here())
+    record = MDRecord(config, origin or Origin(), fingerprint(model), MDVersions.here().replace(lammps=version("lammps")))
     folder = shlex.quote(str(out))
     note = (
         f"# Goes on with: mpirun -n 2 rgnn md --resume {folder}\n"

