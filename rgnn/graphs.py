@@ -27,13 +27,11 @@ def take(x: Tensor, rows: Rows) -> Tensor:
 
 
 class Halo(Protocol):
-    """The last atoms and edges of a graph are those of other processes, which compute their features.
+    """The last atoms and edges of a graph are those of other processes, which compute their features."""
 
-    Attributes:
-        own_edges: edges whose centre is an atom of this process; they come first.
-    """
-
-    own_edges: int
+    @property
+    def own_edges(self) -> int:
+        """Edges whose centre is an atom of this process; they come first."""
 
     def nodes(self, n: Tensor) -> Tensor:
         """[N, F] with the rows of the others as they have them."""

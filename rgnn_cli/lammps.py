@@ -185,9 +185,7 @@ def _introduce(
     """What is about to run, in four lines."""
     report.say(f"Structure: {origin.structure}; model: {origin.model}, {_in_words(model, settings)}")
     thermostat = "Langevin at" if settings.ensemble == "nvt" else "NVE from"
-    report.say(
-        f"Dynamics: {thermostat} {settings.temperature:g} K, {settings.steps} steps of {settings.timestep:g} fs"
-    )
+    report.say(f"Dynamics: {thermostat} {settings.temperature:g} K, {settings.steps} steps of {settings.timestep:g} fs")
     how = (
         f"ghosts within {model.config.cutoff:g} Å, features exchanged after each layer"
         if settings.ghosts == "exchange"

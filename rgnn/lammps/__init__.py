@@ -1,1 +1,1 @@
-"""Molecular dynamics on many processes: LAMMPS moves the atoms and shares out space, ranks exchange what a force needs."""
+"""Molecular dynamics on many processes: LAMMPS moves the atoms, ranks exchange what forces need."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from ase import units
 from ase.calculators.lammps import Prism
 from ase.geometry import complete_cell
@@ -71,11 +72,12 @@ class Engine:
         high = np.where(atoms.pbc, np.diag(cell), x.max(axis=0) + MARGIN)
         sides = " ".join(f"{a!r} {b!r}" for a, b in zip(low.tolist(), high.tolist(), strict=True))
         tilts = " ".join(repr(float(tilt)) for tilt in (cell[1, 0], cell[2, 0], cell[2, 1]))
+        shape = f"prism {sides} {tilts}" if self._turn.is_skewed() else f"block {sides}"
         self._command(f"""units metal
             atom_style atomic
             boundary {" ".join("p" if periodic else "s" for periodic in atoms.pbc)}
             box tilt large
-            region box {"prism" if self._turn.is_skewed() else "block"} {sides} {tilts if self._turn.is_skewed() else ""}
+            region box {shape}
             create_box {len(kinds)} box""")
         n = len(atoms)
         v = self._turn.vector_to_lammps(atoms.get_velocities() * VELOCITY)
@@ -132,7 +134,7 @@ class Engine:
             self._thermostat(2 * number + 1)
 
     def _thermostat(self, number: int) -> None:
-        """p <- c p + sqrt((1 - c^2) m kT) z over half a step, c = exp(-friction dt / 2); total momentum stays zero.
+        """Momenta p <- c p + sqrt((1 - c^2) m kT) z over half a step, c = exp(-friction dt / 2); their sum stays 0.
 
         From the random momenta each atom gives back its share m / M of their sum, which leaves exactly the
         canonical distribution of momenta that add up to zero.
@@ -140,7 +142,7 @@ class Engine:
         c = np.exp(-0.5 * self.config.friction * self.config.timestep)
         key = stream_seed(self.config.seed, "thermostat", number)
         tags, mass, v = self._own()
-        z = normal(key, _torch(tags), 3).numpy().astype(np.float64)
+        z = normal(key, torch.from_numpy(tags.astype(np.int64)), 3).numpy().astype(np.float64)
         random = np.sqrt((1 - c**2) * mass * units.kB * self.config.temperature)[:, None] * z
         total = self.world.sum(np.array([*random.sum(axis=0), mass.sum()]))
         v *= c
@@ -183,9 +185,3 @@ class Engine:
     def close(self) -> None:
         """End LAMMPS."""
         self.lmp.close()
-
-
-def _torch(tags: np.ndarray) -> Any:
-    import torch
-
-    return torch.from_numpy(tags.astype(np.int64))

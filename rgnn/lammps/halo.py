@@ -69,7 +69,7 @@ class OwnEdges:
 
 
 def sorted_edges(centre: np.ndarray, neighbour: np.ndarray, vector: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """The order of edges by centre, tag of the neighbour, and, for its periodic images, whole cell vectors between them.
+    """What sorts edges by centre, tag of the neighbour and, for its images, whole cell vectors between them.
 
     This is the order of `neighbour_list`, for tags that count as its atoms do.
     """
@@ -148,9 +148,7 @@ def shared_graph(world: World, directory: Directory, own: OwnEdges) -> Graph:
     edge_index = np.stack([np.concatenate([own.centre, centre]), row(np.concatenate([own.neighbour, *ends]))])
     nodes_out = [np.concatenate([r, _rows(own.tags, tags)]) for r, tags in zip(rows, wanted, strict=True)]
     nodes_in = [row(np.concatenate(pair)) for pair in zip(halo, further, strict=True)]
-    links = RankHalo(
-        world, len(own.centre), _tensors(nodes_out), _tensors(nodes_in), _tensors(edges_out), edges_in
-    )
+    links = RankHalo(world, len(own.centre), _tensors(nodes_out), _tensors(nodes_in), _tensors(edges_out), edges_in)
     return Graph(
         torch.from_numpy(directory.atomic_numbers[nodes]),
         torch.from_numpy(edge_index),

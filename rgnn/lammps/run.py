@@ -103,6 +103,7 @@ def run_lammps(
         Interrupted: `stop` said so; the state is saved.
     """
     out = Path(out)
+    world.sum(np.zeros(1))  # rank 0 may still be writing what it was stopped at
     if resume:
         state = State.load(out, model, config)
     elif atoms is None:
@@ -115,14 +116,14 @@ def run_lammps(
     hardware = model.hardware.varied(config.bits, config.noise)
     forces = RankForces(model, hardware, config.seed, config.ghosts, world)
     run = Run(state, Engine(state, config, forces, world), model, config, out)
-    fresh = not resume
     if world.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
         _write_record(out, model, config, origin, resume)
     try:
-        with Outputs(out, state.atoms, config, None if fresh else state.step) if world.rank == 0 else nullcontext() as o:
+        files = Outputs(out, state.atoms, config, state.step if resume else None) if world.rank == 0 else nullcontext()
+        with files as outputs:
             started(state.step)
-            run.go(o, fresh, progress, stop)
+            run.go(outputs, not resume, progress, stop)
         return run.finish()
     finally:
         run.engine.close()
@@ -132,7 +133,9 @@ def _write_record(out: Path, model: RGNN, config: MDConfig, origin: Origin | Non
     """Write config.yaml, before the first step."""
     if resume and origin is None and (out / "config.yaml").is_file():
         origin = MDRecord.read(out).origin
-    record = MDRecord(config, origin or Origin(), fingerprint(model), MDVersions.here().replace(lammps=version("lammps")))
+    record = MDRecord(
+        config, origin or Origin(), fingerprint(model), MDVersions.here().replace(lammps=version("lammps"))
+    )
     folder = shlex.quote(str(out))
     note = (
         f"# Goes on with: mpirun -n 2 rgnn md --resume {folder}\n"

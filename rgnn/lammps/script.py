@@ -127,7 +127,7 @@ def _numbers(elements: Sequence[str], model: RGNN, any_element: bool) -> np.ndar
     strange = [name for name in elements if name not in atomic_numbers or name == "X"]
     if strange or not elements:
         raise InputError(
-            f"elements are {', '.join(elements) or 'not given'}, but each type of the input needs one: --elements Li,O,P"
+            f"elements are {', '.join(elements) or 'not given'}, but each type needs one, as in: --elements Li,O,P"
         )
     numbers = np.array([atomic_numbers[name] for name in elements])
     if model.elements and not any_element:
