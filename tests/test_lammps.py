@@ -350,9 +350,11 @@ def test_the_command_line_and_a_users_own_input(folder, tmp_path) -> None:
                      "final.xyz", "summary.json", "dynamics.png"}  # fmt: skip
     said = started(*rgnn, *common, "--out", "run", ranks=2, cwd=tmp_path, code=2)
     assert said.count("Error: run already exists") == 1
-    hot = (*common, "--timestep", 20, "--temperature", 20000, "--out", "hot")
-    said = started(*rgnn, *hot, ranks=2, cwd=tmp_path, code=4)
-    assert said.count("Error: hot: at step") == 1
+    hot = ("--timestep", 20, "--temperature", 20000, "--out", "hot", "--any-element", "--engine", "lammps")
+    said = started(
+        *rgnn, "md", folder / "molecule.xyz", "--model", folder / "model", *hot, ranks=2, cwd=tmp_path, code=4
+    )
+    assert said.count("Error:") == 1 and "lost its last neighbour" in said
 
     glass = ase.io.read(folder / "glass.xyz")
     ase.io.write(tmp_path / "glass.data", glass, format="lammps-data", specorder=["Li", "O", "P"], masses=True)

@@ -21,7 +21,8 @@ from rgnn.model import RGNN
 
 # Commands that ask for an energy or a stress, which the model has not.
 _NEEDS_ENERGY = re.compile(r"^\s*(minimize|fix\s+\S+\s+\S+\s+(npt|nph|press/berendsen|box/relax))\b", re.MULTILINE)
-_FIRST_RUN = re.compile(r"^\s*run\b", re.MULTILINE)
+# Forces come before the first run, and before the label of a loop that may run in it.
+_FIRST_RUN = re.compile(r"^\s*(run|label)\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def run_script(
 ) -> ScriptResult:
     """Run a LAMMPS input file with the model's forces; every rank must call.
 
-    Before its first `run` a fix named rgnn is inserted, with the neighbour settings it needs. LAMMPS prints and writes
+    Before its first `run` (or the first `label`) a fix named rgnn is inserted, with the neighbour settings it needs. LAMMPS prints and writes
     as the file says.
 
     Args:
