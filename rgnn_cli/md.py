@@ -103,6 +103,7 @@ def md(
     """
     from rgnn.checkpoints import load_model
     from rgnn.dynamics import Origin, check_structure, read_structure, run_md
+    from rgnn.errors import InputError
     from rgnn.plots.dynamics import run_figure
     from rgnn_cli import lammps, workspace
     from rgnn_cli.console import Reporter
@@ -119,6 +120,8 @@ def md(
         own = {"structure": structure, "frame": frame, "format": format, "out": out, "config": config, "resume": resume}
         lammps.run_input(report, world, input, model, elements, {**given, **own}, device, threads)
         return
+    if elements is not None:
+        raise InputError("--elements names the atom types of --input; give that as well, or leave it out.")
     if resume is None:
         record = _settings(report, config, structure, model, frame, format)
         if out is not None:
@@ -130,6 +133,8 @@ def md(
     if settings.engine == "lammps":
         lammps.run(report, world or lammps.join(report), settings, origin, out, resume, device, threads)
         return
+    if ghosts is not None:
+        raise InputError("--ghosts is for LAMMPS' processes; give --engine lammps as well, or leave it out.")
     loaded = load_model(origin.model, choose_device(report, device, threads))
     hardware = _hardware(loaded, settings)
     atoms = None

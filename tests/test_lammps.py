@@ -1,3 +1,4 @@
+import fcntl
 import importlib.util
 import json
 import os
@@ -269,18 +270,27 @@ def skewed() -> Atoms:
 
 @pytest.fixture(scope="module")
 def folder(small_model, frame, tmp_path_factory) -> Path:
-    """What 1 and 2 ranks have left."""
-    folder = tmp_path_factory.mktemp("ranks")
-    save_model(small_model, folder / "model")
+    """What 1 and 2 ranks have left; made once for all processes of the suite."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / "ranks"
+    with (base / "ranks.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            fill(folder, small_model, frame)
+    return folder
+
+
+def fill(folder: Path, model: RGNN, glass: Atoms) -> None:
+    save_model(model, folder / "model")
     slab = bulk("LiF", "rocksalt", a=4.03, cubic=True).repeat((1, 1, 2))
     slab.rattle(0.1, seed=3)
     slab.pbc = (True, True, False)
     molecule = Atoms("LiFLi", [[0, 0, 0], [1.7, 0, 0], [2.2, 1.5, 0]])
-    for name, atoms in {"glass": frame, "skewed": skewed(), "slab": slab, "molecule": molecule}.items():
+    for name, atoms in {"glass": glass, "skewed": skewed(), "slab": slab, "molecule": molecule}.items():
         ase.io.write(folder / f"{name}.xyz", atoms, format="extxyz")
     for ranks in (1, 2):
         started(sys.executable, "-m", "mpi4py", Path(__file__).with_name("lammps_ranks.py"), folder, ranks=ranks)
-    return folder
 
 
 @with_lammps

@@ -58,8 +58,8 @@ def run_script(
 ) -> ScriptResult:
     """Run a LAMMPS input file with the model's forces; every rank must call.
 
-    Before its first `run` (or the first `label`) a fix named rgnn is inserted, with the neighbour settings it needs. LAMMPS prints and writes
-    as the file says.
+    Before its first `run` (or the first `label`) a fix named rgnn is inserted, with the neighbour settings it needs.
+    LAMMPS prints and writes as the file says.
 
     Args:
         path: the input file, with `units metal` and atom ids.
