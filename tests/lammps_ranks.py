@@ -10,6 +10,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import torch
+from ase import units
 
 from rgnn import load_model
 from rgnn.dynamics import MDConfig, State
@@ -39,6 +40,22 @@ for file in sorted(folder.glob("*.xyz")):
             np.testing.assert_allclose(state.atoms.positions, start[0], atol=1e-12)
             np.testing.assert_allclose(state.atoms.get_momenta(), start[1], atol=1e-12)
         engine.close()
+
+# The thermostat alone, which makes each state nearly new: kinetic energy of each atom, in units of kT.
+strong = quiet.replace(friction=1.0)
+state = State.start(ase.io.read(folder / "molecule.xyz"), model, strong)
+engine = Engine(state, strong, RankForces(model, hardware, 0, "exchange", world), world)
+kinetic = []
+for number in range(4000):
+    engine.thermostat(number)
+    if engine.update(state):
+        momenta, masses = state.atoms.get_momenta(), state.atoms.get_masses()
+        kinetic.append((momenta**2).sum(axis=1) / (2 * masses * units.kB * strong.temperature))
+        assert np.abs(momenta.sum(axis=0)).max() < 1e-9
+engine.close()
+if world.rank == 0:
+    found["kinetic"] = np.mean(kinetic, axis=0)
+
 glass = ase.io.read(folder / "glass.xyz")
 run_lammps(glass, model, quiet.replace(ensemble="nve"), folder / f"nve-{world.size}", world)
 nvt, steps = quiet.replace(steps=12, temperature=600.0), iter(range(100))

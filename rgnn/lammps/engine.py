@@ -128,12 +128,12 @@ class Engine:
         """
         nvt = self.config.ensemble == "nvt"
         if nvt:
-            self._thermostat(2 * number)
+            self.thermostat(2 * number)
         self.steps(1)
         if nvt:
-            self._thermostat(2 * number + 1)
+            self.thermostat(2 * number + 1)
 
-    def _thermostat(self, number: int) -> None:
+    def thermostat(self, number: int) -> None:
         """Momenta p <- c p + sqrt((1 - c^2) m kT) z over half a step, c = exp(-friction dt / 2); their sum stays 0.
 
         From the random momenta each atom gives back its share m / M of their sum, which leaves exactly the
