@@ -77,7 +77,7 @@ def needs_all_edges(layer: nn.Module) -> bool:
 
 def by_parts(parts: Sequence[Part], e: Tensor, edges_into: Callable[[Part], Tensor]) -> Tensor:
     """[E, F] new edge features, from those of the edges into each part."""
-    if len(parts) == 1:
+    if isinstance(parts[0].into, slice):  # all edges
         return edges_into(parts[0])
     new = torch.empty_like(e)
     for part in parts:
@@ -124,14 +124,14 @@ class ReservoirLayer(nn.Module):
         parts = g.parts if not needs_all_edges(self) and chip.hardware.treats_rows_alone else (g.whole,)
         with chip.gradient():
             n_sum = torch.cat([self.node_messages(n, e, part, fc, chip) for part in parts])
-        n = torch.relu(n + self.bn_node(n_sum))
+        n = g.exchange_nodes(torch.relu(n + self.bn_node(n_sum)))
 
         def edges_into(part: Part) -> Tensor:
             with chip.gradient():
                 z, t_sum = self.edge_messages(n, e, part, fc, chip)
             return torch.relu(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
 
-        return n, by_parts(parts, e, edges_into)
+        return n, g.exchange_edges(by_parts(parts, e, edges_into))
 
     def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, chip: Readout) -> Tensor:
         w0, w1 = self.arrays[0], self.arrays[1]
@@ -177,13 +177,13 @@ class TrainedLayer(nn.Module):
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope. The chip is not used."""
         parts = (g.whole,) if needs_all_edges(self) else g.parts
         n_sum = torch.cat([self.node_messages(n, e, part, fc) for part in parts])
-        n = torch.tanh(n + self.bn_node(n_sum))
+        n = g.exchange_nodes(torch.tanh(n + self.bn_node(n_sum)))
 
         def edges_into(part: Part) -> Tensor:
             z, t_sum = self.edge_messages(n, e, part, fc, chip.kernels)
             return torch.tanh(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
 
-        return n, by_parts(parts, e, edges_into)
+        return n, g.exchange_edges(by_parts(parts, e, edges_into))
 
     def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None) -> Tensor:
         y = gate(self.node(torch.cat([n.index_select(0, part.ends_out[0]), take(e, part.out)], dim=1)))
@@ -214,7 +214,9 @@ class ForceHead(nn.Module):
         self.first, self.second = nn.Linear(f, f // 2), nn.Linear(f // 2, 1)
 
     def forward(self, e: Tensor) -> Tensor:
-        return self.second(softplus(self.first(e)) - LN2)
+        # In float64: a row of so narrow a product in float32 is rounded differently among other rows.
+        w1, b1, w2, b2 = (x.double() for x in (*self.first.parameters(), *self.second.parameters()))
+        return linear(softplus(linear(e.double(), w1, b1)) - LN2, w2, b2).to(e.dtype)
 
 
 @dataclass(frozen=True)

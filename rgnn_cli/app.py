@@ -80,10 +80,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("RGNN_DEBUG"):
             raise
-        sys.exit(_show(error))
+        sys.exit(show(error))
 
 
-def _show(error: Exception) -> int:
+def show(error: BaseException) -> int:
     """Print one sentence; return the exit code."""
     from rich.markup import escape
 

@@ -16,7 +16,21 @@ if TYPE_CHECKING:
     from rgnn.model import RGNN
     from rgnn_cli.console import Meter, Reporter
 
-DYNAMICS, OUTPUT = "Dynamics", "Output"
+DYNAMICS, OUTPUT, MACHINES = "Dynamics", "Output", "Many machines"
+
+
+class Engine(StrEnum):
+    """What moves the atoms."""
+
+    ASE = "ase"
+    LAMMPS = "lammps"
+
+
+class Ghosts(StrEnum):
+    """What LAMMPS' processes know of each other's atoms."""
+
+    EXCHANGE = "exchange"
+    DEEP = "deep"
 
 
 class Ensemble(StrEnum):
@@ -66,6 +80,20 @@ def md(
     any_element: Annotated[
         bool, typer.Option("--any-element", help="Accept elements not trained on.", rich_help_panel=DYNAMICS)
     ] = False,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(help="Default ase; lammps runs on any number of processes (mpirun).", rich_help_panel=MACHINES),
+    ] = None,
+    ghosts: Annotated[
+        Ghosts | None,
+        typer.Option(help="Exchange features (default), or keep deep ghosts: slow.", rich_help_panel=MACHINES),
+    ] = None,
+    input: Annotated[  # noqa: A002
+        Path | None, typer.Option(help="A LAMMPS input of your own; rgnn gives forces.", rich_help_panel=MACHINES)
+    ] = None,
+    elements: Annotated[
+        str | None, typer.Option(help="Of the types 1, 2, ... of --input: Li,O,P", rich_help_panel=MACHINES)
+    ] = None,
     bits: options.Bits = None,
     noise: options.Noise = None,
     frame: Annotated[
@@ -98,6 +126,7 @@ def md(
     """Run molecular dynamics with a trained model, on the hardware it was trained for unless told otherwise.
 
     Example: rgnn md structure.xyz --steps 10000 --temperature 600
+    On many machines: mpirun -n 16 rgnn md structure.xyz --engine lammps
 
     Writes log, trajectory (.traj and extended XYZ), restart file, final structure and a figure. Velocities
     start from a Maxwell-Boltzmann distribution; constraints of the structure hold. Stages such as melt, quench and
@@ -107,7 +136,7 @@ def md(
     from rgnn.checkpoints import load_model
     from rgnn.dynamics import Origin, check_structure, outside_training, read_structure, run_md
     from rgnn.plots.dynamics import run_figure
-    from rgnn_cli import workspace
+    from rgnn_cli import lammps, workspace
     from rgnn_cli.batches import BatchRuns, is_batch, run_batch
     from rgnn_cli.console import Reporter
     from rgnn_cli.device import choose_device
@@ -116,7 +145,14 @@ def md(
     report = Reporter(quiet, as_json)
     given: dict[str, Any] = {"timestep": timestep, "friction": friction, "minimise": minimise}
     given |= {"bits": bits, "noise": noise, "seed": seed, "write_every": every, "any_element": any_element or None}
-    given |= {"ensemble": ensemble.value if ensemble else None, "trajectory": trajectory.value if trajectory else None}
+    words = {"ensemble": ensemble, "trajectory": trajectory, "ghosts": ghosts, "engine": engine}
+    given |= {name: None if word is None else word.value for name, word in words.items()}
+    world = lammps.join(report) if engine is Engine.LAMMPS or input is not None else None
+    if input is not None and world is not None:
+        own: dict[str, Any] = {"structure": structures or None, "steps": steps, "temperature": temperature}
+        own |= {"frame": frame, "frames": frames, "format": format, "out": out, "config": config, "resume": resume}
+        lammps.run_input(report, world, input, model, elements, {**given, **own}, device, threads)
+        return
     if resume is None:
         first = structures[0] if structures else None
         record = _settings(report, config, first, model, frame, format)
@@ -134,9 +170,14 @@ def md(
             return
         out, record = resume, _settings_of(resume, model)
     settings, origin = _varied(record.md, steps, temperature, given), record.origin
+    together = resume is None and (frames is not None or len(structures or ()) > 1)
+    lammps.refuse_what_has_no_use(settings, elements, ghosts is not None, together)
+    if settings.engine == "lammps":
+        lammps.run(report, world or lammps.join(report), settings, origin, out, resume, device, threads)
+        return
     loaded = load_model(origin.model, choose_device(report, device, threads))
     hardware = _hardware(loaded, settings)
-    if resume is None and (frames is not None or len(structures or ()) > 1):
+    if together:
         named = structures or [Path(origin.structure)]
         batch = BatchRuns.begun(record.replace(md=settings), named, frames, loaded, out)
         report.say(f"Model: {origin.model}, {hardware}")

@@ -47,7 +47,7 @@ LAYERS = (
     "training calculator registry selftest costs",
     "runs",
     "dynamics observables",
-    "evaluation",
+    "evaluation lammps",
     "analysis",
     "plots",
 )

@@ -93,6 +93,8 @@ class MDConfig(Settings):
         minimise: largest force in eV/Angstrom to minimise the structure to before the first step; None leaves it.
         max_displacement: Angstrom that an atom may move in one step before the run breaks off.
         trajectory: which files of frames are written.
+        engine: what moves the atoms: "ase", or "lammps" on any number of processes.
+        ghosts: what LAMMPS' processes know of each other's atoms, see `rgnn.lammps.forces.RankForces`.
     """
 
     steps: int = DEFAULT_STEPS
@@ -110,6 +112,8 @@ class MDConfig(Settings):
     minimise: float | None = None
     max_displacement: float = 0.5
     trajectory: Literal["both", "xyz", "traj"] = "both"
+    engine: Literal["ase", "lammps"] = "ase"
+    ghosts: Literal["exchange", "deep"] = "exchange"
 
     def __post_init__(self) -> None:
         if self.stages:
@@ -185,9 +189,10 @@ class Origin(Settings):
 
 @dataclass(frozen=True)
 class MDVersions(Versions):
-    """What ran; the thermostat is ASE's."""
+    """What ran; the thermostat is ASE's, and LAMMPS moves the atoms where it is named."""
 
     ase: str = ""
+    lammps: str = ""
 
     @classmethod
     def here(cls) -> "MDVersions":
