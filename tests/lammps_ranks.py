@@ -47,7 +47,7 @@ state = State.start(ase.io.read(folder / "molecule.xyz"), model, strong)
 engine = Engine(state, strong, RankForces(model, hardware, 0, "exchange", world), world)
 kinetic = []
 for number in range(4000):
-    engine.thermostat(number)
+    engine.thermostat(number, strong.temperature)
     if engine.update(state):
         momenta, masses = state.atoms.get_momenta(), state.atoms.get_masses()
         kinetic.append((momenta**2).sum(axis=1) / (2 * masses * units.kB * strong.temperature))
