@@ -367,7 +367,7 @@ def test_the_command_line_and_a_users_own_input(folder, tmp_path) -> None:
     result = json.loads(said[said.index("{") :])
     assert (result["steps"], result["ranks"], len(result["memory_gb"])) == (4, 2, 2)
     names = {file.name for file in (tmp_path / "run").iterdir()}
-    assert names == {"config.yaml", "log.csv", "trajectory.xyz", "trajectory.traj", "restart.safetensors",
+    assert names == {"config.yaml", "log.csv", "speed.csv", "trajectory.xyz", "trajectory.traj", "restart.safetensors",
                      "final.xyz", "summary.json", "dynamics.png"}  # fmt: skip
     hot = ("--timestep", 20, "--temperature", 20000, "--out", "hot", "--any-element", "--engine", "lammps")
     said = started(

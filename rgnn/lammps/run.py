@@ -169,6 +169,7 @@ class Run:
         self.state, self.engine, self.config, self.out = state, engine, config, out
         self.fingerprint = fingerprint(model)
         self.began, self.first, self.work_before = time.monotonic(), state.step, state.work
+        self.saved = self.began, self.first
 
     def go(
         self, outputs: Outputs | None, fresh: bool, progress: Callable[[int, float], None], stop: Callable[[], bool]
@@ -208,6 +209,9 @@ class Run:
             if save:
                 outputs.flush()
                 self.state.save(self.out, self.fingerprint, self.config)
+                now, step = time.monotonic(), self.state.step
+                outputs.write_speed(step, step - self.saved[1], now - self.saved[0])
+                self.saved = now, step
 
     def finish(self) -> RanksResult:
         """Write the last structure and the summary."""
