@@ -1,5 +1,6 @@
 """A training run from its settings: store, chip, model, split and fit, all repeatable from config.yaml."""
 
+import dataclasses
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from rgnn.checkpoints import load_model
 from rgnn.chip import Chip
 from rgnn.config import ModelConfig, Settings, dump_yaml, read_yaml
 from rgnn.coverage import training_range
@@ -15,6 +17,7 @@ from rgnn.errors import InputError
 from rgnn.files import write_aside
 from rgnn.hardware import Hardware
 from rgnn.model import RGNN, Provenance
+from rgnn.ridge import Ridge
 from rgnn.store import GraphStore, require_cutoff, split_frames
 from rgnn.training import FitResult, Silent, TrainConfig, Trainer, Watcher
 
@@ -41,12 +44,14 @@ class RunConfig(Settings):
     Attributes:
         store: path of the graph store.
         chip: path of a chip folder, or None for the synthetic chip of the run's seed.
+        adds_to: path of a run with a ridge readout, whose sums over its own frames are taken up; None begins anew.
         model, hardware, training: as their classes say.
         versions: recorded, not used.
     """
 
     store: str = ""
     chip: str | None = None
+    adds_to: str | None = None
     model: ModelConfig = ModelConfig()
     hardware: Hardware = Hardware()
     training: TrainConfig = TrainConfig()
@@ -54,7 +59,11 @@ class RunConfig(Settings):
 
     @classmethod
     def preset(cls, name: str) -> "RunConfig":
-        """Settings to start from: "default", "published" (Xu et al. 2025) or "gnnff" (the all-digital twin).
+        """Settings to start from.
+
+        Args:
+            name: "default", "published" (Xu et al. 2025), "gnnff" (the all-digital twin), or with moments in place of
+                message passing "ridge" (solved for in one pass) or "moments" (trained in minutes).
 
         Raises:
             InputError: no such preset.
@@ -65,12 +74,28 @@ class RunConfig(Settings):
             return cls(model=ModelConfig.published(), hardware=Hardware.published(), training=TrainConfig.published())
         if name == "gnnff":
             return cls(model=ModelConfig(reservoir_layers=0, trained_layers=3))
-        raise InputError(f"there is no preset '{name}'; take default, published or gnnff.")
+        if name == "ridge":
+            return cls(model=ModelConfig.of_moments("ridge"))
+        if name == "moments":
+            return cls(model=ModelConfig.of_moments("network"), training=TrainConfig.moments())
+        raise InputError(f"there is no preset '{name}'; take default, published, gnnff, ridge or moments.")
 
     @classmethod
     def read(cls, path: str | Path) -> "RunConfig":
         """From a YAML file; what it leaves out takes its default."""
         return cls.from_mapping(read_yaml(path), str(path))
+
+    @classmethod
+    def adding_to(cls, run: str | Path) -> "RunConfig":
+        """The settings of a run, for more frames: only the store is still to be named.
+
+        Raises:
+            InputError: no run there, or one that was not solved for.
+        """
+        config = cls.read(Path(run) / "config.yaml")
+        if config.model.readout != "ridge":
+            raise InputError(f"{run}: has no ridge readout, and only to such a run frames can be added; train anew.")
+        return dataclasses.replace(config, store="", adds_to=str(run))
 
     def load_chip(self) -> Chip:
         """The chip named, or the synthetic one of this seed."""
@@ -83,11 +108,18 @@ class RunConfig(Settings):
             InputError: the store has another cutoff, or the chip is too small.
         """
         require_cutoff(store, self.model.cutoff)
-        chip, seed = self.load_chip(), self.training.seed
-        model = RGNN(self.model, self.hardware, chip.matrices(RGNN.shapes(self.model), seed), seed)
+        chip, seed, shape = self.load_chip(), self.training.seed, self.model
+        if shape.moments and not shape.elements:
+            shape = shape.replace(elements=store.elements)
+        if strange := set(store.elements) - set(shape.elements or store.elements):
+            raise InputError(
+                f"{self.store}: the model has no rows for its elements {sorted(strange)} ({shape.elements}); "
+                "name all elements in the model's settings, or train anew."
+            )
+        model = RGNN(shape, self.hardware, chip.matrices(RGNN.shapes(shape), seed), seed)
         model.provenance = Provenance(
-            elements=store.elements,
-            chip=chip.source if self.model.reservoir_layers else "none (all digital)",
+            elements=shape.elements or store.elements,
+            chip=chip.source if shape.uses_chip else "none (all digital)",
             chip_is_measured=chip.measured,
             data=self.store,
             data_checksum=store.checksum,
@@ -126,7 +158,10 @@ class TrainingRun:
         model = config.build_model(store).to(device)
         t = config.training
         train, validation = split_frames(len(store), t.validation, t.seed, how=t.split)
-        model.provenance = model.provenance.replace(seen=training_range(store, train))
+        seen = training_range(store, train)
+        if config.adds_to is not None:
+            seen = seen.joined(load_model(config.adds_to).provenance.seen)
+        model.provenance = model.provenance.replace(seen=seen)
         return cls(config, store, model, train, validation)
 
     def go(
@@ -148,12 +183,15 @@ class TrainingRun:
             InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
         """
         out = Path(out)
-        trainer = Trainer(self.model, self.config.training, out)
+        kind = Ridge if self.model.config.readout == "ridge" else Trainer
+        trainer = kind(self.model, self.config.training, out)
         if resume and (out / "state.safetensors").exists():
             trainer.load()
+        elif isinstance(trainer, Ridge) and self.config.adds_to is not None:
+            trainer.add_to(Path(self.config.adds_to))
         out.mkdir(parents=True, exist_ok=True)
         note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
-        record = self.config.replace(versions=Versions.here()).to_mapping()
+        record = self.config.replace(model=self.model.config, versions=Versions.here()).to_mapping()
         write_aside(out / "config.yaml", note + dump_yaml(record))
         return trainer.run(self.store, self.train, self.validation, watcher or Silent(), stop)
 

@@ -115,7 +115,7 @@ def _heating(model: RGNN, atoms: Atoms, steps: int, seed: int, stop: Any, advanc
     config = config.replace(any_element=True)
     found: dict[str, Any] = {"noise off": nve_heating(model, atoms, config.replace(noise=0.0), stop)}
     advance()
-    if model.hardware.noise is None or not model.config.reservoir_layers:
+    if model.hardware.noise is None or not model.config.uses_chip:
         return found
     found["noise as trained"] = nve_heating(model, atoms, config, stop)
     advance()

@@ -62,7 +62,7 @@ def costs(
     report = Reporter(quiet, as_json)
     path = find_here(report, "model", model, "train one with rgnn train, or name a model folder")
     loaded = load_model(path)
-    if not loaded.config.reservoir_layers:
+    if not loaded.config.uses_chip:
         raise InputError(f"{path}: is all digital, so there is no chip to count for; name a model with one.")
     own = Path(loaded.provenance.data)
     data = GraphStore(find_here(report, "store", store or (own if own.exists() else None), "name one"))
@@ -112,10 +112,12 @@ def _say_counts(
     ]
     report.table("Exact counts; an MD step is one frame", ["", "a frame", f"an epoch of {frames:,}"], rows)
     whole = operations(config, frame, split=False).reservoir_products / ops.reservoir_products
-    report.say(
-        f"The first three-body product is split by edges, which both sides profit from: without it {whole:.1f} times "
-        "as many products. An epoch counts trained matrices forward and backward; no gradient enters the chip."
-    )
+    if config.reservoir_layers:
+        report.say(
+            "The first three-body product is split by edges, which both sides profit from: without it "
+            f"{whole:.1f} times as many products."
+        )
+    report.say("An epoch counts trained matrices forward and backward; no gradient enters the chip.")
 
 
 def _bytes(ops: Operations) -> float:

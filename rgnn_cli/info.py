@@ -102,7 +102,7 @@ def _model(report: Reporter, path: Path) -> dict[str, Any]:
     model = load_model(path)
     c, p = model.config, model.provenance
     facts = {
-        "layers": f"{c.reservoir_layers} reservoir, {c.trained_layers} trained",
+        "layers": c.describe(),
         "features": c.n_features,
         "cutoff": f"{c.cutoff:g} Å, envelope {c.envelope}, forces reach {c.receptive_field:g} Å",
         "weights": f"{model.n_reservoir + model.n_trained:,}, {model.n_trained:,} of them trained",
@@ -140,7 +140,7 @@ def _run(report: Reporter, path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "data": run.store,
         "chip": run.chip or f"synthetic, seed {run.training.seed}",
-        "hardware": run.hardware.describe() if run.model.reservoir_layers else "all digital",
+        "hardware": run.hardware.describe() if run.model.uses_chip else "all digital",
         "epochs": f"{len(history)} of {run.training.epochs}",
     }
     if history:

@@ -177,7 +177,7 @@ def _model(report: Reporter, world: MPIWorld, path: str, device: Device, threads
 
 
 def _hardware(model: RGNN, settings: MDConfig) -> str:
-    if not model.config.reservoir_layers:
+    if not model.config.uses_chip:
         return "all digital"
     return model.hardware.varied(settings.bits, settings.noise).describe()
 

@@ -110,7 +110,7 @@ def _config(
 
     if structure is None:
         raise InputError("there is no structure to start from; name one, as in: rgnn sweep structure.xyz --bits 4,8")
-    if not model.config.reservoir_layers:
+    if not model.config.uses_chip:
         raise InputError("the model is all digital, so hardware means nothing to it; name a model with a chip.")
     base = model.hardware if hardware is None else named_or_read(hardware)
     settings = sweeps.settings(model, base, sweeps.choices(*varied))

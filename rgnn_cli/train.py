@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,8 @@ class Preset(StrEnum):
     DEFAULT = "default"
     PUBLISHED = "published"
     GNNFF = "gnnff"
+    RIDGE = "ridge"
+    MOMENTS = "moments"
 
 
 class Split(StrEnum):
@@ -53,7 +56,10 @@ def train(
     ] = None,
     preset: Annotated[
         Preset | None,
-        typer.Option(help="Settings to start from; gnnff is the all-digital twin.", rich_help_panel=TRAINING),
+        typer.Option(
+            help="Settings to start from: gnnff is all digital, ridge takes one pass, moments minutes.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training frames.", rich_help_panel=TRAINING)
@@ -66,6 +72,10 @@ def train(
     split: Annotated[
         Split | None,
         typer.Option(help="Hold out contiguous blocks of frames, or single ones.", rich_help_panel=TRAINING),
+    ] = None,
+    add_to: Annotated[
+        Path | None,
+        typer.Option(help="Add the store's frames to this run of the ridge preset.", rich_help_panel=TRAINING),
     ] = None,
     config: options.Config = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/train-001 and so on.")] = None,
@@ -102,13 +112,14 @@ def train(
     given |= {"split": split, "seed": seed}
     training = {key: getattr(value, "value", value) for key, value in given.items()}
     if resume is None:
-        run = _settings(report, config, preset, store, chip)
+        run = _settings(report, config, preset, store, chip, add_to)
         if out is not None:
             workspace.refuse_existing(out, overwrite)
     else:
         workspace.refuse_beside_resume(
-            store=store, chip=chip, preset=preset, config=config, out=out, bits=bits, noise=noise, hardware=hardware
-        )
+            store=store, chip=chip, preset=preset, add_to=add_to, config=config, out=out, bits=bits, noise=noise,
+            hardware=hardware,
+        )  # fmt: skip
         out = workspace.run_folder(resume)
         run = RunConfig.read(out / "config.yaml")
     base = run.hardware if hardware is None else named_or_read(hardware)
@@ -139,17 +150,21 @@ def train(
 
 
 def _settings(
-    report: Reporter, config: Path | None, preset: Preset | None, store: Path | None, chip: Path | None
-) -> RunConfig:
-    """Defaults, then the preset, then the file, then the store and chip that were named or made last."""
+    report: Reporter, config: Path | None, preset: Preset | None, store: Path | None, chip: Path | None,
+    add_to: Path | None,
+) -> RunConfig:  # fmt: skip
+    """Defaults, then the preset, the file or the run to add to, then the store and chip named or made last."""
     from rgnn.errors import InputError
     from rgnn.runs import RunConfig
     from rgnn.store import GraphStore
     from rgnn_cli import workspace
 
-    if config is not None and preset is not None:
-        raise InputError("--config and --preset both set everything; give one of them.")
-    run = RunConfig.read(config) if config else RunConfig.preset(preset.value if preset else "default")
+    if sum(given is not None for given in (config, preset, add_to)) > 1:
+        raise InputError("--config, --preset and --add-to each set everything; give one of them.")
+    if add_to is not None:
+        run = RunConfig.adding_to(workspace.run_folder(add_to))
+    else:
+        run = RunConfig.read(config) if config else RunConfig.preset(preset.value if preset else "default")
     if store is None and not run.store:
         store = workspace.last("store")
         if store is not None:
@@ -160,7 +175,8 @@ def _settings(
             store = fetch_sample(Path("data"), report)
             report.say(f"Store: {store} (no store here yet, so the packaged sample)")
     run = run.replace(store=None if store is None else str(store), chip=None if chip is None else str(chip))
-    if config is None and preset is not Preset.PUBLISHED:  # nobody asked for a cutoff, so the store's will do
+    asked = config is not None or add_to is not None or preset is Preset.PUBLISHED
+    if not asked:  # for a cutoff, so the store's will do
         run = run.replace(model=run.model.replace(cutoff=GraphStore(run.store).cutoff))
     return run
 
@@ -170,20 +186,20 @@ def _introduce(report: Reporter, ready: TrainingRun, folder: Path) -> None:
     run, store = ready.config, ready.store
     model, hardware = run.model, run.hardware
     report.say(f"Data: {run.store}, {len(store)} frames, cutoff {store.cutoff:g} Å")
-    layers = f"{model.reservoir_layers} reservoir + {model.trained_layers} trained layers"
-    if model.reservoir_layers:
+    layers = model.describe()
+    if model.uses_chip:
         chip = run.chip or f"synthetic, seed {run.training.seed}"
         report.say(f"Model: {layers}; chip: {chip}; {hardware.describe()}")
     else:
         report.say(f"Model: {layers}, all digital")
-    report.say(f"Run: {folder}, {run.training.epochs} epochs")
+    report.say(f"Run: {folder}, " + ("one pass" if model.readout == "ridge" else f"{run.training.epochs} epochs"))
 
 
 def _say_what_is_clipped(report: Reporter, ready: TrainingRun, result: FitResult) -> None:
     from rgnn.evaluation.diagnosis import diagnose
 
     model = result.model
-    if model.config.reservoir_layers:
+    if model.config.uses_chip:
         found = diagnose(model, ready.store, ready.validation, model.hardware)
         saturated = "" if found.saturated is None else f", {100 * found.saturated:.3f}% of the output conversions"
         clipped = f"{100 * found.clipped:.3f}% of inputs{saturated}"
@@ -199,7 +215,7 @@ class _Show:
     def step(self, done: int, total: int, loss: float) -> None:
         if self.meter.total is None:
             self.meter.start(done - 1, total)
-        self.meter.update(done, f"loss {loss:.4f}")
+        self.meter.update(done, "" if math.isnan(loss) else f"loss {loss:.4f}")  # a ridge solves at the end
 
     def epoch(self, row: Epoch, best: bool) -> None:
         self.report.say(

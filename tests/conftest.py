@@ -4,6 +4,7 @@ import os
 # a test starts in a shell then agree with those it runs here.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,30 @@ def build(config: ModelConfig, hardware: Hardware, *frames: Graph, seed: int = 0
 def small_model(glass) -> RGNN:
     """Default shape and converters, few features; ranges from the glass."""
     return build(ModelConfig(n_features=6), Hardware(), glass)
+
+
+def build_moments(readout: str, hardware: Hardware, *frames: Graph, seed: int = 0, **shape) -> RGNN:
+    """A model with few moments, statistics and ranges as `frames` have them, and forces that are not near zero."""
+    config = replace(ModelConfig.of_moments(readout), elements=(3, 8, 15), moments=4, random_features=24, **shape)
+    model = RGNN(config, hardware, Chip.synthetic(seed).matrices(RGNN.shapes(config)), seed)
+    with torch.no_grad():
+        for p in model.head.parameters():
+            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(seed)) / p.shape[-1] ** 0.5)
+        for g in frames:
+            model.train()(g)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def built_moments():
+    """The builder of models with moments."""
+    return build_moments
+
+
+@pytest.fixture(scope="session", params=["message passing", "ridge", "network"])
+def any_model(request, small_model, glass) -> RGNN:
+    """A small model of each kind."""
+    return small_model if request.param == "message passing" else build_moments(request.param, Hardware(), glass)
 
 
 @pytest.fixture(scope="session")

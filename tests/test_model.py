@@ -98,28 +98,28 @@ def test_forces_are_those_of_the_formulas(built, cluster, graph_of, layers, hard
 @settings(max_examples=15)
 @given(st.integers(0, 10**6), st.booleans())
 @torch.no_grad()
-def test_rotated_and_mirrored_atoms_have_rotated_forces(small_model, glass, seed: int, mirror: bool) -> None:
+def test_rotated_and_mirrored_atoms_have_rotated_forces(any_model, glass, seed: int, mirror: bool) -> None:
     """Edge lengths round differently, so the converters may take another code for a few of them."""
     turn = torch.tensor(Rotation.random(rng=seed).as_matrix()) * (-1 if mirror else 1)
-    forces = small_model(glass)
-    turned = small_model(replace(glass, edge_vector=glass.edge_vector @ turn))
+    forces = any_model(glass)
+    turned = any_model(replace(glass, edge_vector=glass.edge_vector @ turn))
     close_but_for_ties(turned, forces @ turn.float())
-    ideal = small_model.hardware.ideal()
-    turned = small_model(replace(glass, edge_vector=glass.edge_vector @ turn), ideal)
-    torch.testing.assert_close(turned, small_model(glass, ideal) @ turn.float(), **TIGHT)
+    ideal = any_model.hardware.ideal()
+    turned = any_model(replace(glass, edge_vector=glass.edge_vector @ turn), ideal)
+    torch.testing.assert_close(turned, any_model(glass, ideal) @ turn.float(), **TIGHT)
 
 
 @settings(max_examples=10)
 @given(st.integers(0, 10**6))
 @torch.no_grad()
-def test_moved_wrapped_renumbered_and_repeated_atoms(small_model, seed: int) -> None:
+def test_moved_wrapped_renumbered_and_repeated_atoms(any_model, seed: int) -> None:
     """Translation with periodic images, permutation, and a doubled cell, on quantised hardware."""
     frame = next(iter(sample_frames()))
     rng = np.random.default_rng(seed)
     cell = np.asarray(frame.cell)
 
     def forces(numbers, positions, cell=cell) -> torch.Tensor:
-        return small_model(Graph.from_positions(numbers, positions, cell, np.ones(3, dtype=bool), 3.8))
+        return any_model(Graph.from_positions(numbers, positions, cell, np.ones(3, dtype=bool), 3.8))
 
     before = forces(frame.numbers, frame.positions)
     moved = frame.positions + rng.normal(0, 5, 3)
@@ -134,12 +134,12 @@ def test_moved_wrapped_renumbered_and_repeated_atoms(small_model, seed: int) -> 
 
 
 @torch.no_grad()
-def test_forces_do_not_depend_on_batch_mates(small_model, glass, cluster, graph_of) -> None:
+def test_forces_do_not_depend_on_batch_mates(any_model, glass, cluster, graph_of) -> None:
     other, third = graph_of(*cluster(9)), graph_of(*cluster(5, seed=2))
     other, third = (replace(g, forces=torch.zeros(g.n_atoms, 3)) for g in (other, third))
-    together = small_model(Graph.batch([other, glass, third]))
-    close_but_for_ties(together[9:201], small_model(glass))
-    torch.testing.assert_close(together[:9], small_model(other), **TIGHT)
+    together = any_model(Graph.batch([other, glass, third]))
+    close_but_for_ties(together[9:201], any_model(glass))
+    torch.testing.assert_close(together[:9], any_model(other), **TIGHT)
 
 
 @pytest.mark.parametrize("hardware", [Hardware(noise=None), Hardware().ideal()])
@@ -177,22 +177,22 @@ def test_a_distant_atom_changes_nothing_beyond_the_receptive_field(built, graph_
 
 
 @torch.no_grad()
-def test_read_noise_is_fresh_unbiased_and_repeats_with_its_stream(small_model, glass) -> None:
-    clean = small_model(glass)
-    a, b, c = (small_model(glass, generator=torch_stream(seed, "noise")) for seed in (0, 0, 1))
+def test_read_noise_is_fresh_unbiased_and_repeats_with_its_stream(any_model, glass) -> None:
+    clean = any_model(glass)
+    a, b, c = (any_model(glass, generator=torch_stream(seed, "noise")) for seed in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     spread = float((a - clean).square().mean().sqrt())
     assert 0 < spread < 0.5 * float(clean.square().mean().sqrt())
-    assert torch.equal(small_model(glass, Hardware(noise=None), torch_stream(0, "noise")), clean)
+    assert torch.equal(any_model(glass, Hardware(noise=None), torch_stream(0, "noise")), clean)
 
 
 @torch.no_grad()
-def test_atoms_without_neighbours(small_model, graph_of) -> None:
+def test_atoms_without_neighbours(any_model, graph_of) -> None:
     apart = graph_of(np.array([3, 8]), np.array([[0.0, 0, 0], [9, 0, 0]]))
-    assert small_model(apart).tolist() == [[0, 0, 0]] * 2
+    assert any_model(apart).tolist() == [[0, 0, 0]] * 2
     pair = graph_of(np.array([3, 8, 15]), np.array([[0.0, 0, 0], [2, 0, 0], [9, 0, 0]]))
-    forces = small_model(pair)
+    forces = any_model(pair)
     assert torch.isfinite(forces).all() and forces[2].tolist() == [0, 0, 0]
 
 

@@ -1,5 +1,6 @@
 """Exact counts of what a forward pass does, from the shape of a model and of a graph."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -103,6 +104,8 @@ def operations(config: ModelConfig, w: Workload, *, split: bool = True) -> Opera
         split: the first three-body product is formed by edges and added by triplets (exact); False forms it for
             every triplet, as the published program does.
     """
+    if config.moments:
+        return _moment_operations(config, w)
     f, layers = config.n_features, range(config.reservoir_layers)
     reservoir = [use for layer in layers for use in _reservoir_layer(layer, f, w, split)]
     first = config.reservoir_layers
@@ -113,6 +116,28 @@ def operations(config: ModelConfig, w: Workload, *, split: bool = True) -> Opera
     for use in reservoir:
         rest += Elementwise(multiplies=use.vectors * use.outputs, adds=use.vectors * use.outputs)  # scale and offset
     rest += _between(config, w)
+    return Operations(tuple(reservoir), tuple(trained), rest)
+
+
+def _moment_operations(config: ModelConfig, w: Workload) -> Operations:
+    """Of moments and their readout: a product and a sum for each of 9 K moments of an edge, and twice to read them."""
+    e, f, x, terms = w.edges, config.n_features, config.invariants, 9 * config.moments
+    d = config.random_features
+    reservoir = [MatrixUse((0, "W"), e, len(config.elements) * f, config.moments)]
+    rest = Elementwise(multiplies=2 * f * e, adds=f * e, lookups=f * e)  # Gaussians of distances
+    rest += Elementwise(multiplies=3 * terms * e, adds=3 * terms * e)
+    rest += Elementwise(multiplies=x * e + 4 * e, adds=x * e + 3 * e)  # standardised; forces
+    if config.readout == "ridge":  # driven by x and by -x
+        reservoir.append(MatrixUse((1, "random features"), 2 * e, x, d))
+        trained = [MatrixUse((2, "weights of a pair"), e, x + d, 1)]
+        rest += Elementwise(adds=2 * d * e, lookups=d * e)
+    else:
+        sizes = [x, *config.widths]
+        trained = [MatrixUse((1, f"network {k}"), e, *ab) for k, ab in enumerate(itertools.pairwise(sizes), 1)]
+        trained.append(MatrixUse((1, "output of a pair"), e, sizes[-1], 1))
+        rest += Elementwise(lookups=sum(config.widths) * e)
+    for use in reservoir:
+        rest += Elementwise(multiplies=use.vectors * use.outputs, adds=use.vectors * use.outputs)  # scale and offset
     return Operations(tuple(reservoir), tuple(trained), rest)
 
 

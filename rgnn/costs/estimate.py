@@ -124,7 +124,7 @@ def _layers_in_turn(ops: Operations, vector_time: Callable[[MatrixUse], float]) 
         mine = [use for use in ops.reservoir if use.place[0] == layer]
         for node in (True, False):
             part = [use for use in mine if (use.place[1] in ("W0", "W1")) == node]
-            total += max(use.vectors * vector_time(use) for use in part)
+            total += max((use.vectors * vector_time(use) for use in part), default=0.0)
     return total
 
 

@@ -94,7 +94,7 @@ class Together:
     def _evaluate(self, asked: Mapping[int, Question], hardware: Hardware) -> dict[int, np.ndarray]:
         """By one call of the model, unless its arrays look at all the rows at once and would mix the runs."""
         questions = list(asked.values())
-        mixes = bool(self.model.config.reservoir_layers) and not hardware.treats_rows_alone
+        mixes = self.model.config.uses_chip and not hardware.treats_rows_alone
         groups = [[q] for q in questions] if mixes else [questions]
         device, forces = next(self.model.parameters()).device, []
         for group in groups:

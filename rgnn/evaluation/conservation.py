@@ -233,7 +233,7 @@ def jacobians(
 ) -> list[Jacobian]:
     """On the hardware as trained with its noise off and, where there is a chip, on the ideal one."""
     hardware = {"as trained, noise off": model.hardware}
-    if model.config.reservoir_layers:
+    if model.config.uses_chip:
         hardware["ideal chip"] = model.hardware.ideal()
     total, done, found = len(hardware) * len(STEPS) * len(frames), 0, []
     for name, setting in hardware.items():
