@@ -10,10 +10,7 @@ T_i.Y_ij = sum_k phi_ik (cos^2(jik) - 1/3): angles without a loop over triplets,
 rows but those of Z_j get zero, and a row that is not driven adds no noise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +20,7 @@ from rgnn.config import ModelConfig
 from rgnn.crossbar import Crossbar
 from rgnn.errors import InputError
 from rgnn.graphs import Graph, Part
-
-if TYPE_CHECKING:
-    from rgnn.model import Readout
+from rgnn.reading import Readout
 
 # Frames after which the statistics follow a moving average instead of the mean of all.
 STEADY = 1000

@@ -1,10 +1,7 @@
 """From the invariants x_ij of an edge to its force m_ij in eV/Angstrom, with weights for each pair of elements."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +10,7 @@ from torch.nn.functional import silu
 from rgnn.cells import Cells
 from rgnn.config import ModelConfig
 from rgnn.crossbar import Crossbar
-
-if TYPE_CHECKING:
-    from rgnn.model import Readout
+from rgnn.reading import Readout
 
 # Standardised invariants are cut here, so that the codes are spent on what occurs.
 CUT = 3.0

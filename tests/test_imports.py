@@ -40,6 +40,7 @@ LAYERS = (
     "cells",
     "triplets crossbar tensorfiles neighbours",
     "graphs chip kernels frames conductances",
+    "reading",
     "moments readouts",
     "model ledger labels measurement",
     "blocks trajectories",

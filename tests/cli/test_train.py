@@ -175,3 +175,22 @@ def test_a_run_is_not_overwritten_by_accident(cli, refused, run) -> None:
     assert Path("mine/thesis.txt").read_text() == "precious"
     cli("train", "data/tiny.zarr", "--out", run, "--overwrite", "--epochs", 1, "--quiet")
     assert len(read_log(run)) == 1
+
+
+def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store) -> None:
+    out = cli("train", store, "--preset", "ridge", "--out", "runs/r")
+    assert "32 channels of moments" in out and "one pass" in out
+    record = yaml.safe_load(Path("runs/r/config.yaml").read_text())
+    assert record["model"]["elements"]
+    cli("train", "--resume", "runs/r", "--quiet")  # nothing is left to sum
+    out = cli("train", store, "--add-to", "runs/r", "--out", "runs/more", "--json")
+    assert 0 < json.loads(out)["best"]["relative_error"] < 1
+    assert yaml.safe_load(Path("runs/more/config.yaml").read_text())["adds_to"] == "runs/r"
+    cli("costs", "runs/more", "--quiet")
+    assert "give one of them" in refused(2, "train", store, "--add-to", "runs/r", "--preset", "ridge")
+
+
+def test_moments_with_a_network(cli, refused, store) -> None:
+    cli("train", store, "--preset", "moments", "--epochs", 2, "--out", "runs/m", "--quiet")
+    assert len(read_log("runs/m")) == 2
+    assert "no ridge readout" in refused(2, "train", store, "--add-to", "runs/m")

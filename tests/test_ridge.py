@@ -1,0 +1,146 @@
+"""Closed-form readouts: against least squares on the whole design, stopping, resuming and adding frames."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from rgnn import Graph, Hardware, load_model
+from rgnn.checkpoints import fingerprint
+from rgnn.errors import InputError, Interrupted
+from rgnn.model import RGNN
+from rgnn.ridge import NormalEquations, Ridge, best_weights, design
+from rgnn.streams import torch_stream
+from rgnn.training import Silent, TrainConfig, read_log, validate
+
+CONFIG = TrainConfig(seed=3)
+TRAIN, VALIDATION = range(24), range(24, 30)
+
+
+class Bent:
+    """Clusters with pair forces and forces that depend on angles."""
+
+    def __init__(self, cluster, n: int = 30) -> None:
+        self.graphs = []
+        for seed in range(n):
+            numbers, positions = cluster(10, seed)
+            r = positions[:, None] - positions[None]
+            d = np.linalg.norm(r, axis=-1) + 10 * np.eye(len(r))
+            u = r / d[..., None]
+            near = np.exp(-((d / 1.8) ** 2))
+            polar = (near[..., None] * u).sum(1)
+            pull = 2 * near + near * (u * polar[:, None]).sum(-1)
+            forces = (pull[..., None] * u).sum(1)
+            self.graphs.append(
+                Graph.from_positions(numbers, positions, np.zeros((3, 3)), np.zeros(3, dtype=bool), 3.8, forces)
+            )
+
+    def graph(self, index: int) -> Graph:
+        return self.graphs[index]
+
+
+@pytest.fixture(scope="module")
+def untrained(built_moments) -> RGNN:
+    return built_moments("ridge", Hardware(bits=6, noise=0.02))
+
+
+@pytest.fixture
+def frames(cluster) -> Bent:
+    return Bent(cluster)
+
+
+def solved(untrained, frames, out=None, train=TRAIN, validation=VALIDATION, stop=lambda: False, start=None) -> Ridge:
+    ridge = Ridge(copy.deepcopy(untrained), CONFIG, out)
+    if start is not None:
+        ridge.add_to(start)
+    ridge.run(frames, train, validation, Silent(), stop)
+    return ridge
+
+
+def test_design_times_weights_is_the_force(untrained, frames) -> None:
+    ridge = solved(untrained, frames)
+    g = frames.graph(0)
+    w = ridge.model.head.weight.detach().flatten(1)[ridge.model.layers[0].kinds(g)]
+    forces = (design(ridge.model, g, torch_stream(1, "noise")) * w[:, None]).sum(2)
+    with torch.no_grad():
+        torch.testing.assert_close(forces, ridge.model(g, generator=torch_stream(1, "noise")), rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_least_squares_with_a_penalty() -> None:
+    rng = torch.Generator().manual_seed(0)
+    p, f = (torch.randn(*shape, generator=rng) for shape in ((40, 3, 7), (40, 3)))
+    kinds = torch.arange(40) % 2
+    sums = NormalEquations.empty(2, 7)
+    for part in (slice(0, 25), slice(25, 40)):
+        sums.add(p[part], f[part], kinds[part])
+    for k in range(2):
+        a, b = p[kinds == k].flatten(0, 1).double().numpy(), f[kinds == k].flatten().double().numpy()
+        extra = np.sqrt(0.1 * (a**2).sum() / 7) * np.eye(7)
+        expected = np.linalg.lstsq(np.vstack([a, extra]), np.append(b, np.zeros(7)), rcond=None)[0]
+        w = sums.solve(k, 0.1)
+        np.testing.assert_allclose(w.numpy(), expected, rtol=1e-5, atol=1e-7)
+        assert sums.squared_error(k, w) == pytest.approx(((a @ expected - b) ** 2).sum(), rel=1e-5)
+
+
+def test_the_penalty_is_the_best_on_validation_frames() -> None:
+    """Few noisy samples: without a penalty the weights are far off."""
+    rng = torch.Generator().manual_seed(1)
+    truth = torch.randn(30, generator=rng)
+    sets = []
+    for n in (11, 200):
+        p = torch.randn(n, 3, 30, generator=rng)
+        sums = NormalEquations.empty(1, 30)
+        sums.add(p, p @ truth + 5 * torch.randn(n, 3, generator=rng), torch.zeros(n, dtype=torch.int64))
+        sets.append(sums)
+    w = best_weights(*sets)[0]
+    assert sets[1].squared_error(0, w) < 0.9 * sets[1].squared_error(0, sets[0].solve(0, 1e-8))
+
+
+def test_it_learns_in_one_pass(untrained, frames, tmp_path) -> None:
+    ridge = solved(untrained, frames, tmp_path)
+    error = validate(ridge.model, frames, VALIDATION, CONFIG.seed)[2]
+    assert error < 0.3  # no forces at all would be 1
+    (row,) = read_log(tmp_path)
+    assert row.relative_error == pytest.approx(error, rel=1e-6)
+    assert fingerprint(load_model(tmp_path)) == fingerprint(ridge.model)
+    assert fingerprint(solved(untrained, frames).model) == fingerprint(ridge.model)
+
+
+@pytest.mark.parametrize("steps", [0, 3, 7])
+def test_a_resumed_pass_ends_as_an_unbroken_one(untrained, frames, tmp_path, steps: int) -> None:
+    left = iter([False] * steps + [True])
+    with pytest.raises(Interrupted, match=f"after {steps} of 8 steps .*rgnn train --resume"):
+        solved(untrained, frames, tmp_path, stop=lambda: next(left))
+    again = Ridge(copy.deepcopy(untrained), CONFIG, tmp_path)
+    again.load()
+    again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
+    assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
+
+
+def test_added_frames_count_as_much_as_the_first(untrained, frames, tmp_path) -> None:
+    """The sums of both runs together: those of one pass over all frames with the features of the first."""
+    solved(untrained, frames, tmp_path / "a", train=range(4), validation=range(24, 26))
+    few = load_model(tmp_path / "a")
+    ridge = solved(
+        untrained, frames, tmp_path / "b", train=range(4, 24), validation=range(26, 30), start=tmp_path / "a"
+    )
+    for name in ("gain", "bias"):
+        assert torch.equal(getattr(ridge.model.head, name), getattr(few.head, name))
+    errors = [validate(model, frames, VALIDATION, CONFIG.seed)[2] for model in (few, ridge.model)]
+    assert errors[1] < 0.9 * errors[0]
+    whole = Ridge(copy.deepcopy(few), CONFIG, None)
+    for train in (range(4), range(4, 24)):
+        for first in train[::4]:
+            whole.done = 0 if first < 4 else (first - 4) // 4
+            whole._add("train", whole._batch(frames, range(first, first + 4)))
+    for part in ("a", "b", "square"):
+        torch.testing.assert_close(getattr(whole.sums["train"], part), getattr(ridge.sums["train"], part))
+
+
+def test_only_what_can_be_solved_for(untrained, built_moments, tmp_path, frames) -> None:
+    with pytest.raises(InputError, match="only a model with a ridge readout"):
+        Ridge(built_moments("network", Hardware()), CONFIG, None)
+    solved(untrained, frames, tmp_path)
+    with pytest.raises(InputError, match="another model or hardware"):
+        Ridge(built_moments("ridge", Hardware(bits=3)), CONFIG, tmp_path).load()
