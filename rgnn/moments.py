@@ -105,6 +105,7 @@ class MomentLayer(nn.Module):
     def all_moments(self, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
         """[N, 9, K] of all atoms."""
         own = torch.cat([self._moments(e, g, part, fc, chip) for part in self.parts(g, chip)])
+        # Other processes' atoms as their owners read them: with noise, one read of an atom serves all who see it.
         return g.exchange_nodes(own.flatten(1)).view_as(own)
 
     def _moments(self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, chip: Readout) -> Tensor:

@@ -151,10 +151,10 @@ QUIET = Hardware(noise=None)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_ranks_that_exchange_features_find_the_forces_of_the_whole(small_model, frame, size: int) -> None:
-    whole = plain_forces(frame, small_model, QUIET)
+def test_ranks_that_exchange_features_find_the_forces_of_the_whole(any_model, frame, size: int) -> None:
+    whole = plain_forces(frame, any_model, QUIET)
     assert np.abs(whole).max() > 0.1
-    np.testing.assert_allclose(shared_forces(frame, small_model, QUIET, size), whole, atol=1e-5)
+    np.testing.assert_allclose(shared_forces(frame, any_model, QUIET, size), whole, atol=1e-5)
 
 
 def test_in_double_precision_they_agree_to_rounding(built, glass, frame) -> None:
@@ -182,10 +182,10 @@ def test_deep_ghosts_need_no_exchange(built, frame) -> None:
     np.testing.assert_allclose(shared_forces(frame, model, QUIET, 2, "deep"), whole, atol=1e-5)
 
 
-def test_a_large_halo_is_worked_on_in_parts(small_model, frame, monkeypatch) -> None:
+def test_a_large_halo_is_worked_on_in_parts(any_model, frame, monkeypatch) -> None:
     monkeypatch.setattr("rgnn.graphs.PART", 700)
-    whole = plain_forces(frame, small_model, QUIET)
-    np.testing.assert_allclose(shared_forces(frame, small_model, QUIET, 2), whole, atol=1e-5)
+    whole = plain_forces(frame, any_model, QUIET)
+    np.testing.assert_allclose(shared_forces(frame, any_model, QUIET, 2), whole, atol=1e-5)
 
 
 def test_a_rank_without_atoms_waits_for_nobody(small_model) -> None:
