@@ -141,7 +141,7 @@ def _run(report: Reporter, path: Path) -> dict[str, Any]:
         "data": run.store,
         "chip": run.chip or f"synthetic, seed {run.training.seed}",
         "hardware": run.hardware.describe() if run.model.uses_chip else "all digital",
-        "epochs": f"{len(history)} of {run.training.epochs}",
+        "epochs": "one pass" if run.model.readout == "ridge" else f"{len(history)} of {run.training.epochs}",
     }
     if history:
         best = min(history, key=lambda row: row.relative_error)

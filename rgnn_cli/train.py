@@ -132,7 +132,9 @@ def train(
     with asked_to_stop() as stop, report.progress("Training", None, "steps") as meter:
         watcher = _Show(report, meter)
         result = ready.go(folder, resume=resume is not None, watcher=watcher, stop=stop)
-    figure = training_curve(result.history, folder / "training.png")
+    curve = ""
+    if ready.model.config.readout != "ridge":  # which is one point
+        curve = f"; curve: {training_curve(result.history, folder / 'training.png')}"
     workspace.remember("model", folder)
     workspace.link_latest(folder)
     best = result.best
@@ -140,7 +142,7 @@ def train(
         report.say(f"Stopped after epoch {len(result.history)}: no better for {run.training.stop_after} epochs.")
     report.say(
         f"Best model: [bold]{folder / 'best'}[/] (epoch {best.epoch}, validation error "
-        f"[bold]{100 * best.relative_error:.1f}%[/] of the mean force, MAE {best.mae:.4f} eV/Å); curve: {figure}"
+        f"[bold]{100 * best.relative_error:.1f}%[/] of the mean force, MAE {best.mae:.4f} eV/Å){curve}"
     )
     _say_what_is_clipped(report, ready, result)
     report.say(f"Next: rgnn eval {folder}   or   rgnn md STRUCTURE --steps 10000")
