@@ -10,25 +10,31 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
 from rgnn.cells import Cells
-from rgnn.config import ModelConfig, Settings
+from rgnn.config import ModelConfig, Settings, require
 from rgnn.crossbar import AnalogProduct, Counts, Crossbar
 from rgnn.errors import InputError
 from rgnn.graphs import Graph, Part, take
 from rgnn.hardware import Hardware
 from rgnn.kernels import Kernels, Plain, gate, kernels_for
+from rgnn.moments import MomentLayer, unit_vectors
+from rgnn.readouts import NetworkReadout, RidgeReadout
 from rgnn.streams import torch_stream
 
 LN2 = 0.6931471805599453
 
 
 class Radial(nn.Module):
-    """e_g(d) = exp(-(d - mu_g)^2 / (2 s_g^2)): trained Gaussians, mu evenly from 0 to cutoff - 0.5 Angstrom."""
+    """e_g(d) = exp(-(d - mu_g)^2 / (2 s_g^2)): trained Gaussians, mu evenly from 0 to cutoff - 0.5 Angstrom.
+
+    Those of moments are fixed, and lie where atoms do: from 0.8 to cutoff - 0.2 Angstrom.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        mu = torch.linspace(0, config.cutoff - 0.5, config.n_features)
-        self.mu = nn.Parameter(mu)
-        self.s = nn.Parameter(torch.full_like(mu, float(mu[1] - mu[0])))
+        first, last = (0.8, config.cutoff - 0.2) if config.moments else (0, config.cutoff - 0.5)
+        mu = torch.linspace(first, last, config.n_features)
+        self.mu = nn.Parameter(mu, requires_grad=not config.moments)
+        self.s = nn.Parameter(torch.full_like(mu, float(mu[1] - mu[0])), requires_grad=not config.moments)
 
     def forward(self, d: Tensor) -> Tensor:
         return torch.exp(-0.5 / self.s.square() * (d[:, None] - self.mu).square())
@@ -272,10 +278,15 @@ class RGNN(nn.Module):
             embedding[0] = 0
             self.register_buffer("embedding", embedding)  # never trained
             self.radial = Radial(config)
-            reservoir = [ReservoirLayer(w, config, number) for number, w in enumerate(weights)]
-            trained = [TrainedLayer(config) for _ in range(config.trained_layers)]
-            self.layers = nn.ModuleList([*reservoir, *trained])
-            self.head = ForceHead(config)
+            if config.moments:
+                self.layers = nn.ModuleList([MomentLayer(weights[0], config)])
+                ridge = config.readout == "ridge"
+                self.head: nn.Module = RidgeReadout(weights[1], config) if ridge else NetworkReadout(config)
+            else:
+                reservoir = [ReservoirLayer(w, config, number) for number, w in enumerate(weights)]
+                trained = [TrainedLayer(config) for _ in range(config.trained_layers)]
+                self.layers = nn.ModuleList([*reservoir, *trained])
+                self.head = ForceHead(config)
         if hardware.adc_bits is not None and hardware.adc_range == "calibrated":
             for array in self.arrays:
                 array.expect_output_converters()
@@ -293,7 +304,7 @@ class RGNN(nn.Module):
     @property
     def n_trained(self) -> int:
         """Weights that training changes."""
-        return sum(p.numel() for p in self.parameters())
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     @property
     def n_reservoir(self) -> int:
@@ -302,7 +313,11 @@ class RGNN(nn.Module):
 
     @staticmethod
     def shapes(config: ModelConfig) -> list[list[tuple[int, int]]]:
-        """(out, in) of the six matrices of each reservoir layer."""
+        """(out, in) of the six matrices of each reservoir layer; of one for moments and one for a ridge readout."""
+        if config.moments:
+            require(bool(config.elements), "elements", config.elements, "known to a model with moments")
+            random = [[(config.random_features, config.invariants)]] if config.readout == "ridge" else []
+            return [MomentLayer.shapes(config), *random]
         return [ReservoirLayer.shapes(config) for _ in range(config.reservoir_layers)]
 
     def forward(self, g: Graph, hardware: Hardware | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -315,6 +330,10 @@ class RGNN(nn.Module):
         """
         if g.n_edges == 0:
             return self.embedding.new_zeros((g.n_atoms, 3))
+        if self.config.moments:
+            chip = self.chip(hardware, generator)
+            parts = self.invariants(g, chip)
+            return torch.cat([part.sum_over_neighbours(self.head(x, pair, chip) * arm) for part, x, pair, arm in parts])
         *_, (_, e) = self.features(g, hardware, generator)
         m, fc = self.head(e), self.envelope(g.edge_length.to(e.dtype))
         u = (g.edge_vector / g.edge_length[:, None]).to(e.dtype)
@@ -331,14 +350,34 @@ class RGNN(nn.Module):
 
         With `monitor`, what each array clips is counted in it.
         """
-        kernels = kernels_for(self.embedding.device, self.embedding.dtype)
-        chip = Readout(self._accepted(hardware or self.hardware), generator, kernels, monitor)
+        chip = self.chip(hardware, generator, monitor)
         d = g.edge_length.to(self.embedding.dtype)
         n, e, fc = self.embedding[g.atomic_numbers], self.radial(d), self.envelope(d)
         yield n, e
         for layer in self.layers:
             n, e = layer(n, e, g, fc, chip)
             yield n, e
+
+    def invariants(self, g: Graph, chip: Readout) -> Iterator[tuple[Part, Tensor, Tensor, Tensor]]:
+        """For a model with moments, part by part: x [out, X], pairs of elements [out], and fc u [out, 3]."""
+        (layer,) = self.layers
+        d = g.edge_length.to(self.embedding.dtype)
+        e, fc = self.radial(d), self.envelope(d)
+        moments = layer.all_moments(e, g, fc, chip)
+        for part in layer.parts(g, chip):
+            u = unit_vectors(g, part, e.dtype)
+            arm = u if fc is None else u * fc[part.out, None]
+            yield part, layer.invariants(e, moments, g, part), layer.pairs(g, part), arm
+
+    def chip(
+        self,
+        hardware: Hardware | None,
+        generator: torch.Generator | None,
+        monitor: dict[tuple[int, int], Counts] | None = None,
+    ) -> Readout:
+        """How a pass reads the chip; arguments as of `features`."""
+        kernels = kernels_for(self.embedding.device, self.embedding.dtype)
+        return Readout(self._accepted(hardware or self.hardware), generator, kernels, monitor)
 
     def _accepted(self, hardware: Hardware) -> Hardware:
         if hardware.programming_noise is not None and self.provenance.chip_is_measured:

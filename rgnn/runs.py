@@ -53,7 +53,11 @@ class RunConfig(Settings):
 
     @classmethod
     def preset(cls, name: str) -> "RunConfig":
-        """Settings to start from: "default", "published" (Xu et al. 2025) or "gnnff" (the all-digital twin).
+        """Settings to start from.
+
+        Args:
+            name: "default", "published" (Xu et al. 2025), "gnnff" (the all-digital twin), or with moments in place of
+                message passing "ridge" (solved for in one pass) or "moments" (trained in minutes).
 
         Raises:
             InputError: no such preset.
@@ -64,7 +68,11 @@ class RunConfig(Settings):
             return cls(model=ModelConfig.published(), hardware=Hardware.published(), training=TrainConfig.published())
         if name == "gnnff":
             return cls(model=ModelConfig(reservoir_layers=0, trained_layers=3))
-        raise InputError(f"there is no preset '{name}'; take default, published or gnnff.")
+        if name == "ridge":
+            return cls(model=ModelConfig.of_moments("ridge"))
+        if name == "moments":
+            return cls(model=ModelConfig.of_moments("network"), training=TrainConfig.moments())
+        raise InputError(f"there is no preset '{name}'; take default, published, gnnff, ridge or moments.")
 
     @classmethod
     def read(cls, path: str | Path) -> "RunConfig":
@@ -82,11 +90,13 @@ class RunConfig(Settings):
             InputError: the store has another cutoff, or the chip is too small.
         """
         require_cutoff(store, self.model.cutoff)
-        chip, seed = self.load_chip(), self.training.seed
-        model = RGNN(self.model, self.hardware, chip.matrices(RGNN.shapes(self.model), seed), seed)
+        chip, seed, shape = self.load_chip(), self.training.seed, self.model
+        if shape.moments and not shape.elements:
+            shape = shape.replace(elements=store.elements)
+        model = RGNN(shape, self.hardware, chip.matrices(RGNN.shapes(shape), seed), seed)
         model.provenance = Provenance(
             elements=store.elements,
-            chip=chip.source if self.model.reservoir_layers else "none (all digital)",
+            chip=chip.source if shape.uses_chip else "none (all digital)",
             chip_is_measured=chip.measured,
             data=self.store,
             data_checksum=store.checksum,

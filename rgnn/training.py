@@ -95,6 +95,11 @@ class TrainConfig(Settings):
         """Xu et al. 2025: batches of 2, Adam at 5e-4, mean squared error, no average of weights."""
         return cls(epochs=77, batch_size=2, learning_rate=5e-4, loss="mse", average=0.0)
 
+    @classmethod
+    def moments(cls) -> Self:
+        """For the network readout of moments: larger batches and more epochs, since a step takes milliseconds."""
+        return cls(epochs=100, batch_size=4, learning_rate=4e-3, plateau_patience=4, noise_schedule="range")
+
     def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The loss over all force components."""
         if self.loss == "huber":
@@ -315,19 +320,9 @@ class Trainer:
         self.save(best=is_best)
         return is_best
 
-    @torch.no_grad()
     def validate(self, frames: Frames, validation: Sequence[int]) -> tuple[float, float, float]:
-        """MAE and RMSE in eV/Angstrom and sum|dF|/sum|F| of the averaged model, on the hardware it is trained for."""
-        absolute = square = reference = 0.0
-        count = 0
-        for index in validation:
-            g = frames.graph(index).to(self.device)
-            assert g.forces is not None
-            noise = torch_stream(self.config.seed, "validation noise", int(index))
-            error = (self.average(g, generator=noise) - g.forces).double()
-            absolute, square = absolute + float(error.abs().sum()), square + float(error.square().sum())
-            reference, count = reference + float(g.forces.abs().sum()), count + error.numel()
-        return absolute / count, math.sqrt(square / count), absolute / max(reference, 1e-12)
+        """`validate` of the averaged model."""
+        return validate(self.average, frames, validation, self.config.seed)
 
     # What a run keeps on disk
 
@@ -337,9 +332,7 @@ class Trainer:
             return
         self.out.mkdir(parents=True, exist_ok=True)
         if self.history:
-            names = list(asdict(self.history[0]))
-            rows = [",".join(names)] + [",".join(f"{v:.8g}" for v in asdict(row).values()) for row in self.history]
-            write_aside(self.out / "log.csv", "\n".join(rows) + "\n")
+            write_log(self.out, self.history)
             save_model(self.average, self.out / "last")
         if best:
             save_model(self.average, self.out / "best")
@@ -404,6 +397,28 @@ class Trainer:
                     f"{file}: the run was started with {key} = {config.get(key)}, not {mine[key]}; "
                     "resume with the same value, or start a new run."
                 )
+
+
+@torch.no_grad()
+def validate(model: RGNN, frames: Frames, validation: Sequence[int], seed: int) -> tuple[float, float, float]:
+    """MAE and RMSE in eV/Angstrom and sum|dF|/sum|F| of a model on the hardware it is trained for."""
+    absolute = square = reference = 0.0
+    count = 0
+    for index in validation:
+        g = frames.graph(index).to(model.embedding.device)
+        assert g.forces is not None
+        noise = torch_stream(seed, "validation noise", int(index))
+        error = (model(g, generator=noise) - g.forces).double()
+        absolute, square = absolute + float(error.abs().sum()), square + float(error.square().sum())
+        reference, count = reference + float(g.forces.abs().sum()), count + error.numel()
+    return absolute / count, math.sqrt(square / count), absolute / max(reference, 1e-12)
+
+
+def write_log(out: Path, history: Sequence[Epoch]) -> None:
+    """The log.csv of a run folder."""
+    names = list(asdict(history[0]))
+    rows = [",".join(names)] + [",".join(f"{v:.8g}" for v in asdict(row).values()) for row in history]
+    write_aside(out / "log.csv", "\n".join(rows) + "\n")
 
 
 def read_log(out: str | Path) -> list[Epoch]:

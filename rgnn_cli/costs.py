@@ -62,7 +62,7 @@ def costs(
     report = Reporter(quiet, as_json)
     path = find_here(report, "model", model, "train one with rgnn train, or name a model folder")
     loaded = load_model(path)
-    if not loaded.config.reservoir_layers:
+    if not loaded.config.uses_chip:
         raise InputError(f"{path}: is all digital, so there is no chip to count for; name a model with one.")
     own = Path(loaded.provenance.data)
     data = GraphStore(find_here(report, "store", store or (own if own.exists() else None), "name one"))

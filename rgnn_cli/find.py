@@ -30,7 +30,7 @@ def search(
     from rgnn.evaluation.search import search as run_search
     from rgnn.files import write_aside
 
-    if not model.config.reservoir_layers:
+    if not model.config.uses_chip:
         raise InputError("the model is all digital, so there is no hardware to search for.")
     wanted = [name.strip() for name in names.split(",")]
     with report.progress("Searching", None, "settings") as meter:

@@ -163,7 +163,7 @@ def _named(model: Path) -> str:
 def _hardware(model: RGNN, settings: MDConfig) -> str:
     """In words, checked."""
     hardware = model.hardware.varied(settings.bits, settings.noise)
-    if not model.config.reservoir_layers:
+    if not model.config.uses_chip:
         return "all digital"
     return hardware.describe() + (" (as trained)" if hardware == model.hardware else "")
 

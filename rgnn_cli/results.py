@@ -38,7 +38,7 @@ def write(
     from rgnn.plots.report import write_report
 
     diagnoses = []
-    if model.config.reservoir_layers:
+    if model.config.uses_chip:
         real = [r.hardware for r in results if r.hardware != model.hardware.ideal()]
         diagnoses = [diagnose(model, data, config.frames, h, config.seed) for h in _spread_out(real, DIAGNOSED)]
     record = {
@@ -59,7 +59,7 @@ def write(
 
 def show(report: Reporter, results: Sequence[Setting], groups: dict[str, list[int]], model: RGNN) -> None:
     """The same tables on the screen, cut where they are long."""
-    if model.config.reservoir_layers:
+    if model.config.uses_chip:
         report.say(f"As trained: {model.hardware.describe()}")
     for table in _tables(results, groups, model):
         report.table(table.title, table.columns, table.rows[:SHOWN])
@@ -72,7 +72,7 @@ def _facts(model: RGNN, config: EvalConfig) -> dict[str, object]:
 
     made = f"rgnn {version('rgnn')}, {config.repeats} draws of the noise, {config.chips} of chips, seed {config.seed}"
     facts = {"Model": config.model, "Frames": f"{len(config.frames)} of {config.store}", "Chip": model.provenance.chip}
-    if model.config.reservoir_layers:
+    if model.config.uses_chip:
         facts["As trained"] = model.hardware.describe()
     if config.calibration:
         facts["Calibration"] = f"converters that training did not see, from {len(config.calibration)} frames"
@@ -119,7 +119,7 @@ def _pictures(
     from rgnn.plots.report import Picture
 
     pictures = []
-    sweep = _sweep(results, model) if model.config.reservoir_layers else None
+    sweep = _sweep(results, model) if model.config.uses_chip else None
     if sweep is not None and len(results) > 3:
         ideal = next((r for r in results if r.hardware == model.hardware.ideal()), None)
         curves = plots.error_curves(sweep, ideal, folder / "curves.png")
@@ -141,7 +141,7 @@ def _tables(results: Sequence[Setting], groups: dict[str, list[int]], model: RGN
 
     from rgnn.plots.report import Table
 
-    own, digital = model.hardware, not model.config.reservoir_layers
+    own, digital = model.hardware, not model.config.uses_chip
     elements = results[0].elements
     symbols = [chemical_symbols[z] for z in elements]
     ideal = next((s for s in results if s.hardware == own.ideal() and not digital), None)
@@ -186,7 +186,7 @@ def _spread_table(results: Sequence[Setting], model: RGNN) -> Table:
 
 def _title(setting: Setting, model: RGNN) -> str:
     if setting.hardware == model.hardware:
-        return "as trained" if model.config.reservoir_layers else "all digital"
+        return "as trained" if model.config.uses_chip else "all digital"
     return "ideal chip" if setting.hardware == model.hardware.ideal() else setting.hardware.describe()
 
 

@@ -32,7 +32,7 @@ def settings(model: RGNN, base: Hardware, varied: Mapping[str, Sequence[Any]]) -
     from rgnn.evaluation import grid
 
     own = model.hardware
-    if not model.config.reservoir_layers:
+    if not model.config.uses_chip:
         if varied or base != own:
             raise InputError(
                 "the model is all digital, so hardware means nothing to it; leave --bits, --noise, --vary and "

@@ -46,7 +46,7 @@ def parity(
         axes.set_title(f"{chemical_symbols[element]}: {100 * relative:.1f}%", fontsize=10)
         style.tidy(axes)
     drawing.axes[0].set_ylabel("predicted (eV/Å)")
-    hardware = model.hardware.describe() if model.config.reservoir_layers else "all digital"
+    hardware = model.hardware.describe() if model.config.uses_chip else "all digital"
     drawing.suptitle(title or f"Force components, {hardware}; sum|dF| / sum|F| per element", fontsize=10)
     return style.save(drawing, path)
 

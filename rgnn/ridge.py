@@ -1,0 +1,240 @@
+"""The ridge readout, solved for in one pass over the frames.
+
+The force on atom i is linear in the weights w of its element: F_i = sum_j w_{Z_j} . h_ij fc u_ij = P_i w, with the features
+h of `RidgeReadout`, read with the hardware's noise. The sums A = sum P^T P and b = sum P^T F over the training frames give
+w = (A + penalty mean(diag A))^-1 b. The same sums over the validation frames give the error of any w without another
+pass, sum F^2 - 2 w.b + w.A w, by which the penalty of each element is chosen. Sums are kept, so that frames can be added.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rgnn.checkpoints import save_model
+from rgnn.errors import InputError, Interrupted
+from rgnn.graphs import Graph
+from rgnn.loader import prefetched
+from rgnn.model import RGNN
+from rgnn.moments import MomentLayer
+from rgnn.readouts import RidgeReadout
+from rgnn.streams import torch_stream
+from rgnn.tensorfiles import read_tensors, write_tensors
+from rgnn.training import Epoch, FitResult, Frames, TrainConfig, Watcher, validate, write_log
+
+FORMAT, VERSION = "rgnn ridge state", 1
+
+# Frames that set the statistics of invariants and the ranges of converters, before any sum.
+STATISTICS_FRAMES = 32
+# Frames whose sums are taken at once.
+BATCH = 4
+# Relative to the mean of the diagonal.
+PENALTIES = tuple(10.0**k for k in range(-8, 0))
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """Sums over the atoms of each of S elements, for n weights each, in float64.
+
+    Attributes:
+        a, b: [S, n, n] and [S, n].
+        square: [S] sum F^2.
+    """
+
+    a: Tensor
+    b: Tensor
+    square: Tensor
+
+    @classmethod
+    def empty(cls, elements: int, n: int) -> "NormalEquations":
+        """Of no atoms."""
+        zeros = torch.zeros(elements, n + 2, n, dtype=torch.float64)
+        return cls(zeros[:, :n], zeros[:, n], zeros[:, n + 1, 0])
+
+    def add(self, design: Tensor, forces: Tensor, kinds: Tensor) -> None:
+        """Atoms with their design [N, 3, n], forces [N, 3] and elements [N], in place."""
+        for k in range(len(self.b)):
+            p, f = design[kinds == k].flatten(0, 1), forces[kinds == k].flatten()
+            self.a[k] += p.T @ p
+            self.b[k] += p.T @ f
+            self.square[k] += f.double().square().sum()
+
+    def solve(self, k: int, penalty: float) -> Tensor | None:
+        """[n] the weights of element k; None where rounding leaves a matrix that is not positive."""
+        diagonal = self.a[k].diagonal().mean().clamp_min(1e-300)
+        a = self.a[k] + penalty * diagonal * torch.eye(len(self.b[k]), dtype=torch.float64)
+        lower, failed = torch.linalg.cholesky_ex(a)
+        return None if failed else torch.cholesky_solve(self.b[k][:, None], lower)[:, 0]
+
+    def squared_error(self, k: int, w: Tensor) -> float:
+        """Of the weights w over the atoms of element k."""
+        return float(self.square[k] - 2 * (w @ self.b[k]) + w @ (self.a[k] @ w))
+
+
+def best_weights(train: NormalEquations, validation: NormalEquations) -> Tensor:
+    """[S, n] with the penalty of each element that does best on the validation frames."""
+
+    def best(k: int) -> Tensor:
+        candidates = [w for penalty in PENALTIES if (w := train.solve(k, penalty)) is not None]
+        return min(candidates, key=lambda w: validation.squared_error(k, w))
+
+    return torch.stack([best(k) for k in range(len(train.b))])
+
+
+@torch.no_grad()
+def design(model: RGNN, g: Graph, generator: torch.Generator | None) -> Tensor:
+    """[N, 3, S n]: the force on each atom for a weight of 1 on each feature and element of the neighbour."""
+    assert isinstance(model.head, RidgeReadout)
+    s, chip, parts = len(model.config.elements), model.chip(None, generator), []
+    for part, x, pair, arm in model.invariants(g, chip):
+        h = model.head.features(x, chip)
+        row = (part.ends_out[0] - part.atoms.start) * s + pair % s
+        sums = h.new_zeros((3, part.n_atoms * s, h.shape[1]))
+        for axis in range(3):
+            sums[axis].index_add_(0, row, h * arm[:, axis, None])
+        parts.append(sums.view(3, part.n_atoms, -1).movedim(0, 1))
+    return torch.cat(parts)
+
+
+class Ridge:
+    """The state of a fit and its pass; in place of a `Trainer`, for models with a ridge readout."""
+
+    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None) -> None:
+        if not isinstance(model.head, RidgeReadout):
+            raise InputError("only a model with a ridge readout can be solved for; train this one.")
+        self.model, self.config, self.out, self.head = model, config, out, model.head
+        s, _, n = model.head.weight.shape
+        self.sums = {name: NormalEquations.empty(s, s * n) for name in ("train", "validation")}
+        self.done = 0
+
+    def run(
+        self,
+        frames: Frames,
+        train: Sequence[int],
+        validation: Sequence[int],
+        watcher: Watcher,
+        stop: Callable[[], bool],
+    ) -> FitResult:
+        """Sum over the frames that are not in the sums yet, and solve.
+
+        Raises:
+            Interrupted: `stop` said so; the sums so far are saved.
+        """
+        began = time.monotonic()
+        if not self.ready:
+            self._set_statistics(frames, train)
+        todo = [(name, some) for name, all_of_it in (("train", train), ("validation", validation))
+                for some in batches(all_of_it, BATCH)]  # fmt: skip
+        work = prefetched(lambda chosen: (chosen[0], self._batch(frames, chosen[1])), todo[self.done :])
+        for name, batch in work:
+            if stop():
+                self.save()
+                how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
+                raise Interrupted(f"stopped after {self.done} of {len(todo)} steps as asked, the sums are saved{how}")
+            self._add(name, batch)
+            watcher.step(self.done, len(todo), math.nan)
+        weights = best_weights(self.sums["train"], self.sums["validation"])
+        with torch.no_grad():
+            self.head.weight.copy_(weights.view_as(self.head.weight))
+        mae, rmse, relative = validate(self.model, frames, validation, self.config.seed)
+        row = Epoch(1, rmse**2, mae, rmse, relative, 0.0, time.monotonic() - began)
+        if self.out is not None:
+            self.save()
+            write_log(self.out, [row])
+            for folder in ("best", "last"):
+                save_model(self.model, self.out / folder)
+        watcher.epoch(row, True)
+        return FitResult(self.model, (row,), False)
+
+    @property
+    def ready(self) -> bool:
+        """Whether statistics and ranges are set; from then on they stay, for sums of the same features."""
+        return bool(self._layer.norm.batches)
+
+    @property
+    def _layer(self) -> MomentLayer:
+        (layer,) = self.model.layers
+        assert isinstance(layer, MomentLayer)
+        return layer
+
+    @torch.no_grad()
+    def _set_statistics(self, frames: Frames, train: Sequence[int]) -> None:
+        self.model.train()
+        every = max(1, len(train) // STATISTICS_FRAMES)
+        for number, index in enumerate(train[::every]):
+            g = frames.graph(index).to(self.model.embedding.device)
+            self.model(g, generator=torch_stream(self.config.seed, "ridge statistics", number))
+        self.model.eval()
+
+    def _batch(self, frames: Frames, chosen: Sequence[int]) -> Graph:
+        g = Graph.batch([frames.graph(k) for k in chosen])
+        if g.forces is None:
+            raise InputError("a frame without forces cannot be trained on; convert labelled frames.")
+        return g
+
+    def _add(self, name: str, batch: Graph) -> None:
+        assert batch.forces is not None
+        self.model.eval()
+        g = batch.to(self.model.embedding.device)
+        p = design(self.model, g, torch_stream(self.config.seed, "ridge noise", self.done))
+        self.sums[name].add(p.cpu(), batch.forces, self._layer.kinds(g).cpu())
+        self.done += 1
+
+    # What a run keeps on disk
+
+    def save(self) -> None:
+        """Sums, and the model that they belong to."""
+        if self.out is None:
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for name, sums in self.sums.items():
+            tensors |= {f"{name}/{part}": packed(tensor) for part, tensor in vars(sums).items()}
+        settings = {"format": FORMAT, "version": VERSION, "done": self.done, "made_for": self._made_for()}
+        write_tensors(self.out / "state.safetensors", tensors, settings)
+
+    def load(self) -> None:
+        """Take up an interrupted pass, or one that is finished."""
+        assert self.out is not None
+        self.done = self.add_to(self.out)
+
+    def add_to(self, run: Path) -> int:
+        """Take up the sums of another run, features and all, to add frames to them; how many batches they hold."""
+        file = run / "state.safetensors"
+        tensors, settings = read_tensors(file, FORMAT, VERSION)
+        if settings["made_for"] != self._made_for():
+            raise InputError(f"{file}: the run was started with another model or hardware than now; bring that back.")
+        model = {k.removeprefix("model/"): t for k, t in tensors.items() if k.startswith("model/")}
+        self.model.load_state_dict(model)
+        for name, sums in self.sums.items():
+            for part, tensor in vars(sums).items():
+                unpack(tensors[f"{name}/{part}"], tensor)
+        return int(settings["done"])
+
+    def _made_for(self) -> dict[str, Any]:
+        return {"model": self.model.config.to_mapping(), "hardware": self.model.hardware.to_mapping()}
+
+
+def batches(indices: Sequence[int], size: int) -> list[Sequence[int]]:
+    """In their order, `size` at a time."""
+    return [indices[first : first + size] for first in range(0, len(indices), size)]
+
+
+def packed(a: Tensor) -> Tensor:
+    """Of symmetric matrices [S, n, n] the upper triangles [S, n (n + 1) / 2]; other tensors as they are."""
+    return a[:, *torch.triu_indices(*a.shape[1:])] if a.ndim == 3 else a
+
+
+def unpack(source: Tensor, into: Tensor) -> None:
+    """Fill `into` with what `packed` made."""
+    if into.ndim < 3:
+        into.copy_(source)
+        return
+    rows, columns = torch.triu_indices(*into.shape[1:])
+    into[:, rows, columns] = source
+    into[:, columns, rows] = source
