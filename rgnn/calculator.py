@@ -1,11 +1,12 @@
 """RGNN as an ASE calculator: forces only, since the model has no energy."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.data import chemical_symbols
 
 from rgnn.checkpoints import load_model
@@ -14,6 +15,10 @@ from rgnn.graphs import Graph
 from rgnn.model import RGNN
 from rgnn.neighbours import SkinList
 from rgnn.streams import torch_stream
+
+
+class NoEnergyError(PropertyNotImplementedError):
+    """The model was asked for something else than forces."""
 
 
 class RGNNCalculator(Calculator):
@@ -27,7 +32,8 @@ class RGNNCalculator(Calculator):
         bits, noise: hardware; None is as trained, noise 0 switches it off.
         seed: of the read noise; None is 0.
         device: None leaves a model where it is and reads a folder to the CPU.
-        remove_net_force: subtract the mean force, so that the centre of mass is not accelerated.
+        remove_net_force: subtract the mean force, so that the centre of mass is not accelerated. True forces on all
+            atoms, held ones included, add up to zero, so this brings the forces nearer to them whatever is held.
         any_element: accept elements that the model was not trained on.
 
     Attributes:
@@ -39,6 +45,7 @@ class RGNNCalculator(Calculator):
     Raises:
         InputError: no model there; or, when called, an element that the model does not know, or a position
             that is not a number.
+        NoEnergyError: asked for an energy, stress or anything else but forces.
     """
 
     implemented_properties = ["forces"]  # noqa: RUF012 (ASE's interface)
@@ -68,6 +75,16 @@ class RGNNCalculator(Calculator):
         self.net_force = np.zeros(3)
         self.isolated = np.zeros(0, dtype=bool)
 
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """ASE's interface."""
+        if name not in self.implemented_properties:
+            what = name.replace("_", " ")
+            raise NoEnergyError(
+                f"the model gives forces and no {what}; take forces, or a method that needs nothing else "
+                "(rgnn md --minimise instead of an optimiser of ASE that asks for the energy)."
+            )
+        return super().get_property(name, atoms, allow_calculation)
+
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
     ) -> None:
@@ -75,17 +92,21 @@ class RGNNCalculator(Calculator):
         super().calculate(atoms, properties or ["forces"], system_changes)
         if not self.any_element:
             require_elements(self.model, self.atoms)
-        device = next(self.model.parameters()).device
         g = self._graph()
-        noise = torch_stream(self.seed, "md noise", self.calls)
-        with torch.no_grad():
-            forces = self.model(g.to(device), self.hardware, noise).cpu().numpy().astype(np.float64)
+        forces = self.evaluate(g)
         self.calls += 1
         self.net_force = forces.sum(axis=0)
         self.isolated = np.bincount(g.edge_index[0].cpu().numpy(), minlength=g.n_atoms) == 0
         if self.remove_net_force and np.isfinite(self.net_force).all():  # else the broken atom could not be told
             forces -= self.net_force / g.n_atoms
         self.results["forces"] = forces
+
+    def evaluate(self, g: Graph) -> np.ndarray:
+        """[N, 3] float64 forces of the model, eV/Angstrom, with the noise of this call."""
+        device = next(self.model.parameters()).device
+        noise = torch_stream(self.seed, "md noise", self.calls)
+        with torch.no_grad():
+            return self.model(g.to(device), self.hardware, noise).cpu().numpy().astype(np.float64)
 
     def _graph(self) -> Graph:
         """The atoms as a graph; the last one with other vectors where no edge has come or gone."""

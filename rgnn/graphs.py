@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -26,12 +26,27 @@ def take(x: Tensor, rows: Rows) -> Tensor:
     return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
 
 
+class Halo(Protocol):
+    """The last atoms and edges of a graph are those of other processes, which compute their features."""
+
+    @property
+    def own_edges(self) -> int:
+        """Edges whose centre is an atom of this process; they come first."""
+
+    def nodes(self, n: Tensor) -> Tensor:
+        """[N, F] with the rows of the others as they have them."""
+
+    def edges(self, e: Tensor) -> Tensor:
+        """[E, F] with the rows of the others as they have them."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Some atoms j of a graph, the edges out of them and the edges into them.
 
-    The edges out of the atoms of all parts are all edges, and so are the edges into them: what happens at the
-    middle atom j of triplets i -> j -> k, and at the centre of messages, happens within one part.
+    The edges out of the atoms of all parts are all edges, and so are the edges into them (but for edges of other
+    processes, which these compute): what happens at the middle atom j of triplets i -> j -> k, and at the centre of
+    messages, happens within one part.
 
     Attributes:
         atoms: the atoms, consecutive.
@@ -95,6 +110,7 @@ class Graph:
         edge_vector: [E, 3] float64 r_j - r_i + shift . cell, in Angstrom.
         atoms_per_frame: atoms in each frame, in order.
         forces: [N, 3] float32 labels in eV/Angstrom, or None where there are none.
+        halo: what belongs to other processes, or None where all of the graph is here.
     """
 
     atomic_numbers: Tensor
@@ -102,6 +118,7 @@ class Graph:
     edge_vector: Tensor
     atoms_per_frame: tuple[int, ...]
     forces: Tensor | None = field(default=None)
+    halo: Halo | None = field(default=None)
 
     @property
     def n_atoms(self) -> int:
@@ -125,14 +142,15 @@ class Graph:
     @cached_property
     def parts(self) -> tuple["Part", ...]:
         """The atoms in runs with about `PART` edges each."""
-        if self.n_edges <= PART:
+        if self.n_edges <= PART and self.halo is None:
             return (self.whole,)
+        updated = self.n_edges if self.halo is None else self.halo.own_edges
         centre, neighbour = self.edge_index
         edges_before = torch.cumsum(torch.bincount(centre, minlength=self.n_atoms), 0)
         ends = torch.searchsorted(edges_before, torch.arange(1, math.ceil(self.n_edges / PART)) * PART, right=True)
         atoms = torch.unique(torch.cat([ends.new_tensor([0, self.n_atoms]), ends]))
         out = torch.cat([edges_before.new_zeros(1), edges_before])[atoms].tolist()
-        by_neighbour = torch.argsort(neighbour, stable=True)
+        by_neighbour = torch.argsort(neighbour[:updated], stable=True)
         into = torch.searchsorted(neighbour[by_neighbour], atoms).tolist()
         starts = zip(atoms.tolist(), out, into, strict=True)
         parts = [
@@ -146,6 +164,14 @@ class Graph:
         """[N] the frame of each atom."""
         counts = torch.tensor(self.atoms_per_frame, device=self.edge_index.device)
         return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+
+    def exchange_nodes(self, n: Tensor) -> Tensor:
+        """Node features [N, F], those of the halo as its owners have computed them."""
+        return n if self.halo is None else self.halo.nodes(n)
+
+    def exchange_edges(self, e: Tensor) -> Tensor:
+        """The same for edge features [E, F]."""
+        return e if self.halo is None else self.halo.edges(e)
 
     def moved(self, edge_vector: np.ndarray) -> Self:
         """The same edges with other vectors [E, 3]: nothing that depends on the edges alone is worked out again."""

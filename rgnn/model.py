@@ -83,7 +83,7 @@ def needs_all_edges(layer: nn.Module) -> bool:
 
 def by_parts(parts: Sequence[Part], e: Tensor, edges_into: Callable[[Part], Tensor]) -> Tensor:
     """[E, F] new edge features, from those of the edges into each part."""
-    if len(parts) == 1:
+    if isinstance(parts[0].into, slice):  # all edges
         return edges_into(parts[0])
     new = torch.empty_like(e)
     for part in parts:
@@ -130,14 +130,14 @@ class ReservoirLayer(nn.Module):
         parts = g.parts if not needs_all_edges(self) and chip.hardware.treats_rows_alone else (g.whole,)
         with chip.gradient():
             n_sum = torch.cat([self.node_messages(n, e, part, fc, chip) for part in parts])
-        n = torch.relu(n + self.bn_node(n_sum))
+        n = g.exchange_nodes(torch.relu(n + self.bn_node(n_sum)))
 
         def edges_into(part: Part) -> Tensor:
             with chip.gradient():
                 z, t_sum = self.edge_messages(n, e, part, fc, chip)
             return torch.relu(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
 
-        return n, by_parts(parts, e, edges_into)
+        return n, g.exchange_edges(by_parts(parts, e, edges_into))
 
     def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, chip: Readout) -> Tensor:
         w0, w1 = self.arrays[0], self.arrays[1]
@@ -183,13 +183,13 @@ class TrainedLayer(nn.Module):
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope. The chip is not used."""
         parts = (g.whole,) if needs_all_edges(self) else g.parts
         n_sum = torch.cat([self.node_messages(n, e, part, fc) for part in parts])
-        n = torch.tanh(n + self.bn_node(n_sum))
+        n = g.exchange_nodes(torch.tanh(n + self.bn_node(n_sum)))
 
         def edges_into(part: Part) -> Tensor:
             z, t_sum = self.edge_messages(n, e, part, fc, chip.kernels)
             return torch.tanh(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
 
-        return n, by_parts(parts, e, edges_into)
+        return n, g.exchange_edges(by_parts(parts, e, edges_into))
 
     def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None) -> Tensor:
         y = gate(self.node(torch.cat([n.index_select(0, part.ends_out[0]), take(e, part.out)], dim=1)))
@@ -220,7 +220,35 @@ class ForceHead(nn.Module):
         self.first, self.second = nn.Linear(f, f // 2), nn.Linear(f // 2, 1)
 
     def forward(self, e: Tensor) -> Tensor:
-        return self.second(softplus(self.first(e)) - LN2)
+        # In float64: a row of so narrow a product in float32 is rounded differently among other rows.
+        w1, b1, w2, b2 = (x.double() for x in (*self.first.parameters(), *self.second.parameters()))
+        return linear(softplus(linear(e.double(), w1, b1)) - LN2, w2, b2).to(e.dtype)
+
+
+@dataclass(frozen=True)
+class Closest(Settings):
+    """The smallest distance in Angstrom between atoms of two elements, by atomic number, `first` <= `second`."""
+
+    first: int = 0
+    second: int = 0
+    distance: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingRange(Settings):
+    """What a training set spans, so that a structure outside of it can be told.
+
+    Attributes:
+        density: lowest and highest in g/cm3; empty where no frame is periodic in all directions.
+        closest: of each pair of elements that are neighbours in some frame.
+        largest_force: eV/Angstrom, of one atom; 0 where nothing is known.
+        frames: that were looked at.
+    """
+
+    density: tuple[float, ...] = ()
+    closest: tuple[Closest, ...] = ()
+    largest_force: float = 0.0
+    frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -234,6 +262,7 @@ class Provenance(Settings):
         data, data_checksum: the store it was trained on.
         validation, split, seed: the split of that store, see `split_frames`.
         rgnn: version of the program that trained or imported it.
+        seen: what the training set spans; empty in models imported, or trained before this was recorded.
     """
 
     elements: tuple[int, ...] = ()
@@ -245,6 +274,7 @@ class Provenance(Settings):
     split: Literal["blocks", "random"] = "blocks"
     seed: int = 0
     rgnn: str = "unknown"
+    seen: TrainingRange = TrainingRange()
 
 
 class RGNN(nn.Module):

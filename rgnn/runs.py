@@ -10,6 +10,7 @@ import torch
 
 from rgnn.chip import Chip
 from rgnn.config import ModelConfig, Settings, dump_yaml, read_yaml
+from rgnn.coverage import training_range
 from rgnn.errors import InputError
 from rgnn.files import write_aside
 from rgnn.hardware import Hardware
@@ -134,7 +135,9 @@ class TrainingRun:
         store = GraphStore(config.store)
         model = config.build_model(store).to(device)
         t = config.training
-        return cls(config, store, model, *split_frames(len(store), t.validation, t.seed, how=t.split))
+        train, validation = split_frames(len(store), t.validation, t.seed, how=t.split)
+        model.provenance = model.provenance.replace(seen=training_range(store, train))
+        return cls(config, store, model, train, validation)
 
     def go(
         self,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rgnn_cli import (
+    analyse,
     convert,
     costs,
     demo,
@@ -18,6 +19,7 @@ from rgnn_cli import (
     import_conductance,
     info,
     md,
+    sweep,
     train,
 )
 
@@ -39,6 +41,8 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("costs")(costs.costs)
 app.command("md")(md.md)
+app.command("analyse")(analyse.analyse)
+app.command("sweep")(sweep.sweep)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
@@ -76,10 +80,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("RGNN_DEBUG"):
             raise
-        sys.exit(_show(error))
+        sys.exit(show(error))
 
 
-def _show(error: Exception) -> int:
+def show(error: BaseException) -> int:
     """Print one sentence; return the exit code."""
     from rich.markup import escape
 

@@ -27,6 +27,10 @@ class Reporter:
         self.silent = quiet or as_json
         self.console = Console(highlight=False, soft_wrap=True, quiet=self.silent)
 
+    def mute(self) -> None:
+        """Show nothing any more: another process shows the same."""
+        self.silent, self.as_json, self.console.quiet = True, False, True
+
     def say(self, text: str) -> None:
         """One line, with parts between [bold] and [/] in bold; other brackets are shown as they are."""
         first, *parts = text.split("[bold]")

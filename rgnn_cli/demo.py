@@ -48,7 +48,7 @@ def demo(
         evaluate(repeats=2, out=Path("eval/demo"), device=device, overwrite=True)
         report.say(f"\n[bold]4 of 4[/]  rgnn md structure.xyz --steps {MD_STEPS} --temperature 300")
         _write_structure(structure)
-        md(structure, steps=MD_STEPS, temperature=300, out=Path("md/demo"), device=device, overwrite=True)
+        md([structure], steps=MD_STEPS, temperature="300", out=Path("md/demo"), device=device, overwrite=True)
     finally:
         os.chdir(home)
     report.say(

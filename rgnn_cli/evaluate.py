@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rgnn.store import GraphStore
     from rgnn_cli.console import Reporter
 
-SEARCH = "Search"
+SEARCH, CHECK = "Search", "Conservation"
 
 
 def evaluate(
@@ -48,6 +48,13 @@ def evaluate(
     within: Annotated[
         str, typer.Option(help="How much larger than the ideal chip's its error may be.", rich_help_panel=SEARCH)
     ] = "10%",
+    conservation: Annotated[
+        bool,
+        typer.Option("--conservation", help="How far its forces are from those of an energy.", rich_help_panel=CHECK),
+    ] = False,
+    nve_steps: Annotated[
+        int, typer.Option(min=10, help="Of 1 fs, in NVE: what the model heats.", rich_help_panel=CHECK)
+    ] = 500,
     frames: Annotated[
         int | None, typer.Option(min=1, help="Evaluate on so many frames, evenly chosen.", rich_help_panel=RUNNING)
     ] = None,
@@ -66,7 +73,7 @@ def evaluate(
 
     On the store that the model was trained on, only the frames held out of training count. Writes report.html
     with all figures and tables, eval.json and eval.csv. With --find bits,noise --within 10%, searches for the
-    cheapest hardware instead.
+    cheapest hardware instead; with --conservation, measures how far the forces are from those of an energy.
     """
     from rgnn.checkpoints import load_model
     from rgnn.hardware import named_or_read
@@ -99,7 +106,11 @@ def evaluate(
     folder = out or workspace.new_folder("eval", _name(path))
     workspace.clear_run(folder)
     report.say(f"Model: {_shown(path)}; frames: {data.path}, {why}")
-    if find is not None:
+    if conservation:
+        from rgnn_cli.conservation import judge
+
+        judge(report, loaded, data, config, frames, nve_steps, folder)
+    elif find is not None:
         from rgnn_cli.find import search
 
         search(report, loaded, data, config, base, find, sweeps.percentage(within, "--within"), folder)

@@ -10,6 +10,7 @@ import typer
 from rgnn_cli import options
 
 if TYPE_CHECKING:
+    from rgnn.model import TrainingRange
     from rgnn_cli.console import Reporter
 
 
@@ -109,10 +110,25 @@ def _model(report: Reporter, path: Path) -> dict[str, Any]:
         "elements": " ".join(chemical_symbols[z] for z in p.elements) or "not recorded",
         "chip": p.chip,
         "data": p.data,
+        **_seen(p.seen),
         "rgnn": p.rgnn,
         "fingerprint": fingerprint(model)[:16],
     }
     return _show(report, f"Model {path}", facts)
+
+
+def _seen(seen: TrainingRange) -> dict[str, str]:
+    """What the training set spans, in words; nothing where it is not recorded."""
+    from ase.data import chemical_symbols
+
+    if not seen.frames:
+        return {}
+    said = {"trained up to": f"{seen.largest_force:.3g} eV/Å (in {seen.frames} frames of the training set)"}
+    if seen.density:
+        low, high = seen.density
+        said["densities"] = f"{low:.3f} g/cm³" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f} g/cm³"
+    pairs = (f"{chemical_symbols[c.first]}-{chemical_symbols[c.second]} {c.distance:.2f}" for c in seen.closest)
+    return said | {"smallest distances": ", ".join(pairs) + " Å"}
 
 
 def _run(report: Reporter, path: Path) -> dict[str, Any]:

@@ -16,37 +16,91 @@ if TYPE_CHECKING:
     from rgnn.model import RGNN
     from rgnn_cli.console import Meter, Reporter
 
-DYNAMICS, OUTPUT = "Dynamics", "Output"
+DYNAMICS, OUTPUT, MACHINES = "Dynamics", "Output", "Many machines"
+
+
+class Engine(StrEnum):
+    """What moves the atoms."""
+
+    ASE = "ase"
+    LAMMPS = "lammps"
+
+
+class Ghosts(StrEnum):
+    """What LAMMPS' processes know of each other's atoms."""
+
+    EXCHANGE = "exchange"
+    DEEP = "deep"
 
 
 class Ensemble(StrEnum):
     """What is kept constant."""
 
     NVT = "nvt"
+    BUSSI = "bussi"
+    NOSE_HOOVER = "nose-hoover"
     NVE = "nve"
 
 
+class Trajectory(StrEnum):
+    """Which files of frames are written."""
+
+    BOTH = "both"
+    XYZ = "xyz"
+    TRAJ = "traj"
+
+
+# What moves the atoms, in words.
+MOVED_BY = {"nvt": "Langevin", "bussi": "Bussi", "nose-hoover": "Nose-Hoover chain", "nve": "NVE"}
+
+
 def md(
-    structure: Annotated[Path | None, typer.Argument(help="Any structure file that ASE reads.")] = None,
+    structures: Annotated[
+        list[Path] | None, typer.Argument(help="Any structure file that ASE reads; several run together.")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Model folder or training run; default: the newest here.")] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps in total; default 10000.", rich_help_panel=DYNAMICS)
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="K; default 300.", rich_help_panel=DYNAMICS)] = None,
+    temperature: Annotated[
+        str | None, typer.Option(help="K, or from one to another as 300:1500; default 300.", rich_help_panel=DYNAMICS)
+    ] = None,
     timestep: Annotated[float | None, typer.Option(help="fs; default 1.", rich_help_panel=DYNAMICS)] = None,
     ensemble: Annotated[
-        Ensemble | None, typer.Option(help="Default nvt (Langevin); nve drifts.", rich_help_panel=DYNAMICS)
+        Ensemble | None,
+        typer.Option(help="Default nvt (Langevin); bussi rescales velocities; nve drifts.", rich_help_panel=DYNAMICS),
     ] = None,
     friction: Annotated[
         float | None, typer.Option(help="Of the thermostat, 1/fs; default 0.01.", rich_help_panel=DYNAMICS)
     ] = None,
+    minimise: Annotated[
+        float | None,
+        typer.Option(help="Relax first, until no force is above this, eV/Å.", rich_help_panel=DYNAMICS),
+    ] = None,
     any_element: Annotated[
         bool, typer.Option("--any-element", help="Accept elements not trained on.", rich_help_panel=DYNAMICS)
     ] = False,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(help="Default ase; lammps runs on any number of processes (mpirun).", rich_help_panel=MACHINES),
+    ] = None,
+    ghosts: Annotated[
+        Ghosts | None,
+        typer.Option(help="Exchange features (default), or keep deep ghosts: slow.", rich_help_panel=MACHINES),
+    ] = None,
+    input: Annotated[  # noqa: A002
+        Path | None, typer.Option(help="A LAMMPS input of your own; rgnn gives forces.", rich_help_panel=MACHINES)
+    ] = None,
+    elements: Annotated[
+        str | None, typer.Option(help="Of the types 1, 2, ... of --input: Li,O,P", rich_help_panel=MACHINES)
+    ] = None,
     bits: options.Bits = None,
     noise: options.Noise = None,
     frame: Annotated[
         int | None, typer.Option(help="Frame of the structure file, from 0; default -1, the last.")
+    ] = None,
+    frames: Annotated[
+        str | None, typer.Option(help="Several frames of the file, run together: 0:10, 0:100:10 or all.")
     ] = None,
     format: Annotated[str | None, typer.Option(help="Of the structure file, where ASE cannot tell it.")] = None,  # noqa: A002
     out: Annotated[
@@ -55,8 +109,13 @@ def md(
     every: Annotated[
         int | None, typer.Option(min=1, help="Steps between frames and log rows; default 10.", rich_help_panel=OUTPUT)
     ] = None,
+    trajectory: Annotated[
+        Trajectory | None, typer.Option(help="Files of frames to write; default both.", rich_help_panel=OUTPUT)
+    ] = None,
     config: options.Config = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run.", rich_help_panel=RUNNING)] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run, or with all runs of this batch.", rich_help_panel=RUNNING)
+    ] = None,
     device: options.DeviceOption = options.Device.AUTO,
     threads: options.Threads = None,
     seed: options.Seed = None,
@@ -67,33 +126,63 @@ def md(
     """Run molecular dynamics with a trained model, on the hardware it was trained for unless told otherwise.
 
     Example: rgnn md structure.xyz --steps 10000 --temperature 600
+    On many machines: mpirun -n 16 rgnn md structure.xyz --engine lammps
 
     Writes log, trajectory (.traj and extended XYZ), restart file, final structure and a figure. Velocities
-    start from a Maxwell-Boltzmann distribution. Ctrl-C saves the state; rgnn md --resume DIR goes on, with
-    the settings and the model of that run.
+    start from a Maxwell-Boltzmann distribution; constraints of the structure hold. Stages such as melt, quench and
+    hold are a list in the --config file. Ctrl-C saves the state; rgnn md --resume DIR goes on, with the settings and
+    the model of that run.
     """
     from rgnn.checkpoints import load_model
-    from rgnn.dynamics import Origin, check_structure, read_structure, run_md
+    from rgnn.dynamics import Origin, check_structure, outside_training, read_structure, run_md
     from rgnn.plots.dynamics import run_figure
-    from rgnn_cli import workspace
+    from rgnn_cli import lammps, workspace
+    from rgnn_cli.batches import BatchRuns, is_batch, run_batch
     from rgnn_cli.console import Reporter
     from rgnn_cli.device import choose_device
     from rgnn_cli.signals import asked_to_stop
 
     report = Reporter(quiet, as_json)
-    given: dict[str, Any] = {"steps": steps, "temperature": temperature, "timestep": timestep, "friction": friction}
+    given: dict[str, Any] = {"timestep": timestep, "friction": friction, "minimise": minimise}
     given |= {"bits": bits, "noise": noise, "seed": seed, "write_every": every, "any_element": any_element or None}
-    given |= {"ensemble": ensemble.value if ensemble else None}
+    words = {"ensemble": ensemble, "trajectory": trajectory, "ghosts": ghosts, "engine": engine}
+    given |= {name: None if word is None else word.value for name, word in words.items()}
+    world = lammps.join(report) if engine is Engine.LAMMPS or input is not None else None
+    if input is not None and world is not None:
+        own: dict[str, Any] = {"structure": structures or None, "steps": steps, "temperature": temperature}
+        own |= {"frame": frame, "frames": frames, "format": format, "out": out, "config": config, "resume": resume}
+        lammps.run_input(report, world, input, model, elements, {**given, **own}, device, threads)
+        return
     if resume is None:
-        record = _settings(report, config, structure, model, frame, format)
+        first = structures[0] if structures else None
+        record = _settings(report, config, first, model, frame, format)
         if out is not None:
             workspace.refuse_existing(out, overwrite)
     else:
-        workspace.refuse_beside_resume(structure=structure, frame=frame, format=format, out=out, config=config)
+        workspace.refuse_beside_resume(
+            structure=structures or None, frame=frame, frames=frames, format=format, out=out, config=config
+        )
+        if is_batch(resume):
+            runs = BatchRuns.there(resume, lambda folder: _settings_of(folder, model), report)
+            runs = runs.varied(lambda settings: _varied(settings, steps, temperature, given))
+            loaded = load_model(runs.records[0].origin.model, choose_device(report, device, threads))
+            run_batch(report, runs, loaded, resume=True)
+            return
         out, record = resume, _settings_of(resume, model)
-    settings, origin = record.md.replace(**given), record.origin
+    settings, origin = _varied(record.md, steps, temperature, given), record.origin
+    together = resume is None and (frames is not None or len(structures or ()) > 1)
+    lammps.refuse_what_has_no_use(settings, elements, ghosts is not None, together)
+    if settings.engine == "lammps":
+        lammps.run(report, world or lammps.join(report), settings, origin, out, resume, device, threads)
+        return
     loaded = load_model(origin.model, choose_device(report, device, threads))
     hardware = _hardware(loaded, settings)
+    if together:
+        named = structures or [Path(origin.structure)]
+        batch = BatchRuns.begun(record.replace(md=settings), named, frames, loaded, out)
+        report.say(f"Model: {origin.model}, {hardware}")
+        run_batch(report, batch, loaded)
+        return
     atoms = None
     if resume is None:
         atoms = read_structure(origin.structure, origin.frame, origin.format)
@@ -103,13 +192,45 @@ def md(
     if resume is None:
         workspace.clear_run(folder)
     _introduce(report, settings, origin, hardware, folder)
+    for message in [] if atoms is None else outside_training(atoms, loaded):
+        report.warn(message)
     with asked_to_stop() as stop, report.progress("Dynamics", None, "steps") as meter:
-        show = _Show(meter, settings.steps)
-        going_on = resume is not None
-        result = run_md(atoms, loaded, settings, folder, resume=going_on, origin=origin, progress=show, stop=stop)
-    target = settings.temperature if settings.ensemble == "nvt" else None
-    figure, peaks = run_figure(folder, folder / "dynamics.png", target)
-    _finish(report, result, peaks, folder, figure, target)
+        show = Show(meter, settings.steps)
+        result = run_md(
+            atoms,
+            loaded,
+            settings,
+            folder,
+            resume=resume is not None,
+            origin=origin,
+            progress=show,
+            stop=stop,
+            tell=report.say,
+        )
+    figure, peaks = run_figure(folder, folder / "dynamics.png")
+    _finish(report, result, peaks, folder, figure, settings)
+
+
+def _varied(settings: MDConfig, steps: int | None, temperature: str | None, given: dict[str, Any]) -> MDConfig:
+    """The settings with what the command line gives; two temperatures make one stage of all steps."""
+    from rgnn.dynamics import Stage
+    from rgnn.errors import InputError
+
+    first, _, last = (temperature or "").partition(":")
+    try:
+        kelvin, to = (float(part) if part else None for part in (first, last))
+    except ValueError:
+        raise InputError(f"--temperature is '{temperature}', but it must be one number, or two as 300:1500.") from None
+    if to is not None:
+        ramp = Stage("ramp", steps or settings.steps, None, kelvin, to)
+        return settings.replace(stages=(ramp,), steps=ramp.steps, temperature=kelvin, **given)
+    varied = settings.replace(steps=steps, temperature=kelvin, **given)
+    for name, value in (("steps", steps), ("temperature", kelvin)):
+        if value is not None and getattr(varied, name) != value:
+            raise InputError(
+                f"--{name} is {value:g}, but the stages say {getattr(varied, name):g}; leave --{name} out."
+            )
+    return varied
 
 
 def _settings(
@@ -171,18 +292,25 @@ def _hardware(model: RGNN, settings: MDConfig) -> str:
 def _introduce(report: Reporter, settings: MDConfig, origin: Origin, hardware: str, folder: Path) -> None:
     """What is about to run, in three lines."""
     report.say(f"Structure: {origin.structure}; model: {origin.model}, {hardware}")
-    kept = (
-        f"Langevin at {settings.temperature:g} K"
-        if settings.ensemble == "nvt"
-        else f"NVE from {settings.temperature:g} K"
-    )
-    report.say(f"Dynamics: {kept}, {settings.steps} steps of {settings.timestep:g} fs")
+    report.say(f"Dynamics: {in_words(settings)}, {settings.steps} steps of {settings.timestep:g} fs")
     report.say(f"Run: {folder}")
     if settings.warning:
         report.warn(settings.warning)
 
 
-class _Show:
+def in_words(settings: MDConfig) -> str:
+    """What the temperature does, and what moves the atoms."""
+    said = []
+    for place, stage in enumerate(settings.schedule):
+        ensemble = settings.ensemble_at(settings.begins(place) + 1)
+        kelvin = f"{stage.begin:g} to {stage.end:g} K" if stage.is_ramp else f"{stage.begin:g} K"
+        way = "from" if stage.is_ramp or ensemble == "nve" else "at"
+        named = f"{stage.name} ({stage.steps} steps) " if len(settings.schedule) > 1 else ""
+        said.append(f"{named}{MOVED_BY[ensemble]} {way} {kelvin}")
+    return ", then ".join(said)
+
+
+class Show:
     """Shows steps and temperature on a meter that begins where the run does."""
 
     def __init__(self, meter: Meter, total: int) -> None:
@@ -196,21 +324,29 @@ class _Show:
 
 
 def _finish(
-    report: Reporter, result: MDResult, peaks: dict[str, float], folder: Path, figure: Path, target: float | None
+    report: Reporter, result: MDResult, peaks: dict[str, float], folder: Path, figure: Path, settings: MDConfig
 ) -> None:
     """The table, the files, and what to type next."""
     from dataclasses import asdict
     from shlex import quote
 
-    wanted = "" if target is None else f" (thermostat {target:g} K)"
+    last = settings.ensemble_at(result.steps)
+    wanted = "" if last == "nve" else f" (thermostat {settings.target(result.steps):g} K at the end)"
     facts = {"temperature": f"{result.temperature:.0f} K{wanted}"}
     facts |= {f"  of {element}": f"{kelvin:.0f} K" for element, kelvin in result.element_temperature.items()}
     facts |= {f"first peak of {pair}": f"{r:.2f} Å" for pair, r in peaks.items()}
     facts["net force, removed"] = f"{result.net_force:.3g} eV/Å"
     facts["work of the forces"] = f"{result.work:.3g} meV/atom/ps"
+    if last != "nve":
+        facts["heat of the thermostat"] = f"{result.heat:.3g} meV/atom/ps"
+    if result.heating:
+        facts["heating by the model"] = result.heating
     facts["speed"] = f"{result.steps_per_second:.3g} steps/s, {result.ns_per_day:.3g} ns/day"
     report.facts(f"{result.steps} steps; means over the second half", facts)
-    files = ", ".join(("log.csv", "trajectory.traj", "trajectory.xyz", "final.xyz", "summary.json", figure.name))
-    report.say(f"In [bold]{folder}[/]: {files}")
-    report.say(f"Next: look at {figure}   or   rgnn md --resume {quote(str(folder))} --steps {2 * result.steps}")
+    frames = {"both": ("trajectory.traj", "trajectory.xyz")}.get(
+        settings.trajectory, (f"trajectory.{settings.trajectory}",)
+    )
+    report.say(f"In [bold]{folder}[/]: {', '.join(('log.csv', *frames, 'final.xyz', 'summary.json', figure.name))}")
+    longer = "" if settings.stages else f"   or   rgnn md --resume {quote(str(folder))} --steps {2 * result.steps}"
+    report.say(f"Next: look at {figure}{longer}")
     report.result({"out": str(folder), "figure": str(figure), "first_peaks": peaks, **asdict(result)})

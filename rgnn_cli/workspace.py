@@ -6,6 +6,7 @@ training run. Paths are kept as the user gave them, so a moved folder still work
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from rgnn.config import dump_yaml, read_yaml
@@ -16,6 +17,7 @@ LAST = Path(".rgnn") / "last.yaml"
 _FILES = [
     "config.yaml",
     "log.csv",
+    "speed.csv",
     "best",
     "last",
     "state.safetensors",
@@ -23,6 +25,8 @@ _FILES = [
     "trajectory.traj",
     "trajectory.xyz",
     "restart.safetensors",
+    "minimised.xyz",
+    "broken.xyz",
     "final.xyz",
     "summary.json",
     "dynamics.png",
@@ -36,6 +40,18 @@ _FILES = [
     "settings",
     "find.json",
     "find.png",
+    "analysis.json",
+    "analysis.csv",
+    "rdf.csv",
+    "msd.csv",
+    "rdf.png",
+    "msd.png",
+    "arrhenius.png",
+    "temperature.png",
+    "sweep.json",
+    "sweep.csv",
+    "sweep.png",
+    "conservation.json",
 ]
 RUN_FILES = frozenset(_FILES) | {f"{name}.partial" for name in _FILES}
 
@@ -96,6 +112,14 @@ def run_folder(path: Path) -> Path:
     return Path(os.path.relpath(path.resolve())) if path.is_symlink() else path
 
 
+def refuse_foreign(path: Path, beside: Collection[str] = ()) -> None:
+    """Raise InputError where a folder holds something that no run writes, `beside` what is named."""
+    known = RUN_FILES | set(beside)
+    foreign = [path.name] if not path.is_dir() else sorted(p.name for p in path.iterdir() if p.name not in known)
+    if foreign:
+        raise InputError(f"{path} holds '{foreign[0]}', which no run has written; give another --out, or move it away.")
+
+
 def clear_run(path: Path) -> None:
     """Empty the run folder at `path`, where there is one; it holds nothing but what a run writes.
 
@@ -104,9 +128,7 @@ def clear_run(path: Path) -> None:
     """
     if not path.exists():
         return
-    foreign = [path.name] if not path.is_dir() else sorted(p.name for p in path.iterdir() if p.name not in RUN_FILES)
-    if foreign:
-        raise InputError(f"{path} holds '{foreign[0]}', which no run has written; give another --out, or move it away.")
+    refuse_foreign(path)
     for item in path.iterdir():
         if item.is_dir():
             shutil.rmtree(item)

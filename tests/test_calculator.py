@@ -4,9 +4,11 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.optimize import FIRE
 from scipy.spatial.transform import Rotation
 
 from rgnn import RGNN, Chip, Graph, Hardware, RGNNCalculator, save_model
+from rgnn.calculator import NoEnergyError
 from rgnn.config import ModelConfig
 from rgnn.errors import InputError
 from rgnn.model import Provenance
@@ -99,11 +101,55 @@ def test_a_folder_gives_the_forces_of_the_model(model: RGNN, crystal: Atoms, tmp
         RGNNCalculator(tmp_path / "nothing-here")
 
 
-def test_there_is_no_energy(model: RGNN, crystal: Atoms) -> None:
+@pytest.mark.parametrize("what", ["energy", "stress", "energies", "magmom"])
+def test_there_is_nothing_but_forces(model: RGNN, crystal: Atoms, what: str) -> None:
     atoms = crystal.copy()
     atoms.calc = RGNNCalculator(model)
-    with pytest.raises(PropertyNotImplementedError):
+    with pytest.raises(PropertyNotImplementedError, match=f"gives forces and no {what}; take forces") as error:
+        atoms.calc.get_property(what, atoms)
+    assert "\n" not in str(error.value)
+    with pytest.raises(NoEnergyError, match="--minimise"):
         atoms.get_potential_energy()
+    assert "energy" not in atoms.calc.results
+
+
+def test_optimisers_that_need_the_energy_get_a_sentence(model: RGNN, crystal: Atoms) -> None:
+    atoms = crystal.copy()
+    atoms.calc = RGNNCalculator(model)
+    with pytest.raises(NoEnergyError, match="forces and no energy"):
+        FIRE(atoms, logfile=None, downhill_check=True).run(fmax=0.1, steps=3)
+
+
+def test_a_cell_smaller_than_the_cutoff_has_the_forces_of_its_supercell(model: RGNN) -> None:
+    """The primitive cell has edges of 2.85 Angstrom, the cutoff is 3: atoms are neighbours of their own images."""
+    small = bulk("LiF", "rocksalt", a=4.03)
+    small.positions[1] += (0.1, -0.05, 0.2)
+    assert small.cell.lengths().max() < model.config.cutoff
+    big = small.repeat((3, 2, 4))
+    found, expected = forces(RGNNCalculator(model, noise=0), small), forces(RGNNCalculator(model, noise=0), big)
+    np.testing.assert_allclose(np.tile(found, (24, 1)), expected, atol=1e-5)
+    assert np.abs(found).max() > 1e-3
+
+
+def test_a_slab_and_a_molecule_are_those_of_a_cell_with_room(model: RGNN, crystal: Atoms) -> None:
+    slab = crystal.copy()
+    slab.pbc = (True, True, False)
+    roomy = slab.copy()
+    roomy.center(vacuum=5.0, axis=2)
+    roomy.pbc = True
+    bare = slab.copy()  # as slab builders leave it: no cell vector out of the plane
+    bare.set_cell([*slab.cell[:2], [0, 0, 0]])
+    for other in (roomy, bare):
+        np.testing.assert_allclose(
+            forces(RGNNCalculator(model, noise=0), slab), forces(RGNNCalculator(model, noise=0), other), atol=1e-5
+        )
+    molecule = Atoms("Li2F2", crystal.positions[[0, 2, 1, 3]])
+    boxed = molecule.copy()
+    boxed.center(vacuum=5.0)
+    boxed.pbc = True
+    np.testing.assert_allclose(
+        forces(RGNNCalculator(model, noise=0), molecule), forces(RGNNCalculator(model, noise=0), boxed), atol=1e-5
+    )
 
 
 def test_unknown_elements_are_refused_unless_allowed(model: RGNN) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from ase import Atoms, units
 from ase.build import bulk
-from ase.constraints import FixAtoms
+from ase.constraints import Hookean
 from ase.io.trajectory import Trajectory
+from springs import CONFIG, DISTANCE, Scripted, Springs, StopAt, assert_same, contents, crystal
 
 from rgnn import RGNN, Chip, Graph, Hardware
 from rgnn.config import ModelConfig
@@ -20,20 +21,16 @@ from rgnn.dynamics import (
     Thermostat,
     check_structure,
     element_temperature,
+    opened,
     read_log,
     read_structure,
+    read_structures,
     run_md,
 )
 from rgnn.errors import BrokenRunError, InputError, Interrupted
-from rgnn.model import Provenance
+from rgnn.model import Provenance, TrainingRange
 from rgnn.plots.dynamics import run_figure
-from rgnn.tensorfiles import read_tensors
-
-DISTANCE = 2.015  # Angstrom, nearest neighbours in the crystal
-
-
-def crystal(repeat=1) -> Atoms:
-    return bulk("LiF", "rocksalt", a=2 * DISTANCE, cubic=True).repeat(repeat)
+from rgnn.tensorfiles import read_tensors, write_tensors
 
 
 @pytest.fixture(scope="module")
@@ -46,69 +43,6 @@ def model() -> RGNN:
     a.rattle(0.1, seed=1)
     model(Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, 3.0))
     return model.eval()
-
-
-class Springs(RGNN):
-    """Forces of an energy: springs between neighbours. What a model would be that knew physics."""
-
-    def __init__(self, stiffness: float = 2.0) -> None:
-        super().__init__(ModelConfig(cutoff=2.6, n_features=4, reservoir_layers=0, trained_layers=1), Hardware())
-        self.stiffness = stiffness
-
-    def forward(self, g, hardware=None, generator=None):
-        d = g.edge_length[:, None]
-        return torch.zeros(g.n_atoms, 3, dtype=torch.float64).index_add(
-            0, g.edge_index[0], self.stiffness * (d - DISTANCE) * g.edge_vector / d
-        )
-
-
-class Scripted(Springs):
-    """Springs until a call of a given number, then something else."""
-
-    def __init__(self, at: int, change) -> None:
-        super().__init__()
-        self.at, self.change, self.calls = at, change, 0
-
-    def forward(self, g, hardware=None, generator=None):
-        forces = super().forward(g)
-        self.calls += 1
-        return self.change(forces) if self.calls > self.at else forces
-
-
-CONFIG = MDConfig(steps=24, temperature=200, write_every=3, restart_every=10, seed=7)
-
-
-def contents(out):
-    tensors, settings = read_tensors(out / "restart.safetensors", "rgnn dynamics restart", 1)
-    frames = [(f.positions, f.get_momenta(), f.get_forces(), f.info) for f in Trajectory(out / "trajectory.traj")]
-    texts = [(out / name).read_text() for name in ("log.csv", "trajectory.xyz", "final.xyz")]
-    return {name: tensor.numpy() for name, tensor in tensors.items()}, settings, frames, texts
-
-
-def assert_same(a, b) -> None:
-    for one, other in zip(contents(a)[:2], contents(b)[:2], strict=True):
-        assert one.keys() == other.keys()
-    for name, values in contents(a)[0].items():
-        np.testing.assert_array_equal(values, contents(b)[0][name], err_msg=name)
-    assert {k: v for k, v in contents(a)[1].items() if k != "config"} == {
-        k: v for k, v in contents(b)[1].items() if k != "config"
-    }
-    for one, other in zip(contents(a)[2], contents(b)[2], strict=True):
-        for x, y in zip(one[:3], other[:3], strict=True):
-            np.testing.assert_array_equal(x, y)
-        assert one[3] == other[3]
-    assert contents(a)[3] == contents(b)[3]
-
-
-class StopAt:
-    """A stop function that says yes from its n-th question on."""
-
-    def __init__(self, n: int) -> None:
-        self.left = n
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 # Restart
@@ -256,6 +190,59 @@ def test_a_molecule_has_a_figure_without_radial_distribution(model, tmp_path) ->
     assert run_figure(tmp_path / "run", tmp_path / "figure.png")[1] == {}
 
 
+@pytest.mark.parametrize("kind", ["xyz", "traj"])
+def test_one_file_of_frames_is_enough(model, unbroken, tmp_path, kind: str) -> None:
+    """To resume from, to draw, and to read; it is the file that a run with both writes."""
+    config, out = CONFIG.replace(trajectory=kind), tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run_md(crystal(), model, config, out, stop=StopAt(11))
+    run_md(None, model, config, out, resume=True)
+    assert [p.suffix for p in out.glob("trajectory.*")] == [f".{kind}"]
+    with opened(out) as frames, opened(unbroken) as expected:
+        assert len(frames) == len(expected) == 9
+        np.testing.assert_allclose(frames[8].positions, expected[8].positions, atol=1e-7)
+        assert frames[8].info["step"] == 24
+    assert run_figure(out, tmp_path / "figure.png")[1]["Li-F"] == pytest.approx(DISTANCE, abs=0.3)
+
+
+def test_the_log_tells_target_and_mean_force_and_speed_lies_beside_it(unbroken) -> None:
+    log = read_log(unbroken)
+    assert list(log)[-2:] == ["target_K", "mean_force"]
+    assert (log["target_K"] == 200).all()
+    assert (log["mean_force"] < log["max_force"]).all()
+    lines = (unbroken / "speed.csv").read_text().splitlines()
+    assert lines[0] == "step,seconds,steps_per_second"
+    assert [int(line.split(",")[0]) for line in lines[1:]] == [10, 20, 24]
+    assert all(float(line.split(",")[2]) > 0 for line in lines[1:])
+
+
+def test_a_run_of_an_earlier_rgnn_goes_on_with_its_columns(model, unbroken, tmp_path) -> None:
+    """Its log had fewer columns and its restart file fewer settings."""
+    out = tmp_path / "run"
+    run_md(crystal(), model, CONFIG.replace(steps=14), out)
+    rows = [line.split(",") for line in (out / "log.csv").read_text().splitlines()]
+    (out / "log.csv").write_text("".join(",".join(row[:-2]) + "\n" for row in rows))
+    tensors, settings = read_tensors(out / "restart.safetensors", "rgnn dynamics restart", 1)
+    for name in ("stages", "minimise", "max_displacement", "trajectory"):
+        del settings["config"][name]
+    del settings["constraints"]
+    write_tensors(out / "restart.safetensors", tensors, settings)
+    (out / "speed.csv").unlink()
+    run_md(None, model, CONFIG, out, resume=True)
+    log, whole = read_log(out), read_log(unbroken)
+    assert list(log) == list(whole)[:-2]
+    np.testing.assert_array_equal(log["temperature_K"], whole["temperature_K"])
+
+
+def test_forces_beyond_those_of_training_are_told(tmp_path) -> None:
+    model, said, start = Springs(), [], crystal()
+    start.rattle(0.1, seed=1)
+    model.provenance = Provenance(seen=TrainingRange(largest_force=0.01, frames=1))
+    run_md(start, model, CONFIG.replace(steps=1), tmp_path / "run", tell=said.append)
+    assert len(said) == 1
+    assert "where the training set has 0.01 at most; --minimise" in said[0]
+
+
 def test_noise_and_bits_are_as_asked(model, tmp_path) -> None:
     quiet = CONFIG.replace(noise=0.0)
     run_md(crystal(), model, quiet, tmp_path / "quiet")
@@ -338,6 +325,12 @@ def kick(forces):
     return forces
 
 
+def push(forces):
+    forces[1, 0] += 20
+    forces[2, 0] -= 20
+    return forces
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -350,9 +343,15 @@ def test_absurd_forces_break_the_run(tmp_path, change, message: str) -> None:
     with pytest.raises(BrokenRunError, match=message) as error:
         run_md(crystal(), Scripted(12, change), CONFIG, out)
     assert "--timestep" in str(error.value)
-    assert contents_step(out) == 10
+    assert contents_step(out) == 11
+    broken = ase.io.read(out / "broken.xyz")
+    assert broken.info["step"] == 12
+    assert not np.abs(broken.get_forces()).max() < 1000
     assert read_log(out)["step"].tolist() == [0, 3, 6, 9]
     assert not (out / "final.xyz").exists()
+    result = run_md(None, Springs(), CONFIG, out, resume=True)  # with a model that is well there, it goes on
+    assert result.steps == 24
+    assert not (out / "broken.xyz").exists()
 
 
 def contents_step(out) -> int:
@@ -360,8 +359,21 @@ def contents_step(out) -> int:
 
 
 def test_a_runaway_temperature_breaks_the_run(tmp_path) -> None:
-    with pytest.raises(BrokenRunError, match=r"temperature reached \d"):
-        run_md(crystal(), Scripted(5, kick), CONFIG, tmp_path / "run")
+    with pytest.raises(
+        BrokenRunError, match=r"temperature reached [\d.e+]+ K, with atom [12] \(\w+\) the most energetic"
+    ):
+        run_md(crystal(), Scripted(5, kick), CONFIG.replace(max_displacement=50.0), tmp_path / "run")
+
+
+def test_an_atom_that_moves_too_far_in_a_step_breaks_the_run(tmp_path) -> None:
+    with pytest.raises(
+        BrokenRunError, match=r"step \d atom [12] \(\w+\) moved 0\.\d+ Angstrom in one step, more than max_disp"
+    ) as error:
+        run_md(crystal(), Scripted(5, push), CONFIG.replace(max_displacement=0.05), tmp_path / "run")
+    broken = ase.io.read(tmp_path / "run" / "broken.xyz")
+    assert contents_step(tmp_path / "run") == broken.info["step"] - 1
+    assert f"step {broken.info['step']}" in str(error.value)
+    assert "--minimise" in str(error.value)
 
 
 def test_a_lost_atom_breaks_the_run(tmp_path) -> None:
@@ -396,9 +408,26 @@ def test_structures_that_cannot_run(model) -> None:
     refused(Atoms("Li2", [[0, 0, 0], [20, 0, 0]]), r"x.xyz: no atom has a neighbour within .* 3 Angstrom")
     refused(Atoms("Li2", [[0, 0, 0], [1e-3, 0, 0]]), "atoms 0 and 1 are 0.001 Angstrom apart")
     held = crystal()
-    held.set_constraint(FixAtoms([0]))
-    refused(held, "holds atoms fixed")
+    held.set_constraint(Hookean(0, 1, 5.0, 2.0))
+    refused(held, "x.xyz: has the constraint Hookean, but dynamics keeps FixAtoms")
     check_structure(bulk("NaF", "rocksalt", a=4.6), model, any_element=True)
+
+
+def test_several_frames_of_a_file(tmp_path) -> None:
+    path = tmp_path / "many.xyz"
+    frames = [crystal() for _ in range(6)]
+    for k, atoms in enumerate(frames):
+        atoms.positions[0, 0] = 0.1 * k
+    ase.io.write(path, frames)
+    assert list(read_structures(path, "all")) == list(range(6))
+    assert list(read_structures(path, "1:4")) == [1, 2, 3]
+    assert {k: a.positions[0, 0] for k, a in read_structures(path, "::4").items()} == pytest.approx({0: 0, 4: 0.4})
+    assert list(read_structures(path, "-2:")) == [4, 5]
+    for wrong in ("3", "", "a:b", "1:2:3:4", "0:5:0"):
+        with pytest.raises(InputError, match="it must be all, or numbers"):
+            read_structures(path, wrong)
+    with pytest.raises(InputError, match=r"has 6 frames, and 6:9 chooses none"):
+        read_structures(path, "6:9")
 
 
 def test_reading_structures(tmp_path) -> None:
@@ -427,7 +456,17 @@ def test_reading_structures(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"steps": 0}, {"temperature": 0.0}, {"timestep": -1.0}, {"friction": 0.0}, {"ensemble": "npt"}, {"seed": -1}],
+    [
+        {"steps": 0},
+        {"minimise": 0.0},
+        {"max_displacement": 0.0},
+        {"trajectory": "dcd"},
+        {"temperature": 0.0},
+        {"timestep": -1.0},
+        {"friction": 0.0},
+        {"ensemble": "npt"},
+        {"seed": -1},
+    ],
 )
 def test_settings_are_checked_by_name(wrong) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

@@ -43,10 +43,12 @@ LAYERS = (
     "model ledger labels measurement",
     "blocks trajectories",
     "checkpoints published store sample graphpickle calibration",
-    "conversion loader",
-    "training evaluation calculator registry selftest costs",
+    "conversion loader coverage",
+    "training calculator registry selftest costs",
     "runs",
     "dynamics observables",
+    "evaluation lammps",
+    "analysis",
     "plots",
 )
 

@@ -1,4 +1,4 @@
-"""kill -9 at random moments, some minutes long: pytest -m long tests/test_kills.py."""
+"""kill -9 at random moments; most of it is some minutes long: pytest -m long tests/test_kills.py."""
 
 import hashlib
 import os
@@ -11,13 +11,14 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 from servers import serving
 
-from rgnn import GraphStore, registry
+from rgnn import RGNN, Chip, Graph, GraphStore, Hardware, registry, save_model
+from rgnn.config import ModelConfig
 from rgnn.conversion import convert
-
-pytestmark = pytest.mark.long
 
 KILLS = 50
 # Small blocks, so that there are many moments between two of them.
@@ -76,6 +77,7 @@ def frames_in(path: Path) -> int:
     return len(store)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("append", [False, True], ids=["convert", "append"])
 def test_a_killed_conversion_loses_nothing_and_goes_on(files, tmp_path, append: bool) -> None:
     whole = convert(files, tmp_path / "whole.zarr").store.checksum
@@ -99,6 +101,7 @@ def test_a_killed_conversion_loses_nothing_and_goes_on(files, tmp_path, append: 
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.long
 def test_a_killed_download_goes_on(tmp_path) -> None:
     data = np.random.default_rng(0).bytes(20_000_000)
     rng = np.random.default_rng(2)
@@ -126,3 +129,46 @@ def test_a_killed_download_goes_on(tmp_path) -> None:
             rounds += 1
             assert (folder / "published" / "d").read_bytes() == data
             assert {p.name for p in (folder / "published").iterdir()} == {"d"}
+
+
+# Restart files so often that kills meet their writing, and steps of a model that cost next to nothing.
+DYNAMICS = """
+md:
+  steps: {steps}
+  write_every: 3
+  restart_every: 7
+  stages:
+    - {{name: melt, steps: {part}, temperature: 600}}
+    - {{name: quench, steps: {part}, temperature_from: 600, temperature_to: 100, ensemble: bussi}}
+    - {{name: hold, steps: {part}, temperature: 100, ensemble: nose-hoover}}
+"""
+
+
+@pytest.mark.parametrize(("kills", "part"), [(2, 150), pytest.param(KILLS, 600, marks=pytest.mark.long)])
+def test_killed_dynamics_go_on_to_the_same_end(tmp_path, kills: int, part: int) -> None:
+    atoms = bulk("LiF", "rocksalt", a=4.03, cubic=True)
+    atoms.set_constraint(FixAtoms([3]))
+    ase.io.write(tmp_path / "a.xyz", atoms, format="extxyz")
+    config = ModelConfig(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
+    model = RGNN(config, Hardware(bits=4, noise=0.1), Chip.synthetic(0).matrices(RGNN.shapes(config)))
+    model(Graph.from_positions(atoms.numbers, atoms.positions, atoms.cell[:], atoms.pbc, 3.0))
+    save_model(model, tmp_path / "model")
+    (tmp_path / "md.yaml").write_text(DYNAMICS.format(steps=3 * part, part=part))
+    begin = ("md", "a.xyz", "--model", "model", "--config", "md.yaml", "--threads", 1, "--quiet", "--out")
+    assert not killed(start(tmp_path, COMMAND, *begin, "whole"), 600)
+    rng, done = np.random.default_rng(3), 0
+    while done < kills:
+        out = tmp_path / f"cut{done}"
+        process = start(tmp_path, COMMAND, *begin, out)
+        while not (out / "restart.safetensors").exists():
+            time.sleep(0.01)
+        while killed(process, rng.uniform(0.05, 1.0)):
+            done += 1
+            process = start(tmp_path, COMMAND, "md", "--resume", out, "--threads", 1, "--quiet")
+            time.sleep(rng.uniform(1.5, 3.0))  # until it is at work again
+            if done >= kills:
+                assert not killed(process, 600)
+                break
+        for name in ("log.csv", "trajectory.xyz", "final.xyz"):
+            assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        assert not list(out.glob("*.partial"))

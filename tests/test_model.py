@@ -225,9 +225,10 @@ def test_gradients_are_those_of_finite_differences(built, cluster, graph_of) -> 
 
 
 def test_gate_is_sigmoid_times_tanh() -> None:
-    x = torch.randn(5, 3, 8, dtype=torch.float64)
-    a, b = x.chunk(2, dim=-1)
-    torch.testing.assert_close(gate(x), torch.sigmoid(a) * torch.tanh(b))
+    for rows in (1, 5, 64):
+        x = torch.randn(rows, 8, dtype=torch.float64)
+        a, b = x.chunk(2, dim=-1)
+        torch.testing.assert_close(gate(x), torch.sigmoid(a) * torch.tanh(b))
 
 
 def test_the_published_shape_trains_about_nine_percent() -> None:

@@ -1,27 +1,38 @@
-"""Molecular dynamics with a force-only model: Langevin or velocity Verlet, exact restart, safeguards.
+"""Molecular dynamics with a force-only model: ensembles, stages, constraints, exact restart, safeguards.
 
-A run folder holds config.yaml, log.csv, trajectory.traj, trajectory.xyz, restart.safetensors, final.xyz and
-summary.json. Every random stream is keyed by seed and step, and a resumed run first cuts its outputs back to
-the restart's step, so it ends with the same frames and rows as an unbroken one on the same device. Forces in
-the files are those that moved the atoms: the net force is removed, and its size before that is logged.
+A run folder holds config.yaml, log.csv, speed.csv, trajectory.traj, trajectory.xyz, restart.safetensors, final.xyz and
+summary.json, after a minimisation minimised.xyz, and of a run that broke off broken.xyz. Every random stream is keyed
+by seed and step, and a resumed run first cuts its outputs back to the restart's step, so it ends with the same frames
+and rows as an unbroken one on the same device. Forces in the files are those that moved the atoms: the net force is
+removed, and its size before that is logged.
 """
 
-from rgnn.dynamics.outputs import element_temperature, read_log
-from rgnn.dynamics.run import Thermostat, run_md
-from rgnn.dynamics.settings import MDConfig, MDRecord, MDResult, Origin
+from rgnn.dynamics.batch import run_many
+from rgnn.dynamics.integrators import Thermostat
+from rgnn.dynamics.minimisation import Minimised, minimise
+from rgnn.dynamics.outputs import element_temperature, opened, read_log
+from rgnn.dynamics.run import run_md
+from rgnn.dynamics.settings import MDConfig, MDRecord, MDResult, Origin, Stage
 from rgnn.dynamics.state import State
-from rgnn.dynamics.structures import check_structure, read_structure
+from rgnn.dynamics.structures import check_structure, outside_training, read_structure, read_structures
 
 __all__ = [
     "MDConfig",
     "MDRecord",
     "MDResult",
+    "Minimised",
     "Origin",
+    "Stage",
     "State",
     "Thermostat",
     "check_structure",
     "element_temperature",
+    "minimise",
+    "opened",
+    "outside_training",
     "read_log",
     "read_structure",
+    "read_structures",
+    "run_many",
     "run_md",
 ]

@@ -1,6 +1,8 @@
 """Log and trajectories of a run: written as it goes, cut back to the restart when it goes on."""
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -8,52 +10,68 @@ import ase.io
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixCom
 from ase.data import chemical_symbols
 from ase.io.trajectory import Trajectory
 
+from rgnn.dynamics.constraints import freedom
 from rgnn.dynamics.settings import MDConfig
 from rgnn.dynamics.state import State
 from rgnn.errors import InputError
 
+# A run's frames, in the order in which readers look for them.
+TRAJECTORIES = ("trajectory.traj", "trajectory.xyz")
+
 
 class Outputs:
-    """Log and trajectories, one entry for each `write_every` steps."""
+    """Log and trajectories, one entry for each `write_every` steps, and the speed since the last restart file."""
 
     def __init__(self, out: Path, atoms: Atoms, config: MDConfig, cut_back_to: int | None) -> None:
-        self.out, self.every, self.timestep = out, config.write_every, config.timestep
+        self.out, self.every, self.timestep, self.config = out, config.write_every, config.timestep, config
         self.elements = sorted(set(atoms.numbers.tolist()))
-        self.log_path, self.xyz_path, self.traj_path = (
-            out / name for name in ("log.csv", "trajectory.xyz", "trajectory.traj")
+        self.log_path, self.speed_path = out / "log.csv", out / "speed.csv"
+        self.traj_path, self.xyz_path = (
+            None if config.trajectory not in ("both", name.partition(".")[2]) else out / name for name in TRAJECTORIES
         )
         if cut_back_to is None:
             names = ["step", "time_fs", "temperature_K", "kinetic_eV", "max_force", "net_force", "work_eV", "heat_eV"]
-            names += [f"T_{chemical_symbols[z]}" for z in self.elements]
+            names += [*(f"T_{chemical_symbols[z]}" for z in self.elements), "target_K", "mean_force"]
             self.log_path.write_text(",".join(names) + "\n", encoding="utf-8")
-            self.xyz_path.unlink(missing_ok=True)
-            self.traj_path.unlink(missing_ok=True)
+            # Speeds are beside the log, which is the same to the last bit however often a run was stopped.
+            self.speed_path.write_text("step,seconds,steps_per_second\n", encoding="utf-8")
+            for name in TRAJECTORIES:
+                (out / name).unlink(missing_ok=True)
         else:
             n = cut_back_to // self.every + 1
             _keep_lines(self.log_path, n + 1)
-            _keep_lines(self.xyz_path, n * (len(atoms) + 2))
-            _keep_frames(self.traj_path, n)
+            if self.xyz_path is not None:
+                _keep_lines(self.xyz_path, n * (len(atoms) + 2))
+            if self.traj_path is not None:
+                _keep_frames(self.traj_path, n)
 
     def __enter__(self) -> "Outputs":
+        with self.log_path.open(encoding="utf-8") as log:
+            self.columns = log.readline().strip().split(",")  # those of the rgnn that began the run
         self.log: TextIO = self.log_path.open("a", encoding="utf-8")
-        self.xyz: TextIO = self.xyz_path.open("a", encoding="utf-8")
-        self.traj = Trajectory(self.traj_path, "a")
+        self.speed: TextIO = self.speed_path.open("a", encoding="utf-8")
+        self.xyz: TextIO | None = None if self.xyz_path is None else self.xyz_path.open("a", encoding="utf-8")
+        self.traj = None if self.traj_path is None else Trajectory(self.traj_path, "a")
         return self
 
     def __exit__(self, *error: object) -> None:
-        for file in (self.log, self.xyz, self.traj):
-            file.close()
+        for file in (self.log, self.speed, self.xyz, self.traj):
+            if file is not None:
+                file.close()
 
     def flush(self) -> None:
         """Bring everything to the disk, so that a restart file never knows more than the outputs."""
         for file in (self.log, self.xyz):
-            file.flush()
-            os.fsync(file.fileno())
-        with self.traj_path.open("rb") as traj:  # ASE flushes each frame, but keeps its descriptor to itself
-            os.fsync(traj.fileno())
+            if file is not None:
+                file.flush()
+                os.fsync(file.fileno())
+        if self.traj_path is not None:
+            with self.traj_path.open("rb") as traj:  # ASE flushes each frame, but keeps its descriptor to itself
+                os.fsync(traj.fileno())
 
     def write(self, state: State, net_force: float) -> None:
         """One entry for this step, where it is due."""
@@ -61,21 +79,38 @@ class Outputs:
             return
         atoms, forces = state.atoms, state.forces
         assert forces is not None
-        kinetic = atoms.get_kinetic_energy()
-        values = [state.step * self.timestep, atoms.get_temperature(), kinetic]
-        values += [float(np.linalg.norm(forces, axis=1).max()), net_force]
-        values += [state.work, kinetic - state.kinetic_start - state.work]
-        values += [element_temperature(atoms, z) for z in self.elements]
-        self.log.write(",".join([str(state.step), *(f"{value:.8g}" for value in values)]) + "\n")
+        kinetic, sizes = atoms.get_kinetic_energy(), np.linalg.norm(forces, axis=1)
+        held = self.config.ensemble_at(state.step) != "nve"
+        row = {
+            "time_fs": state.step * self.timestep,
+            "temperature_K": atoms.get_temperature(),
+            "kinetic_eV": kinetic,
+            "max_force": float(sizes.max()),
+            "net_force": net_force,
+            "work_eV": state.work,
+            "heat_eV": kinetic - state.kinetic_start - state.work,
+            "target_K": self.config.target(state.step) if held else float("nan"),
+            "mean_force": float(sizes.mean()),
+        }
+        row |= {f"T_{chemical_symbols[z]}": element_temperature(atoms, z) for z in self.elements}
+        self.log.write(",".join([str(state.step), *(f"{row[name]:.8g}" for name in self.columns[1:])]) + "\n")
         frame = labelled_frame(state, self.timestep)
-        ase.io.write(self.xyz, frame, format="extxyz")
-        self.traj.write(frame)
+        if self.xyz is not None:
+            ase.io.write(self.xyz, frame, format="extxyz")
+        if self.traj is not None:
+            self.traj.write(frame)
+
+    def write_speed(self, step: int, steps: int, seconds: float) -> None:
+        """How long the steps up to this one took."""
+        if steps:
+            self.speed.write(f"{step},{seconds:.6g},{steps / max(seconds, 1e-9):.6g}\n")
+            self.speed.flush()
 
 
 def labelled_frame(state: State, timestep: float) -> Atoms:
-    """The state as users see it: with forces, step and time."""
+    """The state as users see it: with the structure's constraints, forces, step and time."""
     frame = state.atoms.copy()
-    frame.set_constraint()
+    frame.set_constraint([c for c in frame.constraints if type(c) is not FixCom])
     frame.calc = SinglePointCalculator(frame, forces=state.forces)
     frame.info = {"step": state.step, "time_fs": state.step * timestep}
     return frame
@@ -118,13 +153,28 @@ def _keep_frames(path: Path, n: int) -> None:
 
 
 def element_temperature(atoms: Atoms, atomic_number: int) -> float:
-    """Kinetic temperature in K of the atoms of one element, where the centre of mass is at rest.
+    """Kinetic temperature in K of the atoms of one element, with the degrees of freedom of `freedom`.
 
-    Equipartition gives each atom 3 (1 - m / M) degrees of freedom then, M the mass of all: 3 N - 3 in sum.
+    0 where all of them are held.
     """
     mine, masses = atoms.numbers == atomic_number, atoms.get_masses()
-    kinetic = 0.5 * float((atoms.get_momenta()[mine] ** 2 / masses[mine, None]).sum())
-    return 2 * kinetic / (3 * float((1 - masses[mine] / masses.sum()).sum()) * units.kB)
+    kinetic, free = 0.5 * float((atoms.get_momenta()[mine] ** 2 / masses[mine, None]).sum()), freedom(atoms)[mine].sum()
+    return 2 * kinetic / (float(free) * units.kB) if free > 0 else 0.0
+
+
+@contextmanager
+def opened(out: str | Path) -> Iterator[Sequence[Atoms]]:
+    """The frames of a run, of whichever file it has; read as they are asked for where that is trajectory.traj."""
+    traj, xyz = (Path(out) / name for name in TRAJECTORIES)
+    try:
+        frames = Trajectory(traj) if traj.exists() else ase.io.read(xyz, ":", format="extxyz")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{out}: has no trajectory to read ({error}); name a run of rgnn md.") from None
+    try:
+        yield frames
+    finally:
+        if not isinstance(frames, list):
+            frames.close()
 
 
 def read_log(out: str | Path) -> dict[str, np.ndarray]:

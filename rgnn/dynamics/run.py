@@ -1,4 +1,4 @@
-"""The loop over steps: thermostat, safeguards, restart."""
+"""The loop over steps: safeguards, restart, outputs."""
 
 import io
 import json
@@ -7,49 +7,42 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Self
 
 import ase.io
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.constraints import FixCom
 from ase.data import chemical_symbols
-from ase.md.langevin import Langevin
-from ase.md.md import MolecularDynamics
-from ase.md.verlet import VelocityVerlet
 
 from rgnn.calculator import RGNNCalculator
 from rgnn.checkpoints import fingerprint
 from rgnn.config import dump_yaml
+from rgnn.dynamics.constraints import constraints_of, hold
+from rgnn.dynamics.heating import heating
+from rgnn.dynamics.integrators import Integrator
+from rgnn.dynamics.minimisation import minimise
 from rgnn.dynamics.outputs import Outputs, labelled_frame, read_log
 from rgnn.dynamics.settings import MDConfig, MDRecord, MDResult, MDVersions, Origin
 from rgnn.dynamics.state import State
+from rgnn.dynamics.structures import check_structure
 from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.files import write_aside
 from rgnn.frames import LARGEST_FORCE
 from rgnn.model import RGNN
 from rgnn.neighbours import neighbour_list
-from rgnn.streams import numpy_stream
 
 # A run this many times hotter than asked for (or than 300 K) has left the region where the model means anything.
 HOTTEST = 20.0
-
-
-class Thermostat:
-    """Normal random numbers in a stream of its own for each step; what ASE's Langevin asks of an `rng`."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def begin(self, step: int) -> None:
-        """Start the stream of a step."""
-        self.stream = numpy_stream(self.seed, "thermostat", step)
-
-    def standard_normal(self, size: tuple[int, ...]) -> np.ndarray:
-        """The stream's next numbers."""
-        return self.stream.standard_normal(size)
+# Steps of a minimisation at most.
+MINIMISATION = 500
 
 
 def _unwatched(step: int, temperature: float) -> None:
+    """Nothing."""
+
+
+def _untold(message: str) -> None:
     """Nothing."""
 
 
@@ -63,10 +56,12 @@ def run_md(
     origin: Origin | None = None,
     progress: Callable[[int, float], None] = _unwatched,
     stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = _untold,
 ) -> MDResult:
     """Run molecular dynamics into the folder `out`.
 
-    Velocities always start from a Maxwell-Boltzmann distribution; those of the structure are not used.
+    Velocities always start from a Maxwell-Boltzmann distribution; those of the structure are not used. Its
+    constraints hold.
 
     Args:
         atoms: where to start; None on `resume`, which starts from the restart file.
@@ -77,27 +72,16 @@ def run_md(
         origin: where atoms and model come from, for config.yaml.
         progress: told of (step, temperature in K) after each step.
         stop: asked before each step; True saves the state and raises Interrupted.
+        tell: told in a sentence how a minimisation went, and of forces beyond those of the training set.
 
     Raises:
         InputError: a structure or restart that does not fit, or a folder that holds a run already.
-        BrokenRunError: absurd forces, an atom lost or a runaway temperature; the last restart file is kept.
+        BrokenRunError: absurd forces, an atom too fast or lost, or a runaway temperature; the restart file keeps the
+            last good step, and broken.xyz what came of it.
         Interrupted: `stop` said so; the state is saved.
     """
-    out = Path(out)
-    if resume:
-        state = State.load(out, model, config)
-    elif atoms is None:
-        raise InputError("there is nothing to start from; give a structure, or resume a run.")
-    elif (out / "log.csv").exists():
-        raise InputError(f"{out}: holds a run already; resume it, or choose another folder.")
-    else:
-        state = State.start(atoms, model, config)
-    run = Run(state, model, config, out)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_record(out, model, config, origin, resume)
-    with Outputs(out, state.atoms, config, cut_back_to=state.step if atoms is None else None) as outputs:
-        run.go(outputs, progress, stop)
-    return run.finish()
+    run = Run.prepare(atoms, model, config, Path(out), resume=resume, origin=origin, stop=stop, tell=tell)
+    return run.go(progress, stop)
 
 
 def _write_record(out: Path, model: RGNN, config: MDConfig, origin: Origin | None, resume: bool) -> None:
@@ -110,42 +94,102 @@ def _write_record(out: Path, model: RGNN, config: MDConfig, origin: Origin | Non
     write_aside(out / "config.yaml", note + dump_yaml(record.to_mapping()))
 
 
-class Run:
-    """The loop over steps."""
+def _minimised(
+    atoms: Atoms, model: RGNN, config: MDConfig, out: Path, stop: Callable[[], bool], tell: Callable[[str], None]
+) -> Atoms:
+    """The structure after its forces were followed downhill, on the chip without read noise; out/minimised.xyz."""
+    assert config.minimise is not None
+    check_structure(atoms, model, config.any_element)
+    out.mkdir(parents=True, exist_ok=True)
+    atoms = atoms.copy()
+    hold(atoms, constraints_of(atoms))
+    atoms.calc = RGNNCalculator(model, config.bits, 0.0, remove_net_force=True, any_element=config.any_element)
+    done = minimise(atoms, config.minimise, MINIMISATION, stop)
+    text, way = io.StringIO(), f"from {done.before:.3g} to {done.after:.3g} eV/Angstrom in {done.steps} steps"
+    atoms.set_constraint([c for c in atoms.constraints if type(c) is not FixCom])
+    ase.io.write(text, atoms, format="extxyz")
+    write_aside(out / "minimised.xyz", text.getvalue())
+    tell(
+        f"Minimised: the largest force went {way}."
+        if done.converged
+        else f"Minimisation stopped after {MINIMISATION} steps short of {config.minimise:g} eV/Angstrom: the largest "
+        f"force went {way}; dynamics goes on from there."
+    )
+    return atoms
 
-    def __init__(self, state: State, model: RGNN, config: MDConfig, out: Path) -> None:
+
+class Run:
+    """One run: its state, its integrator and its checks."""
+
+    def __init__(
+        self,
+        state: State,
+        model: RGNN,
+        config: MDConfig,
+        out: Path,
+        calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
+    ) -> None:
         self.state, self.model, self.config, self.out = state, model, config, out
         self.fingerprint = fingerprint(model)
         c, atoms = config, state.atoms
-        # Langevin's own fixcm does not sample the right distribution; with this one the temperature counts 3 N - 3.
-        atoms.set_constraint(FixCom())
-        self.calculator = RGNNCalculator(
-            model, c.bits, c.noise, c.seed, remove_net_force=True, any_element=c.any_element
-        )
+        self.calculator = calculator(model, c.bits, c.noise, c.seed, remove_net_force=True, any_element=c.any_element)
         self.calculator.calls = state.step + (state.forces is not None)  # one call for each step, and one for step 0
         atoms.calc = self.calculator
-        self.thermostat = Thermostat(c.seed)
-        self.dynamics: MolecularDynamics
-        if c.ensemble == "nvt":
-            self.dynamics = Langevin(
-                atoms,
-                c.timestep * units.fs,
-                temperature_K=c.temperature,
-                friction=c.friction / units.fs,
-                fixcm=False,
-                rng=self.thermostat,
-            )
-        else:
-            self.dynamics = VelocityVerlet(atoms, c.timestep * units.fs)
-        self.began, self.first = time.monotonic(), state.step
+        self.integrator = Integrator(state, config)
+        self.good = state.copy()
+        self.cut_back_to: int | None = None
+        self.tell: Callable[[str], None] = _untold
 
-    def go(self, outputs: Outputs, progress: Callable[[int, float], None], stop: Callable[[], bool]) -> None:
-        """To the last step."""
+    @classmethod
+    def prepare(
+        cls,
+        atoms: Atoms | None,
+        model: RGNN,
+        config: MDConfig,
+        out: Path,
+        *,
+        resume: bool,
+        origin: Origin | None,
+        stop: Callable[[], bool],
+        tell: Callable[[str], None],
+        calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
+    ) -> Self:
+        """Read or make the state, and write config.yaml; arguments and errors as `run_md`."""
+        if resume:
+            state = State.load(out, model, config)
+        elif atoms is None:
+            raise InputError("there is nothing to start from; give a structure, or resume a run.")
+        elif (out / "log.csv").exists():
+            raise InputError(f"{out}: holds a run already; resume it, or choose another folder.")
+        else:
+            if config.minimise is not None:
+                atoms = _minimised(atoms, model, config, out, stop, tell)
+            state = State.start(atoms, model, config)
+        run = cls(state, model, config, out, calculator)
+        run.cut_back_to, run.tell = state.step if resume else None, tell
+        out.mkdir(parents=True, exist_ok=True)
+        _write_record(out, model, config, origin, resume)
+        return run
+
+    def go(self, progress: Callable[[int, float], None], stop: Callable[[], bool]) -> MDResult:
+        """To the last step; writes all the outputs."""
+        self.began, self.first = time.monotonic(), self.state.step
+        self.saved = self.began, self.first
+        with Outputs(self.out, self.state.atoms, self.config, self.cut_back_to) as outputs:
+            try:
+                self._steps(outputs, progress, stop)
+            except BrokenRunError:
+                self._keep_what_broke(outputs)
+                raise
+        return self._finish()
+
+    def _steps(self, outputs: Outputs, progress: Callable[[int, float], None], stop: Callable[[], bool]) -> None:
         state, config = self.state, self.config
         self.alone = self._isolated()
         if state.forces is None:
             state.forces = state.atoms.get_forces(md=True)
             self._check()
+            self._compare_with_training()
             outputs.write(state, self._net_force())
             self._save(outputs)
         while state.step < config.steps:
@@ -155,6 +199,7 @@ class Run:
                     f"stopped at step {state.step} as asked; the state is saved, and "
                     f"'rgnn md --resume {shlex.quote(str(self.out))}' goes on."
                 )
+            self.good = state.copy()
             self._step()
             self._check()
             outputs.write(state, self._net_force())
@@ -166,35 +211,51 @@ class Run:
         """One step of the integrator, and the work of the forces along it (trapezoidal)."""
         state = self.state
         before, positions = state.forces, state.atoms.get_positions()
-        self.thermostat.begin(state.step)
-        state.forces = self.dynamics.step(before)
+        assert before is not None
+        try:
+            state.forces = self.integrator.step(before)
+        except RuntimeError as error:
+            if "converge" not in str(error):  # what ASE says where atoms fly apart that a constraint holds together
+                raise
+            raise self._broken("bonds of fixed length could not be kept", 1) from None
         state.step += 1
-        state.work += 0.5 * float(((before + state.forces) * (state.atoms.positions - positions)).sum())
+        self.moved = state.atoms.positions - positions
+        state.work += 0.5 * float(((before + state.forces) * self.moved).sum())
 
-    def finish(self) -> MDResult:
+    def _finish(self) -> MDResult:
         """Write the last structure and the summary."""
+        state, config = self.state, self.config
         seconds = time.monotonic() - self.began
-        text = io.StringIO()
-        ase.io.write(text, labelled_frame(self.state, self.config.timestep), format="extxyz")
-        write_aside(self.out / "final.xyz", text.getvalue())
+        write_aside(self.out / "final.xyz", self._frame(state))
+        (self.out / "broken.xyz").unlink(missing_ok=True)  # of an earlier end
         log = read_log(self.out)
-        half = log["step"] >= min(self.state.step / 2, log["step"][-1])
-        time_ps, work = log["time_fs"][half] / 1000, log["work_eV"][half] * 1000 / len(self.state.atoms)
-        rate = (self.state.step - self.first) / max(seconds, 1e-9)
+        half = log["step"] >= min(state.step / 2, log["step"][-1])
+        rate = (state.step - self.first) / max(seconds, 1e-9)
         elements = [name.removeprefix("T_") for name in log if name.startswith("T_")]
+        warming = heating(log, config, len(state.atoms), state.atoms.get_number_of_degrees_of_freedom())
         result = MDResult(
-            self.state.step,
+            state.step,
             float(log["temperature_K"][half].mean()),
             {e: float(log[f"T_{e}"][half].mean()) for e in elements},
             float(log["net_force"][half].mean()),
-            float((work[-1] - work[0]) / (time_ps[-1] - time_ps[0])) if len(work) > 1 else 0.0,
+            warming.work,
             seconds,
             rate,
-            rate * self.config.timestep * 86_400e-6,
-            self.config.warning,
+            rate * config.timestep * 86_400e-6,
+            config.warning,
+            warming.heat,
+            warming.shift,
+            warming.error,
+            warming.verdict,
         )
         write_aside(self.out / "summary.json", json.dumps(asdict(result), indent=2) + "\n")
         return result
+
+    def _frame(self, state: State) -> str:
+        """A state in extended XYZ."""
+        text = io.StringIO()
+        ase.io.write(text, labelled_frame(state, self.config.timestep), format="extxyz")
+        return text.getvalue()
 
     def _net_force(self) -> float:
         return float(np.linalg.norm(self.calculator.net_force))
@@ -207,6 +268,20 @@ class Run:
     def _save(self, outputs: Outputs) -> None:
         outputs.flush()
         self.state.save(self.out, self.fingerprint, self.config)
+        now, step = time.monotonic(), self.state.step
+        outputs.write_speed(step, step - self.saved[1], now - self.saved[0])
+        self.saved = now, step
+
+    def _compare_with_training(self) -> None:
+        """Tell of starting forces far beyond those that the model has seen."""
+        seen, forces = self.model.provenance.seen.largest_force, self.state.forces
+        assert forces is not None
+        largest = float(np.linalg.norm(forces, axis=1).max())
+        if seen and largest > seen:
+            self.tell(
+                f"The largest force at the start is {largest:.3g} eV/Angstrom, where the training set has "
+                f"{seen:.3g} at most; --minimise relaxes the structure first."
+            )
 
     def _check(self) -> None:
         """Stop a run that has stopped to mean anything."""
@@ -216,21 +291,41 @@ class Run:
         worst = int(np.nan_to_num(largest, nan=np.inf).argmax())
         if not largest[worst] <= LARGEST_FORCE:
             raise self._broken(f"the force on {self._atom(worst)} is {largest[worst]:.4g} eV/Angstrom")
+        if state.step > self.good.step:
+            path = np.linalg.norm(self.moved, axis=1)
+            farthest = int(path.argmax())
+            if not path[farthest] <= self.config.max_displacement:
+                raise self._broken(
+                    f"{self._atom(farthest)} moved {path[farthest]:.3g} Angstrom in one step, more than "
+                    f"max_displacement = {self.config.max_displacement:g}"
+                )
         isolated = self.calculator.isolated
         lost = np.flatnonzero(isolated & ~self.alone)
         if len(lost):
             raise self._broken(f"{self._atom(lost[0])} lost its last neighbour")
         self.alone = isolated
         temperature = state.atoms.get_temperature()
-        if not temperature <= HOTTEST * max(self.config.temperature, 300.0):
-            raise self._broken(f"the temperature reached {temperature:.4g} K")
+        if not temperature <= HOTTEST * max(self.config.target(state.step), 300.0):
+            momenta, masses = state.atoms.get_momenta(), state.atoms.get_masses()
+            fastest = int(((momenta**2).sum(axis=1) / masses).argmax())
+            raise self._broken(
+                f"the temperature reached {temperature:.4g} K, with {self._atom(fastest)} the most energetic"
+            )
 
     def _atom(self, index: int) -> str:
         return f"atom {index} ({chemical_symbols[self.state.atoms.numbers[index]]})"
 
-    def _broken(self, what: str) -> BrokenRunError:
-        kept = "the restart file keeps the last whole state" if self.state.step else "nothing has moved yet"
+    def _broken(self, what: str, later: int = 0) -> BrokenRunError:
+        step = self.state.step + later
+        kept = f"the restart file keeps step {self.good.step}" if step else "nothing has moved yet"
         return BrokenRunError(
-            f"{self.out}: at step {self.state.step} {what}; {kept}. Start again with a smaller --timestep or a lower "
-            "--temperature, or train the model further on frames like these."
+            f"{self.out}: at step {step} {what}; {kept}, broken.xyz what came after. Start again with --minimise, a "
+            "smaller --timestep or a lower --temperature, or train the model further on frames like these."
         )
+
+    def _keep_what_broke(self, outputs: Outputs) -> None:
+        """Save the last good step, and beside it the frame that was not."""
+        write_aside(self.out / "broken.xyz", self._frame(self.state))
+        if self.good.forces is not None:
+            outputs.flush()
+            self.good.save(self.out, self.fingerprint, self.config)

@@ -1,15 +1,15 @@
 """The state of a run, which is all that its future depends on, and its restart file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase import Atoms, units
 from ase.data import atomic_masses
-from ase.md.velocitydistribution import Stationary
 
 from rgnn.checkpoints import fingerprint
+from rgnn.dynamics.constraints import Plain, constraints_of, hold
 from rgnn.dynamics.settings import MDConfig
 from rgnn.dynamics.structures import check_structure
 from rgnn.errors import InputError
@@ -30,6 +30,8 @@ class State:
         forces: [N, 3] at this step, eV/Angstrom; None before the first call of the model.
         work: done by the forces so far, eV.
         kinetic_start: kinetic energy at step 0, eV.
+        constraints: of the structure, as plain values from which the very same are made again.
+        chain: [M] velocities of a Nose-Hoover chain, 1/ASE's unit of time; None where there is none.
     """
 
     atoms: Atoms
@@ -37,17 +39,27 @@ class State:
     forces: np.ndarray | None
     work: float
     kinetic_start: float
+    constraints: tuple[Plain, ...] = ()
+    chain: np.ndarray | None = None
 
     @classmethod
     def start(cls, atoms: Atoms, model: RGNN, config: MDConfig) -> "State":
-        """Fresh Maxwell-Boltzmann velocities without drift."""
+        """Fresh Maxwell-Boltzmann velocities within the constraints, without drift where no atom is anchored."""
         check_structure(atoms, model, config.any_element)
+        constraints = constraints_of(atoms)
         atoms = _bare(atoms.numbers, atoms.positions, atoms.cell[:], atoms.pbc, atoms.get_masses())
         # Drawn here, since ASE's function for it changed its name in 3.29.
         normal = numpy_stream(config.seed, "velocities").standard_normal((len(atoms), 3))
+        hold(atoms, constraints)
         atoms.set_momenta(normal * np.sqrt(atoms.get_masses() * units.kB * config.temperature)[:, None])
-        Stationary(atoms, preserve_temperature=False)
-        return cls(atoms, 0, None, 0.0, atoms.get_kinetic_energy())
+        return cls(atoms, 0, None, 0.0, atoms.get_kinetic_energy(), constraints)
+
+    def copy(self) -> "State":
+        """The state as it is now, to be saved when the next step goes wrong."""
+        a = self.atoms
+        atoms = _bare(a.numbers, a.positions, a.cell[:], a.pbc, a.get_masses())
+        atoms.set_momenta(a.get_momenta())
+        return replace(self, atoms=atoms)
 
     def save(self, out: Path, model: str, config: MDConfig) -> None:
         """Write the restart file; `model` is its fingerprint."""
@@ -62,6 +74,8 @@ class State:
         }
         if self.forces is not None:
             arrays["forces"] = self.forces
+        if self.chain is not None:
+            arrays["chain"] = self.chain
         settings = {
             "format": FORMAT,
             "version": VERSION,
@@ -70,6 +84,7 @@ class State:
             "kinetic_start": self.kinetic_start,
             "config": config.to_mapping(),
             "model": model,
+            "constraints": list(self.constraints),
         }
         tensors = {name: torch.from_numpy(np.array(values)) for name, values in arrays.items()}
         write_tensors(out / "restart.safetensors", tensors, settings)
@@ -84,10 +99,11 @@ class State:
         if settings["model"] != fingerprint(model):
             raise InputError(f"{file}: was written with another model; resume with that one, or start a new run.")
         mine, step = config.to_mapping(), int(settings["step"])
+        theirs = MDConfig().to_mapping() | settings["config"]  # what an earlier rgnn did not know was as by default
         for name in sorted(set(mine) - {"steps"}):
-            if settings["config"].get(name) != mine[name]:
+            if theirs[name] != mine[name]:
                 raise InputError(
-                    f"{file}: the run was started with {name} = {settings['config'].get(name)}, not {mine[name]}; "
+                    f"{file}: the run was started with {name} = {theirs[name]}, not {mine[name]}; "
                     "resume with the same value, or start a new run."
                 )
         if config.steps < step:
@@ -96,8 +112,11 @@ class State:
             )
         a = {name: tensor.numpy() for name, tensor in tensors.items()}
         atoms = _bare(a["numbers"], a["positions"], a["cell"], a["pbc"], a["masses"])
-        atoms.set_momenta(a["momenta"])
-        return cls(atoms, step, a.get("forces"), float(settings["work"]), float(settings["kinetic_start"]))
+        constraints = tuple(settings.get("constraints", ()))
+        hold(atoms, constraints)
+        atoms.set_momenta(a["momenta"], apply_constraint=False)
+        work, kinetic = float(settings["work"]), float(settings["kinetic_start"])
+        return cls(atoms, step, a.get("forces"), work, kinetic, constraints, a.get("chain"))
 
 
 def _bare(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, masses: np.ndarray) -> Atoms:

@@ -3,13 +3,12 @@
 from math import ceil
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from matplotlib.axes import Axes
 
-from rgnn.dynamics import read_log
+from rgnn.dynamics import opened, read_log
 from rgnn.observables import RadialDistribution, mean_squared_displacement, radial_distribution
 from rgnn.plots import style
 
@@ -23,7 +22,7 @@ PAIRS = 3
 
 def second_half(out: str | Path) -> list[Atoms]:
     """Frames of the second half of a run's trajectory, evenly chosen."""
-    with ase.io.Trajectory(Path(out) / "trajectory.traj") as frames:
+    with opened(out) as frames:
         n = len(frames)
         wanted = min(RDF_FRAMES, max(5, RDF_ATOMS // len(frames[0])), n - n // 2)
         return [frames[int(index)] for index in np.unique(np.linspace(n // 2, n - 1, wanted).round())]
@@ -35,7 +34,7 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
     Args:
         out: run folder.
         path: PNG to write.
-        target: temperature of the thermostat in K, drawn as a line.
+        target: temperature of the thermostat in K, drawn where the log has none.
 
     Returns:
         The figure's path, and the first peaks in Angstrom by pair ("P-O"); none without a periodic cell.
@@ -81,8 +80,9 @@ def _temperature(axes: Axes, log: dict[str, np.ndarray], target: float | None) -
         colour = style.element_colour(atomic_numbers[symbol])
         axes.plot(time, log[name], lw=0.4, alpha=0.5, color=colour, label=symbol)
     axes.plot(time, log["temperature_K"], lw=0.9, color="black", label="all")
-    if target is not None:
-        axes.axhline(target, color=style.SECOND, lw=1, ls="--", label="target")
+    wanted = log.get("target_K", np.full(len(time), np.nan if target is None else target))
+    if np.isfinite(wanted).any():
+        axes.plot(time, wanted, color=style.SECOND, lw=1, ls="--", label="target")
     axes.set(xlabel="time (ps)", ylabel="temperature (K)")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8, ncols=2)
@@ -102,7 +102,7 @@ def _radial(axes: Axes, rdf: RadialDistribution) -> None:
 
 
 def _displacement(axes: Axes, out: Path) -> None:
-    with ase.io.Trajectory(out / "trajectory.traj") as frames:
+    with opened(out) as frames:
         stride = ceil(len(frames) / MSD_FRAMES)
         chosen = range(0, len(frames), stride)
         first = frames[0]

@@ -11,6 +11,9 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
+from rgnn import RGNN, Graph, Hardware, save_model
+from rgnn.config import ModelConfig
+from rgnn.model import Provenance
 from rgnn_cli import app as rgnn_app
 
 
@@ -39,6 +42,26 @@ def trajectory(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("trajectory") / "tiny.xyz"
     ase.io.write(path, labelled_frames(30), format="extxyz")
     return path
+
+
+@pytest.fixture(scope="session")
+def quick_model(built, trajectory) -> RGNN:
+    """Untrained and small, for 4 bits and 5% noise, with ranges from the tiny trajectory."""
+    frames = [
+        Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, 3.8) for a in ase.io.read(trajectory, ":4")
+    ]
+    config = ModelConfig(n_features=6, reservoir_layers=1, trained_layers=1)
+    model = built(config, Hardware(bits=4, noise=0.05), *frames)
+    model.provenance = Provenance(elements=(3, 8))
+    return model
+
+
+@pytest.fixture(scope="session")
+def quick_model_folder(quick_model, tmp_path_factory) -> Path:
+    """Where it is saved."""
+    folder = tmp_path_factory.mktemp("model") / "quick"
+    save_model(quick_model, folder)
+    return folder
 
 
 @pytest.fixture

@@ -134,6 +134,20 @@ def test_the_cheapest_hardware_is_found(cli, refused, run) -> None:
     assert "--within" in refused(2, "eval", run, "--find", "bits", "--within", "much")
 
 
+def test_conservation_of_energy(cli, run) -> None:
+    out = cli("eval", run, "--conservation", "--frames", 1, "--nve-steps", 30, "--out", "c")
+    for words in ("Verdict", "arXiv 2412.11569", "ideal chip", "noise as trained", "plateau", "periodic"):
+        assert words in out
+    assert {p.name for p in Path("c").iterdir()} == {"config.yaml", "conservation.json", "report.html"}
+    record = json.loads(Path("c/conservation.json").read_text())
+    trained = record["asymmetry"]["as trained, noise off"]
+    assert set(trained["by_step_A"]) == {"0.005", "0.01", "0.02"}
+    low, high = trained["by_step_A"]["0.01"]["95%"]
+    assert 0 <= low <= trained["by_step_A"]["0.01"]["value"] <= high <= 1
+    assert record["nve_meV_per_atom_ps"]["expected of the noise"] > 0
+    assert 0 <= record["net_force"][0] < 1 and record["net_torque"] == [None]
+
+
 def test_presets_and_files_of_hardware(cli, refused, run) -> None:
     out = cli("eval", run, "--hardware", "cmo-hfox", "--frames", 1, "--repeats", 1)
     assert "1.13% programming noise" in out

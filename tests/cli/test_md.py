@@ -9,6 +9,7 @@ import ase.io
 import numpy as np
 import pytest
 import yaml
+from ase.constraints import FixAtoms
 
 from rgnn.dynamics import read_log
 
@@ -111,3 +112,100 @@ def test_nve_comes_with_a_warning(shell, run, structure) -> None:
     done = shell("rgnn md structure.xyz --steps 5 --ensemble nve --out a")
     assert done.code == 0, done.err
     assert "does not conserve energy" in done.out + done.err
+
+
+def test_a_ramp_and_stages(cli, refused, run, structure) -> None:
+    out = cli("md", structure, "--steps", 20, "--temperature", "200:600", "--out", "a")
+    assert "Langevin from 200 to 600 K, 20 steps" in out
+    assert list(read_log("a")["target_K"]) == [200, 400, 600]
+    Path("stages.yaml").write_text(
+        "md:\n  stages:\n"
+        "    - {name: melt, steps: 10, temperature: 900}\n"
+        "    - {name: quench, steps: 20, temperature_from: 900, temperature_to: 300, ensemble: bussi}\n"
+    )
+    out = cli("md", structure, "--config", "stages.yaml", "--out", "b")
+    assert "melt (10 steps) Langevin at 900 K, then quench (20 steps) Bussi from 900 to 300 K, 30 steps" in out
+    assert list(read_log("b")["target_K"]) == [900, 900, 600, 300]
+    assert "leave --steps out" in refused(2, "md", structure, "--config", "stages.yaml", "--steps", 10000)
+    assert "add up to 30" in refused(2, "md", "--resume", "b", "--steps", 40)
+    assert "one number, or two" in refused(2, "md", structure, "--temperature", "hot")
+
+
+def test_minimisation_constraints_and_one_file_of_frames(cli, run, structure) -> None:
+    atoms = ase.io.read(structure)
+    atoms.set_constraint(FixAtoms([0, 1]))
+    ase.io.write("held.xyz", atoms, format="extxyz")
+    out = cli(
+        *("md", "held.xyz", "--steps", 10, "--minimise", 1e-6, "--trajectory", "xyz", "--every", 5),
+        *("--ensemble", "nose-hoover", "--out", "a"),
+    )
+    assert "Minimis" in out and "of the thermostat" in out
+    names = {p.name for p in Path("a").iterdir()}
+    assert "minimised.xyz" in names and "trajectory.traj" not in names
+    for frame in ase.io.read("a/trajectory.xyz", ":"):
+        np.testing.assert_allclose(frame.positions[:2], atoms.positions[:2], atol=1e-7)
+        assert frame.constraints[0].index.tolist() == [0, 1]
+
+
+def test_what_lies_outside_the_training_set_is_said(cli, run, structure) -> None:
+    atoms = ase.io.read(structure)
+    atoms.set_cell(atoms.cell[:] * 1.1, scale_atoms=True)
+    ase.io.write("thin.xyz", atoms, format="extxyz")
+    assert "Warning: the density is" in cli("md", "thin.xyz", "--steps", 2, "--out", "a")
+    assert "Warning" not in cli("md", structure, "--steps", 2, "--out", "b")
+    told = cli("info", "runs/a/best")
+    assert "densities" in told and "Li-O 2." in told and "trained up to" in told
+
+
+def test_a_batch_of_files_and_one_of_frames(cli, refused, run, structure, trajectory) -> None:
+    ase.io.write("other.xyz", ase.io.read(trajectory, 3), format="extxyz")
+    out = cli("md", structure, "other.xyz", "--steps", 10, "--noise", 0)
+    assert "2 runs together" in out and "0-structure" in out and "1-other" in out
+    folder = Path("md/batch-001")
+    for k, name in enumerate(("0-structure", "1-other")):
+        record = yaml.safe_load((folder / name / "config.yaml").read_text())
+        assert record["md"]["seed"] == k and (folder / name / "dynamics.png").exists()
+        cli("md", "--config", folder / name / "config.yaml", "--out", f"alone{k}", "--quiet")
+        together, alone = (ase.io.read(f"{where}/final.xyz") for where in (folder / name, f"alone{k}"))
+        np.testing.assert_allclose(together.positions, alone.positions, atol=1e-6)
+    told = json.loads(cli("md", "--resume", folder, "--steps", 20, "--json"))
+    assert [r["steps"] for r in told["runs"]] == [20, 20]
+    told = json.loads(cli("md", trajectory, "--frames", "0:6:2", "--steps", 5, "--out", "many", "--json"))
+    assert [Path(r["out"]).name for r in told["runs"]] == ["0-tiny-0", "1-tiny-2", "2-tiny-4"]
+    assert "--overwrite" in refused(2, "md", trajectory, "--frames", "0:2", "--out", "many")
+    cli("md", trajectory, "--frames", "0:2", "--out", "many", "--steps", 5, "--overwrite", "--quiet")
+    assert sorted(p.name for p in Path("many").iterdir()) == ["0-tiny-0", "1-tiny-1"]
+    assert "chooses none" in refused(2, "md", trajectory, "--frames", "90:95")
+
+
+def test_a_run_that_breaks_exits_with_4_and_the_others_go_on(refused, run, structure, trajectory) -> None:
+    atoms = ase.io.read(structure)
+    atoms.set_masses([1e-4] * len(atoms))  # so light that it flies at the first step
+    ase.io.write("light.traj", atoms)
+    said = refused(4, "md", "light.traj", "--steps", 10, "--out", "a")
+    assert "moved" in said and "max_displacement" in said and "atom" in said
+    assert Path("a/broken.xyz").exists()
+    said = refused(4, "md", structure, "light.traj", "--steps", 10, "--out", "b")
+    assert "1 of 2 runs broke off: b/1-light: at step" in said
+    assert list(read_log("b/0-structure")["step"]) == [0, 10]
+    assert json.loads(Path("b/0-structure/summary.json").read_text())["steps"] == 10
+
+
+def test_a_stopped_batch_goes_on(cli, run, structure, trajectory) -> None:
+    cli("md", trajectory, "--frames", "0:2", "--steps", 100, "--out", "whole", "--quiet")
+    program = str(Path(sys.executable).parent / "rgnn")
+    process = subprocess.Popen(
+        [program, "md", str(trajectory), "--frames", "0:2", "--steps", "100", "--out", "cut", "--quiet"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not Path("cut/1-tiny-1/trajectory.xyz").exists() or not Path("cut/1-tiny-1/trajectory.xyz").stat().st_size:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "rgnn md --resume cut" in said
+    cli("md", "--resume", "cut", "--quiet")
+    for name in ("0-tiny-0", "1-tiny-1"):
+        for file in ("log.csv", "trajectory.xyz", "final.xyz"):
+            assert Path("whole", name, file).read_bytes() == Path("cut", name, file).read_bytes()

@@ -1,0 +1,31 @@
+"""What comes after a run: distributions, displacements, diffusion, temperatures, and how runs compare."""
+
+from rgnn.analysis.activation import Arrhenius, activation_energies, arrhenius, distinct
+from rgnn.analysis.diffusion import Diffusion, Displacements, displacements, kinisi_is_here
+from rgnn.analysis.run import Analysis, AnalysisConfig, Shell, analyse, coordination, differences, pair_name, to_mapping
+from rgnn.analysis.sweep import SweepConfig, on_hardware, run_sweep
+from rgnn.analysis.trajectory import Trajectory, open_trajectory
+
+__all__ = [
+    "Analysis",
+    "AnalysisConfig",
+    "Arrhenius",
+    "Diffusion",
+    "Displacements",
+    "Shell",
+    "SweepConfig",
+    "Trajectory",
+    "activation_energies",
+    "analyse",
+    "arrhenius",
+    "coordination",
+    "differences",
+    "displacements",
+    "distinct",
+    "kinisi_is_here",
+    "on_hardware",
+    "open_trajectory",
+    "pair_name",
+    "run_sweep",
+    "to_mapping",
+]

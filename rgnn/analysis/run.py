@@ -1,0 +1,373 @@
+"""All that is read off one trajectory in a single pass, and how two of them compare."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from rgnn.analysis.diffusion import Displacements, displacements
+from rgnn.analysis.statistics import block_error, mean_of_parts, rate
+from rgnn.analysis.trajectory import Trajectory
+from rgnn.config import Settings, require
+from rgnn.dynamics import element_temperature
+from rgnn.errors import InputError
+from rgnn.evaluation.measures import Estimate
+from rgnn.observables import RadialCounts, RadialDistribution, integrated_difference, pooled
+
+# Frames that g(r) is averaged over, fewer where their atoms together would be more than that.
+RADIAL_FRAMES, RADIAL_ATOMS = 1000, 400_000
+# Atoms times frames whose positions are kept for displacements: 96 MB. Of longer runs, every second frame or fewer.
+KEPT = 4_000_000
+# Consecutive parts that g(r) is averaged over apart, for errors and for the two halves.
+RADIAL_PARTS = 10
+
+
+@dataclass(frozen=True)
+class AnalysisConfig(Settings):
+    """How trajectories are analysed.
+
+    Attributes:
+        r_max, width: reach and bin width of g(r), Angstrom. Nothing is smoothed before distributions are compared.
+        skip: part of the run that is left out as equilibration.
+        skip_ps: the same in ps; goes before `skip`.
+        fit_from: lag in ps that diffusion coefficients are fitted from; None is a twentieth of what is analysed.
+    """
+
+    r_max: float = 6.0
+    width: float = 0.02
+    skip: float = 0.2
+    skip_ps: float | None = None
+    fit_from: float | None = None
+
+    def __post_init__(self) -> None:
+        require(0.5 <= self.r_max <= 30, "r_max", self.r_max, "between 0.5 and 30 Angstrom")
+        require(0.001 <= self.width <= 0.2, "width", self.width, "between 0.001 and 0.2 Angstrom")
+        require(0 <= self.skip < 1, "skip", self.skip, "a part of the run, from 0 to below 1")
+        require(self.skip_ps is None or self.skip_ps >= 0, "skip_ps", self.skip_ps, "0 or more")
+        require(self.fit_from is None or self.fit_from > 0, "fit_from", self.fit_from, "above 0")
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Neighbours in the first shell.
+
+    Attributes:
+        centre, neighbour: atomic numbers.
+        distance: up to which they are counted, the first minimum of g(r), Angstrom.
+        number: mean, with a 95% interval from consecutive parts of the run.
+    """
+
+    centre: int
+    neighbour: int
+    distance: float
+    number: Estimate
+
+    @property
+    def name(self) -> str:
+        """As "P-O": oxygen around phosphorus."""
+        return f"{chemical_symbols[self.centre]}-{chemical_symbols[self.neighbour]}"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a trajectory came to, after its equilibration.
+
+    Attributes:
+        trajectory: what was analysed.
+        atoms, frames: in each frame, and frames analysed.
+        skipped: frames left out at the start.
+        parts: g(r) of consecutive parts; none without a periodic cell.
+        radial_frames: that they were averaged over.
+        shells: coordination numbers, where g(r) has a minimum.
+        temperature: K, with a 95% interval, of all atoms ("all") and by element; empty without velocities.
+        displacements: None where the time between frames is not known, or too few.
+        work: done by the forces, meV/atom/ps, which is what the model heats; None without a log.
+        notes: sentences on what was left out, and why.
+    """
+
+    trajectory: Trajectory
+    atoms: int
+    frames: int
+    skipped: int
+    parts: tuple[RadialDistribution, ...]
+    shells: tuple[Shell, ...]
+    temperature: dict[str, Estimate]
+    displacements: Displacements | None
+    work: Estimate | None
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the trajectory."""
+        return self.trajectory.name
+
+    @property
+    def radial(self) -> RadialDistribution | None:
+        """g(r) of all parts together; None without a periodic cell."""
+        return pooled(self.parts) if self.parts else None
+
+    @property
+    def halves(self) -> tuple[RadialDistribution, RadialDistribution] | None:
+        """g(r) of the first half and of the second; None for a single part."""
+        middle = len(self.parts) // 2
+        return (pooled(self.parts[:middle]), pooled(self.parts[middle:])) if middle else None
+
+    @property
+    def floor(self) -> dict[str, float]:
+        """Integrated difference of the two halves, see `differences`; empty for a single part."""
+        return {} if self.halves is None else differences(*self.halves)
+
+    @property
+    def length(self) -> float | None:
+        """Analysed time in ps."""
+        interval = self.trajectory.interval
+        return None if interval is None else interval * (self.frames - 1)
+
+
+def differences(radial: RadialDistribution, reference: RadialDistribution) -> dict[str, float]:
+    """Integral of |g - g_ref| over that of g_ref, of all atoms ("all") and of each pair.
+
+    Raises:
+        InputError: other elements, in other proportions, or other bins.
+    """
+    if not _same_composition(radial.counts, reference.counts):
+        mine, theirs = (_formula(x.counts) for x in (radial, reference))
+        raise InputError(f"g(r) of {mine} cannot be compared with that of {theirs}; name one of the same composition.")
+    if not np.array_equal(radial.r, reference.r):
+        raise InputError("the distributions have different bins; analyse both with one width and one reach.")
+    found = {"all": integrated_difference(radial.r, radial.total, reference.total)}
+    for pair in radial.pairs:
+        found[pair_name(pair)] = integrated_difference(radial.r, radial.of(pair), reference.of(pair))
+    return found
+
+
+def pair_name(pair: tuple[int, int]) -> str:
+    """As "Li-O"."""
+    return "-".join(chemical_symbols[z] for z in pair)
+
+
+def _same_composition(a: dict[int, int], b: dict[int, int]) -> bool:
+    return a.keys() == b.keys() and all(a[z] * sum(b.values()) == b[z] * sum(a.values()) for z in a)
+
+
+def _formula(counts: dict[int, int]) -> str:
+    return "".join(f"{chemical_symbols[z]}{n}" for z, n in counts.items())
+
+
+def analyse(
+    trajectory: Trajectory,
+    config: AnalysisConfig,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    with_kinisi: bool | None = None,
+) -> Analysis:
+    """Read a trajectory once, a frame at a time, and take from it all that it can tell.
+
+    Args:
+        trajectory: from `open_trajectory`.
+        config: how.
+        progress: told of (done, total) frames.
+        with_kinisi: as in `displacements`.
+
+    Raises:
+        InputError: nothing is left after the skip, or a frame cannot be read.
+    """
+    first = _skipped(trajectory, config)
+    gathered = _gather(trajectory, config, first, progress)
+    notes: list[str] = []
+    if not trajectory.is_run:
+        notes.append("no run of rgnn: positions were unwrapped, each step to the nearest image")
+    if not gathered.parts:
+        notes.append("no g(r): it needs a cell that is periodic in three directions")
+    moved = _displacements(trajectory, config, gathered, with_kinisi, notes)
+    temperature, work = gathered.temperatures, None
+    if trajectory.log is not None:
+        temperature, work = _from_log(trajectory.log, gathered.start, gathered.first.numbers)
+    return Analysis(
+        trajectory,
+        len(gathered.first),
+        trajectory.length - first,
+        first,
+        gathered.parts,
+        _shells(gathered.parts),
+        temperature,
+        moved,
+        work,
+        tuple(notes),
+    )
+
+
+def _skipped(trajectory: Trajectory, config: AnalysisConfig) -> int:
+    if config.skip_ps is None:
+        return int(config.skip * trajectory.length)
+    if config.skip_ps == 0:
+        return 0
+    if trajectory.interval is None:
+        raise InputError(
+            f"{trajectory.path}: the time between its frames is not known, so {config.skip_ps:g} ps cannot be skipped; "
+            "give --interval, or skip a part such as 20%."
+        )
+    first = round(config.skip_ps / trajectory.interval)
+    if first >= trajectory.length:
+        length = trajectory.interval * (trajectory.length - 1)
+        raise InputError(f"{trajectory.path}: is {length:g} ps long, so nothing is left after {config.skip_ps:g} ps.")
+    return first
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """What one pass over the frames leaves."""
+
+    first: Atoms
+    start: float
+    parts: tuple[RadialDistribution, ...]
+    positions: np.ndarray
+    stride: int
+    temperatures: dict[str, Estimate]
+
+
+def _gather(
+    trajectory: Trajectory, config: AnalysisConfig, first: int, progress: Callable[[int, int], None]
+) -> _Gathered:
+    n = trajectory.length - first
+    series: dict[str, list[float]] = {}
+    counters: list[RadialCounts] = []
+    start: Atoms | None = None
+    for k, atoms in enumerate(trajectory.frames(first)):
+        if start is None:
+            start = atoms
+            periodic = bool(atoms.pbc.all()) and atoms.cell.rank == 3
+            wanted = min(n, RADIAL_FRAMES, max(RADIAL_PARTS, RADIAL_ATOMS // len(atoms)))
+            chosen = np.unique(np.linspace(0, n - 1, wanted).round().astype(int)) if periodic else np.zeros(0, int)
+            parts = min(RADIAL_PARTS, len(chosen) // 2 * 2) or len(chosen)
+            counters = [RadialCounts(config.r_max, config.width) for _ in range(parts)]
+            part_of = {int(frame): place * parts // len(chosen) for place, frame in enumerate(chosen)}
+            stride = -(-n * len(atoms) // KEPT)
+            known = trajectory.interval is not None
+            positions = np.empty((-(-n // stride) if known else 0, len(atoms), 3))
+        elif not np.array_equal(atoms.numbers, start.numbers):
+            raise InputError(f"{trajectory.path}: frame {first + k} holds other atoms than the first; cut the file.")
+        if k in part_of:
+            counters[part_of[k]].add(atoms)
+        if known and k % stride == 0:
+            positions[k // stride] = atoms.positions
+        if not trajectory.is_run and atoms.has("momenta"):
+            _add_temperatures(series, atoms)
+        progress(k + 1, n)
+    if start is None:
+        raise InputError(f"{trajectory.path}: no frames are left after the skip; skip less.")
+    return _Gathered(
+        start,
+        float(start.info.get("time_fs", 0.0)),
+        tuple(counter.distribution() for counter in counters),
+        positions[: k // stride + 1],
+        stride,
+        {name: _mean(np.array(values)) for name, values in series.items()},
+    )
+
+
+def _add_temperatures(series: dict[str, list[float]], atoms: Atoms) -> None:
+    kinds = np.unique(atoms.numbers).tolist()
+    moving = 3 * len(atoms) - 3
+    series.setdefault("all", []).append(atoms.get_temperature() * atoms.get_number_of_degrees_of_freedom() / moving)
+    for z in kinds:
+        series.setdefault(chemical_symbols[z], []).append(element_temperature(atoms, z))
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    middle, half = float(values.mean()), 1.96 * block_error(values)
+    return Estimate(middle, middle - half, middle + half)
+
+
+def _from_log(
+    log: dict[str, np.ndarray], start: float, numbers: np.ndarray
+) -> tuple[dict[str, Estimate], Estimate | None]:
+    """Temperatures and work from the rows of the log that are analysed, which may be more than there are frames."""
+    rows = log["time_fs"] >= start
+    columns = {"all": "temperature_K"} | {chemical_symbols[z]: f"T_{chemical_symbols[z]}" for z in np.unique(numbers)}
+    found = {name: _mean(log[column][rows]) for name, column in columns.items() if column in log and rows.any()}
+    if rows.sum() < 2 or "work_eV" not in log:
+        return found, None
+    return found, rate(log["time_fs"][rows] / 1000, log["work_eV"][rows] * 1000 / len(numbers))
+
+
+def _displacements(
+    trajectory: Trajectory, config: AnalysisConfig, g: _Gathered, with_kinisi: bool | None, notes: list[str]
+) -> Displacements | None:
+    if trajectory.interval is None:
+        notes.append("no displacements: the time between frames is not known (--interval gives it)")
+        return None
+    interval = trajectory.interval * g.stride
+    try:
+        return displacements(g.positions, g.first.numbers, g.first.get_masses(), interval, config.fit_from, with_kinisi)
+    except InputError as error:
+        if config.fit_from is not None:
+            raise
+        notes.append(f"no diffusion coefficients: {error}".rstrip("."))
+        return None
+
+
+def _shells(parts: tuple[RadialDistribution, ...]) -> tuple[Shell, ...]:
+    """Of every ordered pair of elements whose g(r) has a first minimum."""
+    if not parts:
+        return ()
+    radial, found = pooled(parts), []
+    for pair in radial.pairs:
+        distance = radial.first_minimum(pair)
+        if np.isfinite(distance):
+            for centre, neighbour in dict.fromkeys([pair, pair[::-1]]):
+                found.append(Shell(centre, neighbour, distance, coordination(parts, centre, neighbour, distance)))
+    return tuple(found)
+
+
+def coordination(parts: tuple[RadialDistribution, ...], centre: int, neighbour: int, distance: float) -> Estimate:
+    """Mean number of neighbours within a distance in Angstrom, with a 95% interval from the parts."""
+    numbers = np.array([part.coordination(centre, neighbour, distance) for part in parts])
+    return mean_of_parts(numbers, pooled(parts).coordination(centre, neighbour, distance))
+
+
+def to_mapping(a: Analysis) -> dict[str, Any]:
+    """All results as plain numbers; intervals as [low, high]."""
+
+    def plain(e: Estimate) -> dict[str, Any]:
+        finite = np.isfinite([e.low, e.high]).all()
+        return {"value": e.value, "95%": [e.low, e.high] if finite else None}
+
+    moved = a.displacements
+    return {
+        "name": a.name,
+        "path": str(a.trajectory.path),
+        "frames": a.frames,
+        "atoms": a.atoms,
+        "skipped_frames": a.skipped,
+        "length_ps": a.length,
+        "target_K": a.trajectory.target or a.trajectory.temperature,
+        "temperature_K": {name: plain(t) for name, t in a.temperature.items()},
+        "work_meV_per_atom_ps": None if a.work is None else plain(a.work),
+        "radial": None
+        if a.radial is None
+        else {
+            "bin_A": a.radial.width,
+            "frames": a.radial.frames,
+            "first_peak_A": {pair_name(p): _or_none(a.radial.first_peak(p)) for p in a.radial.pairs},
+            "difference_of_halves": {name: _or_none(x) for name, x in a.floor.items()},
+        },
+        "coordination": {s.name: {"within_A": s.distance, **plain(s.number)} for s in a.shells},
+        "diffusion": None
+        if moved is None
+        else {
+            "method": moved.method,
+            "fit_ps": list(moved.fit),
+            "cm2_per_s": {
+                chemical_symbols[d.element]: {**plain(d.coefficient), "exponent": d.exponent, "verdict": d.verdict}
+                for d in moved.elements
+            },
+        },
+        "notes": list(a.notes),
+    }
+
+
+def _or_none(x: float) -> float | None:
+    return float(x) if np.isfinite(x) else None

@@ -1,0 +1,218 @@
+"""Where frames come from: a run folder of rgnn, or any trajectory that ASE reads; one frame at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.formats import open_with_compression
+
+from rgnn.config import read_yaml
+from rgnn.errors import InputError, first_line
+from rgnn.trajectories import safe_format
+
+# A frame belongs to a temperature that was asked for within so many K.
+SAME_TEMPERATURE = 0.5
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Frames of the same atoms, evenly spaced in time; opened by `open_trajectory`.
+
+    Attributes:
+        name: to be shown.
+        path: run folder or file, as named.
+        file, format: what is read, and ASE's name for how.
+        length: number of frames.
+        interval: between frames in ps; None where nobody knows.
+        log: columns of log.csv, where it is a run of rgnn.
+        target: temperature in K that the run was started at, where it is known.
+        temperature: only frames whose header says this temperature in K.
+    """
+
+    name: str
+    path: Path
+    file: Path
+    format: str
+    length: int = 0
+    interval: float | None = None
+    log: dict[str, np.ndarray] | None = None
+    target: float | None = None
+    temperature: float | None = None
+
+    @property
+    def is_run(self) -> bool:
+        """Whether rgnn wrote it: positions are then never wrapped, and there is a log."""
+        return self.log is not None
+
+    def frames(self, first: int = 0, stride: int = 1) -> Iterator[Atoms]:
+        """Every `stride`-th frame from `first` on, with positions that cross the cell's faces without a jump.
+
+        Raises:
+            InputError: a frame cannot be read, or holds other atoms than the first.
+        """
+        if self.format == "traj":
+            yield from self._indexed(range(first, self.length, stride))
+            return
+        for number, atoms in enumerate(self._unwrapped()):
+            if number >= self.length:
+                return
+            if number >= first and (number - first) % stride == 0:
+                yield atoms
+
+    def _indexed(self, numbers: range) -> Iterator[Atoms]:
+        """By number, where the frames between need not be read; all of them, where steps must be followed."""
+        with ase.io.Trajectory(self.file) as stored:
+            if self.is_run:
+                for number in numbers:
+                    yield stored[number]
+                return
+            for number, atoms in enumerate(unwrapped(stored[k] for k in range(self.length))):
+                if number in numbers:
+                    yield atoms
+
+    def _unwrapped(self) -> Iterator[Atoms]:
+        return self._read() if self.is_run else unwrapped(self._read())
+
+    def _read(self) -> Iterator[Atoms]:
+        """Frames as they are in the file; those of the temperature, where one is asked for."""
+        reader = ase.io.iread(str(self.file), index=":", format=self.format, do_not_split_by_at_sign=True)
+        number, last = 0, self.length if self.temperature is None else 0
+        while not last or number < last:  # beyond, a frame may be half written
+            try:
+                atoms = next(reader, None)
+            except Exception as error:  # ASE's readers raise whatever their parsing runs into
+                raise InputError(f"{self.file}: frame {number} cannot be read ({first_line(error)}).") from None
+            if atoms is None:
+                return
+            number += 1
+            if self.temperature is None or _is_at(atoms, self.temperature):
+                yield atoms
+
+
+def _is_at(atoms: Atoms, temperature: float) -> bool:
+    known = atoms.info.get("temperature")
+    return isinstance(known, int | float | np.number) and abs(known - temperature) <= SAME_TEMPERATURE
+
+
+def unwrapped(frames: Iterator[Atoms]) -> Iterator[Atoms]:
+    """The same frames with each step of an atom taken to its nearest image: exact while steps are below half a cell.
+
+    The steps are taken in fractions of each frame's own cell, so a cell that changes carries its atoms along.
+    """
+    before: np.ndarray | None = None
+    for atoms in frames:
+        if not atoms.pbc.any() or atoms.cell.rank < 3:
+            yield atoms
+            continue
+        inside = atoms.cell.scaled_positions(atoms.positions)
+        if before is not None:
+            if before.shape != inside.shape:
+                raise InputError(
+                    f"a frame has {len(inside)} atoms where the one before had {len(before)}; cut the file."
+                )
+            inside -= np.round(inside - before) * atoms.pbc
+        before = inside
+        moved = atoms.copy()
+        moved.positions = atoms.cell.cartesian_positions(inside)
+        yield moved
+
+
+def open_trajectory(
+    path: str | Path,
+    format: str | None = None,  # noqa: A002 (ASE's word)
+    interval: float | None = None,
+    temperature: float | None = None,
+) -> Trajectory:
+    """Open a run folder or a trajectory file.
+
+    Args:
+        path: of either.
+        format: ASE's name for the file's, where it cannot be told.
+        interval: between frames in ps, where the frames do not say `time_fs`.
+        temperature: take only the frames whose header says `temperature` = this, in K.
+
+    Raises:
+        InputError: nothing there to read, or no frames.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _open_run(path)
+    kind = safe_format(path, format)
+    opened = Trajectory(path.stem, path, path, kind, interval=interval, temperature=temperature)
+    length = _count(opened)
+    if not length:
+        what = "no frames" if temperature is None else f"no frames whose header says temperature={temperature:g}"
+        raise InputError(f"{path}: holds {what}; name another file.")
+    opened = replace(opened, length=length)
+    return opened if interval is not None else replace(opened, interval=_interval(opened))
+
+
+def _open_run(path: Path) -> Trajectory:
+    file = next((path / name for name in ("trajectory.traj", "trajectory.xyz") if (path / name).is_file()), None)
+    if file is None or not (path / "log.csv").is_file():
+        raise InputError(f"{path}: is no run of rgnn md (it has no trajectory or no log.csv); name a run or a file.")
+    kind = "traj" if file.suffix == ".traj" else "extxyz"
+    settings = read_yaml(path / "config.yaml").get("md") if (path / "config.yaml").is_file() else None
+    target = settings.get("temperature") if isinstance(settings, dict) else None
+    target = float(target) if isinstance(target, int | float) else None
+    opened = Trajectory(path.resolve().name, path, file, kind, log=read_whole_rows(path / "log.csv"), target=target)
+    length = _count(opened)
+    if not length:
+        raise InputError(f"{path}: its trajectory holds no frames yet; let the run go on.")
+    opened = replace(opened, length=length)
+    return replace(opened, interval=_interval(opened))
+
+
+def read_whole_rows(file: Path) -> dict[str, np.ndarray]:
+    """The columns of a log.csv by name; a last row that is still being written is left out."""
+    whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")
+    heading, *rows = whole.split("\n")
+    names = heading.split(",")
+    try:
+        table: Any = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.zeros((0, len(names)))
+        return dict(zip(names, table.T, strict=True))
+    except ValueError as error:
+        raise InputError(f"{file}: cannot be read ({first_line(error)}); resume the run to mend it.") from None
+
+
+def _count(opened: Trajectory) -> int:
+    """Frames in the file; those of the temperature, where one is asked for."""
+    if opened.temperature is None and opened.format == "traj":
+        try:
+            with ase.io.Trajectory(opened.file) as stored:
+                return len(stored)
+        except Exception as error:  # what a damaged file makes ASE raise
+            raise InputError(f"{opened.file}: cannot be read ({first_line(error)}).") from None
+    if opened.temperature is None and opened.format in ("xyz", "extxyz"):
+        return _count_xyz(opened.file)
+    return sum(1 for _ in opened._read())
+
+
+def _count_xyz(file: Path) -> int:
+    """By its lines alone: a hundred times as fast as reading the numbers. One that is cut short is left out."""
+    frames = 0
+    with open_with_compression(str(file), "rb") as lines:
+        for line in lines:
+            if not line.strip():
+                continue
+            try:
+                left = int(line) + 1
+            except ValueError:
+                raise InputError(f"{file}: frame {frames} does not start with its number of atoms.") from None
+            for _ in range(left):
+                if not (last := next(lines, b"")):
+                    return frames
+            frames += last.endswith(b"\n")
+    return frames
+
+
+def _interval(opened: Trajectory) -> float | None:
+    """Between frames in ps, from the time that the first two carry."""
+    times = [atoms.info.get("time_fs") for atoms, _ in zip(opened._read(), range(2), strict=False)]
+    if len(times) < 2 or not all(isinstance(t, int | float | np.number) for t in times):
+        return None
+    return float(times[1] - times[0]) / 1000 or None
