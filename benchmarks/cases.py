@@ -134,7 +134,7 @@ class _Few:
 
 
 def hardware_grid() -> Work:
-    model, settings = ready_model(RunConfig()), grid(Hardware(), (4, 6, 8), (0.0, 0.05, 0.1))
+    model, settings = ready_model(RunConfig()), grid(Hardware(), {"bits": (4, 6, 8), "noise": (0.0, 0.05, 0.1)})
     return lambda: evaluate(model, _Few(), range(GRID_FRAMES), settings)
 
 
