@@ -14,7 +14,6 @@ from rgnn_cli.options import Device
 
 if TYPE_CHECKING:
     from rgnn.dynamics import MDConfig, Origin
-    from rgnn.lammps.run import RanksResult
     from rgnn.lammps.world import MPIWorld
     from rgnn.model import RGNN
 
@@ -85,6 +84,7 @@ def run(
     from rgnn.dynamics import Origin, check_structure, read_structure
     from rgnn.lammps.run import run_lammps
     from rgnn_cli import workspace
+    from rgnn_cli.md import finish
     from rgnn_cli.signals import asked_to_stop
 
     with _one_fate(world):
@@ -114,7 +114,9 @@ def run(
                 stop=stop,
             )
         if world.rank == 0:
-            _finish(report, result, folder, settings)
+            more = {"ranks": str(result.ranks), "memory of each rank": _memory(result.memory_gb)}
+            alone = "" if result.ranks == 1 else f"mpirun -n {result.ranks} "
+            finish(report, result, folder, settings, more, f"{alone}rgnn md")
 
 
 def run_input(
@@ -208,30 +210,3 @@ def _introduce(
     report.say(f"Run: {folder}")
     if settings.warning:
         report.warn(settings.warning)
-
-
-def _finish(report: Reporter, result: RanksResult, folder: Path, settings: MDConfig) -> None:
-    """The table, the figure, and what to type next."""
-    from dataclasses import asdict
-    from shlex import quote
-
-    from rgnn.plots.dynamics import run_figure
-
-    figure, peaks = run_figure(folder, folder / "dynamics.png")
-    nve = settings.ensemble_at(result.steps) == "nve"
-    wanted = "" if nve else f" (thermostat {settings.target(result.steps):g} K at the end)"
-    facts = {"temperature": f"{result.temperature:.0f} K{wanted}"}
-    facts |= {f"  of {element}": f"{kelvin:.0f} K" for element, kelvin in result.element_temperature.items()}
-    facts |= {f"first peak of {pair}": f"{r:.2f} Å" for pair, r in peaks.items()}
-    facts["net force, removed"] = f"{result.net_force:.3g} eV/Å"
-    facts["work of the forces"] = f"{result.work:.3g} meV/atom/ps"
-    if result.heating:
-        facts["heating by the model"] = result.heating
-    facts["speed"] = f"{result.steps_per_second:.3g} steps/s, {result.ns_per_day:.3g} ns/day on {_ranks(result.ranks)}"
-    facts["memory of each rank"] = _memory(result.memory_gb)
-    report.facts(f"{result.steps} steps; means over the second half", facts)
-    files = ", ".join(("log.csv", "trajectory.traj", "trajectory.xyz", "final.xyz", "summary.json", figure.name))
-    report.say(f"In [bold]{folder}[/]: {files}")
-    alone = "" if result.ranks == 1 else f"mpirun -n {result.ranks} "
-    report.say(f"Next: look at {figure}   or   {alone}rgnn md --resume {quote(str(folder))} --steps {2 * result.steps}")
-    report.result({"out": str(folder), "figure": str(figure), "first_peaks": peaks, **asdict(result)})

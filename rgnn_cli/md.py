@@ -135,7 +135,6 @@ def md(
     """
     from rgnn.checkpoints import load_model
     from rgnn.dynamics import Origin, check_structure, outside_training, read_structure, run_md
-    from rgnn.plots.dynamics import run_figure
     from rgnn_cli import lammps, workspace
     from rgnn_cli.batches import BatchRuns, is_batch, run_batch
     from rgnn_cli.console import Reporter
@@ -207,8 +206,7 @@ def md(
             stop=stop,
             tell=report.say,
         )
-    figure, peaks = run_figure(folder, folder / "dynamics.png")
-    _finish(report, result, peaks, folder, figure, settings)
+    finish(report, result, folder, settings)
 
 
 def _varied(settings: MDConfig, steps: int | None, temperature: str | None, given: dict[str, Any]) -> MDConfig:
@@ -323,13 +321,21 @@ class Show:
         self.meter.update(step, f"{temperature:.0f} K")
 
 
-def _finish(
-    report: Reporter, result: MDResult, peaks: dict[str, float], folder: Path, figure: Path, settings: MDConfig
+def finish(
+    report: Reporter,
+    result: MDResult,
+    folder: Path,
+    settings: MDConfig,
+    more: dict[str, str] | None = None,
+    command: str = "rgnn md",
 ) -> None:
-    """The table, the files, and what to type next."""
+    """The figure, the table with `more` facts, the files, and what to type next."""
     from dataclasses import asdict
     from shlex import quote
 
+    from rgnn.plots.dynamics import run_figure
+
+    figure, peaks = run_figure(folder, folder / "dynamics.png")
     last = settings.ensemble_at(result.steps)
     wanted = "" if last == "nve" else f" (thermostat {settings.target(result.steps):g} K at the end)"
     facts = {"temperature": f"{result.temperature:.0f} K{wanted}"}
@@ -342,11 +348,11 @@ def _finish(
     if result.heating:
         facts["heating by the model"] = result.heating
     facts["speed"] = f"{result.steps_per_second:.3g} steps/s, {result.ns_per_day:.3g} ns/day"
-    report.facts(f"{result.steps} steps; means over the second half", facts)
+    report.facts(f"{result.steps} steps; means over the second half", {**facts, **(more or {})})
     frames = {"both": ("trajectory.traj", "trajectory.xyz")}.get(
         settings.trajectory, (f"trajectory.{settings.trajectory}",)
     )
     report.say(f"In [bold]{folder}[/]: {', '.join(('log.csv', *frames, 'final.xyz', 'summary.json', figure.name))}")
-    longer = "" if settings.stages else f"   or   rgnn md --resume {quote(str(folder))} --steps {2 * result.steps}"
+    longer = "" if settings.stages else f"   or   {command} --resume {quote(str(folder))} --steps {2 * result.steps}"
     report.say(f"Next: look at {figure}{longer}")
     report.result({"out": str(folder), "figure": str(figure), "first_peaks": peaks, **asdict(result)})

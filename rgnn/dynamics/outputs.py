@@ -1,5 +1,6 @@
 """Log and trajectories of a run: written as it goes, cut back to the restart when it goes on."""
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -114,6 +115,13 @@ def labelled_frame(state: State, timestep: float) -> Atoms:
     frame.calc = SinglePointCalculator(frame, forces=state.forces)
     frame.info = {"step": state.step, "time_fs": state.step * timestep}
     return frame
+
+
+def extended_xyz(frame: Atoms) -> str:
+    """One frame as text."""
+    text = io.StringIO()
+    ase.io.write(text, frame, format="extxyz")
+    return text.getvalue()
 
 
 def _keep_lines(path: Path, n: int) -> None:

@@ -1,6 +1,5 @@
 """The loop over steps: safeguards, restart, outputs."""
 
-import io
 import json
 import shlex
 import time
@@ -9,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixCom
@@ -17,13 +15,12 @@ from ase.data import chemical_symbols
 
 from rgnn.calculator import RGNNCalculator
 from rgnn.checkpoints import fingerprint
-from rgnn.config import dump_yaml
 from rgnn.dynamics.constraints import constraints_of, hold
-from rgnn.dynamics.heating import heating
 from rgnn.dynamics.integrators import Integrator
 from rgnn.dynamics.minimisation import minimise
-from rgnn.dynamics.outputs import Outputs, labelled_frame, read_log
-from rgnn.dynamics.settings import MDConfig, MDRecord, MDResult, MDVersions, Origin
+from rgnn.dynamics.outputs import Outputs, extended_xyz, labelled_frame
+from rgnn.dynamics.record import sum_up, write_record
+from rgnn.dynamics.settings import MDConfig, MDResult, Origin
 from rgnn.dynamics.state import State
 from rgnn.dynamics.structures import check_structure
 from rgnn.errors import BrokenRunError, InputError, Interrupted
@@ -84,16 +81,6 @@ def run_md(
     return run.go(progress, stop)
 
 
-def _write_record(out: Path, model: RGNN, config: MDConfig, origin: Origin | None, resume: bool) -> None:
-    """Write config.yaml, before the first step."""
-    if resume and origin is None and (out / "config.yaml").is_file():
-        origin = MDRecord.read(out).origin
-    record = MDRecord(config, origin or Origin(), fingerprint(model), MDVersions.here())
-    folder = shlex.quote(str(out))
-    note = f"# Goes on with: rgnn md --resume {folder}\n# Repeats with: rgnn md --config {folder}/config.yaml\n"
-    write_aside(out / "config.yaml", note + dump_yaml(record.to_mapping()))
-
-
 def _minimised(
     atoms: Atoms, model: RGNN, config: MDConfig, out: Path, stop: Callable[[], bool], tell: Callable[[str], None]
 ) -> Atoms:
@@ -105,10 +92,9 @@ def _minimised(
     hold(atoms, constraints_of(atoms))
     atoms.calc = RGNNCalculator(model, config.bits, 0.0, remove_net_force=True, any_element=config.any_element)
     done = minimise(atoms, config.minimise, MINIMISATION, stop)
-    text, way = io.StringIO(), f"from {done.before:.3g} to {done.after:.3g} eV/Angstrom in {done.steps} steps"
+    way = f"from {done.before:.3g} to {done.after:.3g} eV/Angstrom in {done.steps} steps"
     atoms.set_constraint([c for c in atoms.constraints if type(c) is not FixCom])
-    ase.io.write(text, atoms, format="extxyz")
-    write_aside(out / "minimised.xyz", text.getvalue())
+    write_aside(out / "minimised.xyz", extended_xyz(atoms))
     tell(
         f"Minimised: the largest force went {way}."
         if done.converged
@@ -168,7 +154,7 @@ class Run:
         run = cls(state, model, config, out, calculator)
         run.cut_back_to, run.tell = state.step if resume else None, tell
         out.mkdir(parents=True, exist_ok=True)
-        _write_record(out, model, config, origin, resume)
+        write_record(out, model, config, origin, resume)
         return run
 
     def go(self, progress: Callable[[int, float], None], stop: Callable[[], bool]) -> MDResult:
@@ -224,38 +210,16 @@ class Run:
 
     def _finish(self) -> MDResult:
         """Write the last structure and the summary."""
-        state, config = self.state, self.config
-        seconds = time.monotonic() - self.began
+        state, seconds = self.state, time.monotonic() - self.began
         write_aside(self.out / "final.xyz", self._frame(state))
         (self.out / "broken.xyz").unlink(missing_ok=True)  # of an earlier end
-        log = read_log(self.out)
-        half = log["step"] >= min(state.step / 2, log["step"][-1])
-        rate = (state.step - self.first) / max(seconds, 1e-9)
-        elements = [name.removeprefix("T_") for name in log if name.startswith("T_")]
-        warming = heating(log, config, len(state.atoms), state.atoms.get_number_of_degrees_of_freedom())
-        result = MDResult(
-            state.step,
-            float(log["temperature_K"][half].mean()),
-            {e: float(log[f"T_{e}"][half].mean()) for e in elements},
-            float(log["net_force"][half].mean()),
-            warming.work,
-            seconds,
-            rate,
-            rate * config.timestep * 86_400e-6,
-            config.warning,
-            warming.heat,
-            warming.shift,
-            warming.error,
-            warming.verdict,
-        )
+        result = sum_up(self.out, state, self.config, seconds, self.first)
         write_aside(self.out / "summary.json", json.dumps(asdict(result), indent=2) + "\n")
         return result
 
     def _frame(self, state: State) -> str:
         """A state in extended XYZ."""
-        text = io.StringIO()
-        ase.io.write(text, labelled_frame(state, self.config.timestep), format="extxyz")
-        return text.getvalue()
+        return extended_xyz(labelled_frame(state, self.config.timestep))
 
     def _net_force(self) -> float:
         return float(np.linalg.norm(self.calculator.net_force))

@@ -1,6 +1,5 @@
 """A run of molecular dynamics in LAMMPS: the same folder as a run in ASE, written by rank 0."""
 
-import io
 import json
 import resource
 import shlex
@@ -12,16 +11,14 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms, units
 
 from rgnn.checkpoints import fingerprint
-from rgnn.config import dump_yaml
-from rgnn.dynamics.heating import heating
-from rgnn.dynamics.outputs import Outputs, labelled_frame, read_log
+from rgnn.dynamics.outputs import Outputs, extended_xyz, labelled_frame
+from rgnn.dynamics.record import sum_up, write_record
 from rgnn.dynamics.run import HOTTEST
-from rgnn.dynamics.settings import MDConfig, MDRecord, MDVersions, Origin
+from rgnn.dynamics.settings import MDConfig, MDResult, MDVersions, Origin
 from rgnn.dynamics.state import State
 from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.files import write_aside
@@ -32,34 +29,16 @@ from rgnn.model import RGNN
 
 
 @dataclass(frozen=True)
-class RanksResult:
-    """What a run came to; means are over its second half.
+class RanksResult(MDResult):
+    """What a run came to.
 
     Attributes:
-        steps: done in total.
         ranks: processes that shared it.
-        temperature: K.
-        element_temperature: K, of each element by its symbol.
-        net_force: mean size of the sum of forces before its removal, eV/Angstrom; it grades the model.
-        work: done by the model's forces, meV/atom/ps, see `MDResult`.
-        seconds, steps_per_second, ns_per_day: of this run, its start not counted.
         memory_gb: peak memory of each rank, in GB.
-        warning: as of the settings.
-        heating: what the work does to the temperature, in words; see `rgnn.dynamics.heating`.
     """
 
-    steps: int
-    ranks: int
-    temperature: float
-    element_temperature: dict[str, float]
-    net_force: float
-    work: float
-    seconds: float
-    steps_per_second: float
-    ns_per_day: float
-    memory_gb: tuple[float, ...]
-    warning: str = ""
-    heating: str = ""
+    ranks: int = 1
+    memory_gb: tuple[float, ...] = ()
 
 
 def peak_memory() -> float:
@@ -120,7 +99,8 @@ def run_lammps(
     run = Run(state, Engine(state, config, forces, world), model, config, out)
     if world.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
-        _write_record(out, model, config, origin, resume)
+        versions = MDVersions.here().replace(lammps=version("lammps"))
+        write_record(out, model, config, origin, resume, "mpirun -n 2 rgnn md", versions)
     try:
         files = Outputs(out, state.atoms, config, state.step if resume else None) if world.rank == 0 else nullcontext()
         with files as outputs:
@@ -145,21 +125,6 @@ def _require_supported(config: MDConfig, state: State) -> None:
     ):
         if wrong:
             raise InputError(f"--engine lammps does not do {what}; leave it out, or run without --engine.")
-
-
-def _write_record(out: Path, model: RGNN, config: MDConfig, origin: Origin | None, resume: bool) -> None:
-    """Write config.yaml, before the first step."""
-    if resume and origin is None and (out / "config.yaml").is_file():
-        origin = MDRecord.read(out).origin
-    record = MDRecord(
-        config, origin or Origin(), fingerprint(model), MDVersions.here().replace(lammps=version("lammps"))
-    )
-    folder = shlex.quote(str(out))
-    note = (
-        f"# Goes on with: mpirun -n 2 rgnn md --resume {folder}\n"
-        f"# Repeats with: mpirun -n 2 rgnn md --config {folder}/config.yaml\n"
-    )
-    write_aside(out / "config.yaml", note + dump_yaml(record.to_mapping()))
 
 
 class Run:
@@ -220,29 +185,10 @@ class Run:
         self.engine.update(state)
         result = None
         if world.rank == 0:
-            text = io.StringIO()
-            ase.io.write(text, labelled_frame(state, self.config.timestep), format="extxyz")
-            write_aside(self.out / "final.xyz", text.getvalue())
-            result = self._sum_up(seconds, tuple(round(float(m[0]), 3) for m in memory))
+            last = extended_xyz(labelled_frame(state, self.config.timestep))
+            write_aside(self.out / "final.xyz", last)
+            found = sum_up(self.out, state, self.config, seconds, self.first)
+            each = tuple(round(float(m[0]), 3) for m in memory)
+            result = RanksResult(**vars(found), ranks=world.size, memory_gb=each)
             write_aside(self.out / "summary.json", json.dumps(asdict(result), indent=2) + "\n")
         return world.same(result)
-
-    def _sum_up(self, seconds: float, memory: tuple[float, ...]) -> RanksResult:
-        state, config, log = self.state, self.config, read_log(self.out)
-        half = log["step"] >= min(state.step / 2, log["step"][-1])
-        warming = heating(log, config, len(state.atoms), 3 * len(state.atoms) - 3)
-        rate = (state.step - self.first) / max(seconds, 1e-9)
-        return RanksResult(
-            state.step,
-            len(memory),
-            float(log["temperature_K"][half].mean()),
-            {name[2:]: float(log[name][half].mean()) for name in log if name.startswith("T_")},
-            float(log["net_force"][half].mean()),
-            warming.work,
-            seconds,
-            rate,
-            rate * config.timestep * 0.0864,
-            memory,
-            config.warning,
-            warming.verdict,
-        )
