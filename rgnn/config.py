@@ -156,8 +156,9 @@ class ModelConfig(Settings):
 
     @classmethod
     def of_moments(cls, readout: Literal["ridge", "network"]) -> Self:
-        """32 channels of moments and no message passing."""
-        return cls(reservoir_layers=0, trained_layers=0, moments=32, readout=readout)
+        """Moments of neighbourhoods and no message passing."""
+        channels = 64 if readout == "network" else 32
+        return cls(n_features=36, reservoir_layers=0, trained_layers=0, moments=channels, readout=readout)
 
     @property
     def invariants(self) -> int:

@@ -67,7 +67,7 @@ class Part:
         return cls(atoms, out, into, edge_index[:, out], edge_index[:, into])
 
     @property
-    def _centre(self) -> Tensor:
+    def centre(self) -> Tensor:
         """[out] place of j among the atoms."""
         return self.ends_out[0] - self.atoms.start
 
@@ -78,16 +78,21 @@ class Part:
     @cached_property
     def plan(self) -> TripletPlan:
         """The order in which the three-body sum visits the edges."""
-        return TripletPlan.build(self.ends_into[1] - self.atoms.start, self._centre, self.n_atoms)
+        return TripletPlan.build(self.ends_into[1] - self.atoms.start, self.centre, self.n_atoms)
+
+    @cached_property
+    def first_out(self) -> Tensor:
+        """[atoms + 1] where the edges out of each atom start among those of the part, and their end."""
+        counts = torch.bincount(self.centre, minlength=self.n_atoms)
+        return torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)])
 
     @cached_property
     def _slots(self) -> tuple[Tensor, int]:
         """[out] the place of each edge among those of its centre, and the largest number of neighbours."""
-        centre = self._centre
-        counts = torch.bincount(centre, minlength=self.n_atoms)
-        first = torch.cumsum(counts, 0) - counts
-        slots = torch.arange(len(centre), device=counts.device) - first[centre]
-        return slots, int(counts.max())
+        centre = self.centre
+        first = self.first_out
+        slots = torch.arange(len(centre), device=first.device) - first[centre]
+        return slots, int(first.diff().max())
 
     def sum_over_neighbours(self, messages: Tensor) -> Tensor:
         """[out, F] -> [atoms, F]: the sum over k of what each edge (j, k) carries to its centre j.
@@ -97,7 +102,7 @@ class Part:
         """
         slots, most = self._slots
         dense = messages.new_zeros((self.n_atoms, most, messages.shape[1]))
-        return dense.index_put((self._centre, slots), messages).sum(1)
+        return dense.index_put((self.centre, slots), messages).sum(1)
 
 
 @dataclass(frozen=True)

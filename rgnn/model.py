@@ -15,7 +15,7 @@ from rgnn.errors import InputError
 from rgnn.graphs import Graph, Part, take
 from rgnn.hardware import Hardware
 from rgnn.kernels import Kernels, gate, kernels_for
-from rgnn.moments import MomentLayer, unit_vectors
+from rgnn.moments import MomentLayer, View, invariants
 from rgnn.reading import Readout
 from rgnn.readouts import NetworkReadout, RidgeReadout
 from rgnn.streams import torch_stream
@@ -26,15 +26,17 @@ LN2 = 0.6931471805599453
 class Radial(nn.Module):
     """e_g(d) = exp(-(d - mu_g)^2 / (2 s_g^2)): trained Gaussians, mu evenly from 0 to cutoff - 0.5 Angstrom.
 
-    Those of moments are fixed, and lie where atoms do: from 0.8 to cutoff - 0.2 Angstrom.
+    Those of moments are fixed, lie where atoms do, from 0.8 to cutoff - 0.2 Angstrom, and are twice as wide as they
+    are apart: several see each distance, so that what few bits do to one of them is averaged.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        first, last = (0.8, config.cutoff - 0.2) if config.moments else (0, config.cutoff - 0.5)
+        moments = config.moments > 0
+        first, last = (0.8, config.cutoff - 0.2) if moments else (0, config.cutoff - 0.5)
         mu = torch.linspace(first, last, config.n_features)
-        self.mu = nn.Parameter(mu, requires_grad=not config.moments)
-        self.s = nn.Parameter(torch.full_like(mu, float(mu[1] - mu[0])), requires_grad=not config.moments)
+        width = torch.full_like(mu, (2 if moments else 1) * float(mu[1] - mu[0]))
+        self.mu, self.s = (nn.Parameter(values, requires_grad=not moments) for values in (mu, width))
 
     def forward(self, d: Tensor) -> Tensor:
         return torch.exp(-0.5 / self.s.square() * (d[:, None] - self.mu).square())
@@ -288,7 +290,9 @@ class RGNN(nn.Module):
             if config.moments:
                 self.layers = nn.ModuleList([MomentLayer(weights[0], config)])
                 ridge = config.readout == "ridge"
-                self.head: nn.Module = RidgeReadout(weights[1], config) if ridge else NetworkReadout(config)
+                self.head: ForceHead | RidgeReadout | NetworkReadout = (
+                    RidgeReadout(weights[1], config) if ridge else NetworkReadout(config)
+                )
             else:
                 reservoir = [ReservoirLayer(w, config, number) for number, w in enumerate(weights)]
                 trained = [TrainedLayer(config) for _ in range(config.trained_layers)]
@@ -327,21 +331,27 @@ class RGNN(nn.Module):
             return [MomentLayer.shapes(config), *random]
         return [ReservoirLayer.shapes(config) for _ in range(config.reservoir_layers)]
 
-    def forward(self, g: Graph, hardware: Hardware | None = None, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        g: Graph,
+        hardware: Hardware | None = None,
+        generator: torch.Generator | None = None,
+        monitor: dict[tuple[int, int], Counts] | None = None,
+    ) -> Tensor:
         """Forces [N, 3] in eV/Angstrom.
 
         Args:
             g: one frame or a batch, with the model's cutoff.
             hardware: None is `self.hardware`.
             generator: stream of this pass's read noise; None reads the chip without noise.
+            monitor: what each array clips is counted in it.
         """
         if g.n_edges == 0:
             return self.embedding.new_zeros((g.n_atoms, 3))
         if self.config.moments:
-            chip = self.chip(hardware, generator)
-            parts = self.invariants(g, chip)
-            return torch.cat([part.sum_over_neighbours(self.head(x, pair, chip) * arm) for part, x, pair, arm in parts])
-        *_, (_, e) = self.features(g, hardware, generator)
+            chip = self.chip(hardware, generator, monitor)
+            return torch.cat([v.part.sum_over_neighbours(self.head(v, chip) * v.arm) for v in self.views(g, chip)])
+        *_, (_, e) = self.features(g, hardware, generator, monitor)
         m, fc = self.head(e), self.envelope(g.edge_length.to(e.dtype))
         u = (g.edge_vector / g.edge_length[:, None]).to(e.dtype)
         return g.whole.sum_over_neighbours((m if fc is None else m * fc[:, None]) * u)
@@ -353,29 +363,33 @@ class RGNN(nn.Module):
         generator: torch.Generator | None = None,
         monitor: dict[tuple[int, int], Counts] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Node features [N, F] and edge features [E, F] at the input and after each layer.
+        """Node features [N, F] and edge features [E, F] at the input and after each layer; arguments as of a call.
 
-        With `monitor`, what each array clips is counted in it.
+        The features of a model with moments are these moments [N, 9 K], and the invariants [E, X] that edges see.
         """
         chip = self.chip(hardware, generator, monitor)
         d = g.edge_length.to(self.embedding.dtype)
         n, e, fc = self.embedding[g.atomic_numbers], self.radial(d), self.envelope(d)
         yield n, e
+        if self.config.moments:
+            (layer,) = self.layers
+            assert isinstance(layer, MomentLayer)
+            moments = layer(e, g, fc, chip)
+            yield moments.flatten(1), invariants(layer.view(e, g, g.whole, fc, moments, moments))
+            return
         for layer in self.layers:
             n, e = layer(n, e, g, fc, chip)
             yield n, e
 
-    def invariants(self, g: Graph, chip: Readout) -> Iterator[tuple[Part, Tensor, Tensor, Tensor]]:
-        """For a model with moments, part by part: x [out, X], pairs of elements [out], and fc u [out, 3]."""
+    def views(self, g: Graph, chip: Readout) -> Iterator[View]:
+        """Of a model with moments, part by part: what edges see."""
         (layer,) = self.layers
-        assert isinstance(layer, MomentLayer)
+        assert isinstance(layer, MomentLayer) and not isinstance(self.head, ForceHead)
         d = g.edge_length.to(self.embedding.dtype)
         e, fc = self.radial(d), self.envelope(d)
-        moments = layer.all_moments(e, g, fc, chip)
+        shown = self.head.shown(layer(e, g, fc, chip))
         for part in layer.parts(g, chip):
-            u = unit_vectors(g, part, e.dtype)
-            arm = u if fc is None else u * fc[part.out, None]
-            yield part, layer.invariants(e, moments, g, part), layer.pairs(g, part), arm
+            yield layer.view(e, g, part, fc, *shown)
 
     def chip(
         self,

@@ -8,9 +8,13 @@ Y(u) are the five quadratic harmonics with Y(u).Y(v) = (u.v)^2 - 1/3, so that V_
 T_i.Y_ij = sum_k phi_ik (cos^2(jik) - 1/3): angles without a loop over triplets, as in moment tensor potentials
 (Shapeev 2016, 10.1137/15M1054183) and the atomic cluster expansion (Drautz 2019, 10.1103/PhysRevB.99.014104). All
 rows but those of Z_j get zero, and a row that is not driven adds no noise.
+
+Moments are standardised for each element of the centre: what tells two atoms of phosphorus apart is small beside what
+tells phosphorus from lithium.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +24,17 @@ from rgnn.config import ModelConfig
 from rgnn.crossbar import Crossbar
 from rgnn.errors import InputError
 from rgnn.graphs import Graph, Part
+from rgnn.kernels.plain import PARITY
 from rgnn.reading import Readout
 
 # Frames after which the statistics follow a moving average instead of the mean of all.
 STEADY = 1000
-# Where the harmonics of rank 0, 1 and 2 lie among nine, and their sign at -u.
-RANKS = ((slice(0, 1), 1), (slice(1, 4), -1), (slice(4, 9), 1))
+# A deviation is taken for at least this share of the root mean square: what hardly varies is hardly anything but noise.
+LEAST_DEVIATION = 0.01
+# Gaussians lie between 0 and 1, and are mostly small; among standardised moments they count as much when so enlarged.
+ENLARGED = 3.0
+# Where the harmonics of rank 0, 1 and 2 lie among nine.
+RANKS = (slice(0, 1), slice(1, 4), slice(4, 9))
 
 
 def harmonics(u: Tensor) -> Tensor:
@@ -37,32 +46,71 @@ def harmonics(u: Tensor) -> Tensor:
 
 
 class Standardised(nn.Module):
-    """(x - mean) / deviation by statistics of all training batches so far, alike in training and after it.
+    """(x - mean) / deviation, for each group of rows, by statistics of all training batches so far.
 
-    A batch norm would take those of the batch, which tell the temperature of its frames, and hide it.
+    Alike in training and after it. A batch norm would take the statistics of the batch, which tell the temperature of
+    its frames, and hide it.
+
+    Args:
+        groups: of rows, such as elements.
+        n: channels.
+        centred: whether there is a mean; the components of a vector have none.
     """
 
     mean: Tensor
     square: Tensor
     batches: Tensor
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, groups: int, n: int, *, centred: bool) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(n))
-        self.register_buffer("square", torch.ones(n))
-        self.register_buffer("batches", torch.tensor(0))
+        self.centred = centred
+        self.register_buffer("mean", torch.zeros(groups, n))
+        self.register_buffer("square", torch.ones(groups, n))
+        self.register_buffer("batches", torch.zeros(groups))
 
-    def forward(self, x: Tensor) -> Tensor:
+    @torch.no_grad()
+    def forward(self, x: Tensor, group: Tensor) -> Tensor:
+        """[rows, components, n] and the group of each row -> the same."""
         if self.training:
-            self.batches += 1
-            pace = 1 / min(int(self.batches), STEADY)
-            self.mean.lerp_(x.mean(0), pace)
-            self.square.lerp_(x.square().mean(0), pace)
-        return (x - self.mean) / (self.square - self.mean.square()).clamp_min(1e-12).sqrt()
+            self._follow(x, group)
+        deviation = (self.square - self.mean.square()).clamp_min(0).sqrt()
+        deviation = deviation.maximum(LEAST_DEVIATION * self.square.sqrt()).clamp_min(1e-12)
+        return (x - self.mean[group][:, None]) / deviation[group][:, None]
+
+    def _follow(self, x: Tensor, group: Tensor) -> None:
+        zeros, count = x.new_zeros(self.mean.shape), torch.bincount(group, minlength=len(self.batches)).to(x.dtype)
+        self.batches += count > 0
+        pace = ((count > 0) / self.batches.clamp(1, STEADY))[:, None]
+        count = count.clamp_min(1)[:, None]
+        if self.centred:
+            self.mean.lerp_(zeros.index_add(0, group, x.mean(1)) / count, pace)
+        self.square.lerp_(zeros.index_add(0, group, x.square().mean(1)) / count, pace)
+
+
+@dataclass(frozen=True)
+class View:
+    """What the edges out of the atoms of a part see.
+
+    Attributes:
+        gaussians: [out, G] of their lengths, enlarged.
+        harmonics: [out, 9] of their directions.
+        centre, neighbour: [N, 9, C] what atoms show to the edges out of and into them: see the readouts.
+        part: the atoms and the ends of the edges.
+        pair: [out] the number of each edge's pair of elements (centre, neighbour).
+        arm: [out, 3] fc u.
+    """
+
+    gaussians: Tensor
+    harmonics: Tensor
+    centre: Tensor
+    neighbour: Tensor
+    part: Part
+    pair: Tensor
+    arm: Tensor
 
 
 class MomentLayer(nn.Module):
-    """The moments of atoms, and what edges see of them; nothing in it is trained."""
+    """The moments of atoms; nothing in it is trained."""
 
     element: Tensor
 
@@ -70,10 +118,16 @@ class MomentLayer(nn.Module):
         super().__init__()
         (weight,) = weights
         self.array, self.elements, self.channels = Crossbar(weight), config.elements, config.moments
-        self.norm = Standardised(config.invariants)
+        s = len(config.elements)
+        self.norms = nn.ModuleList([Standardised(s, config.moments, centred=rank == 0) for rank in range(3)])
         element = torch.full((120,), -1)
-        element[list(config.elements)] = torch.arange(len(config.elements))
+        element[list(config.elements)] = torch.arange(s)
         self.register_buffer("element", element, persistent=False)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its statistics have been set."""
+        return any(bool(norm.batches.any()) for norm in self.norms if isinstance(norm, Standardised))
 
     @staticmethod
     def shapes(config: ModelConfig) -> list[tuple[int, int]]:
@@ -92,60 +146,51 @@ class MomentLayer(nn.Module):
             raise InputError(f"atomic numbers {strange} are not among those the model has rows for: {self.elements}.")
         return kinds
 
-    def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
-        """Moments [N, 9 K] and invariants [E, X] from the Gaussians e [E, G]; n is not used, fc [E] is the envelope."""
-        moments = self.all_moments(e, g, fc, chip)
-        return moments.flatten(1), torch.cat([self.invariants(e, moments, g, part) for part in self.parts(g, chip)])
-
     def parts(self, g: Graph, chip: Readout) -> Sequence[Part]:
         """Those of a graph that may be worked on one after the other."""
         return g.parts if chip.hardware.treats_rows_alone and not self.training else (g.whole,)
 
     @torch.no_grad()
-    def all_moments(self, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
-        """[N, 9, K] of all atoms."""
-        own = torch.cat([self._moments(e, g, part, fc, chip) for part in self.parts(g, chip)])
+    def forward(self, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
+        """Standardised moments [N, 9, K] of all atoms, from the Gaussians e [E, G] and the envelope fc [E]."""
+        kinds = self.kinds(g)
+        own = torch.cat([self._moments(e, g, part, fc, kinds, chip) for part in self.parts(g, chip)])
         # Other processes' atoms as their owners read them: with noise, one read of an atom serves all who see it.
-        return g.exchange_nodes(own.flatten(1)).view_as(own)
+        moments = g.exchange_nodes(own.flatten(1)).view_as(own)
+        ranks = [norm(moments[:, rank], kinds) for norm, rank in zip(self.norms, RANKS, strict=True)]
+        return torch.cat(ranks, dim=1)
 
-    def _moments(self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, chip: Readout) -> Tensor:
-        (i, j), kinds = part.ends_out, self.kinds(g)
-        gaussians, every = e[part.out], torch.arange(len(i), device=i.device)
-        placed = gaussians.new_zeros((len(i), len(self.elements), gaussians.shape[1]))
-        placed[every, kinds[j]] = gaussians
+    def _moments(self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, kinds: Tensor, chip: Readout) -> Tensor:
+        """[atoms, 9, K] as they are."""
+        j, gaussians = part.ends_out[1], e[part.out]
+        placed = gaussians.new_zeros((len(j), len(self.elements), gaussians.shape[1]))
+        placed[torch.arange(len(j), device=j.device), kinds[j]] = gaussians
         phi = chip.product(self.array, placed.flatten(1))
-        if fc is not None:
-            phi = phi * fc[part.out, None]
-        terms = harmonics(unit_vectors(g, part, e.dtype))[:, :, None] * phi[:, None, :]
-        zeros = terms.new_zeros((part.n_atoms, *terms.shape[1:]))
-        return zeros.index_add_(0, i - part.atoms.start, terms)
-
-    @torch.no_grad()
-    def invariants(self, e: Tensor, moments: Tensor, g: Graph, part: Part) -> Tensor:
-        """[out, X] standardised x_ij of the edges out of the atoms of a part, from the moments of all atoms."""
         y = harmonics(unit_vectors(g, part, e.dtype))
-        terms = moments.movedim(
-            1, 0
-        ).contiguous()  # whole rows at a time: many times faster than sums over an inner axis
+        return chip.kernels.moments(part, phi, y if fc is None else y * fc[part.out, None])
 
-        def seen(atoms: Tensor, rank: slice) -> Tensor:
-            total = e.new_zeros(())
-            for m, weight in zip(terms[rank], y[:, rank].unbind(1), strict=True):
-                total = total + m.index_select(0, atoms) * weight[:, None]
-            return total
-
-        i, j = part.ends_out
-        found = [e[part.out]]
-        for rank, sign in RANKS:
-            found += [seen(i, rank), sign * seen(j, rank)]
-        return self.norm(torch.cat(found, dim=1))
-
-    def pairs(self, g: Graph, part: Part) -> Tensor:
-        """[out] the number of the pair of elements (centre, neighbour) of the edges out of the atoms of a part."""
+    def view(self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, centre: Tensor, neighbour: Tensor) -> View:
+        """What edges see of what atoms show them."""
         i, j = self.kinds(g)[part.ends_out]
-        return i * len(self.elements) + j
+        u = unit_vectors(g, part, e.dtype)
+        arm = u if fc is None else u * fc[part.out, None]
+        return View(ENLARGED * e[part.out], harmonics(u), centre, neighbour, part, i * len(self.elements) + j, arm)
 
 
 def unit_vectors(g: Graph, part: Part, dtype: torch.dtype) -> Tensor:
     """[out, 3] from the atoms of a part to their neighbours."""
     return (g.edge_vector[part.out] / g.edge_length[part.out, None]).to(dtype)
+
+
+@torch.no_grad()
+def invariants(view: View) -> Tensor:
+    """[out, X] x_ij, from the moments of the ends of edges."""
+    # Whole rows at a time: many times faster than sums over an inner axis.
+    ends = [shown.movedim(1, 0).contiguous() for shown in (view.centre, view.neighbour)]
+    directions = view.harmonics, view.harmonics * view.harmonics.new_tensor(PARITY)
+    found = [view.gaussians]
+    for rank in RANKS:
+        for end, atoms, y in zip(ends, view.part.ends_out, directions, strict=True):
+            terms = zip(end[rank], y[:, rank].unbind(1), strict=True)
+            found.append(sum(m.index_select(0, atoms) * factor[:, None] for m, factor in terms))
+    return torch.cat(found, dim=1)

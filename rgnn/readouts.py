@@ -1,4 +1,4 @@
-"""From the invariants x_ij of an edge to its force m_ij in eV/Angstrom, with weights for each pair of elements."""
+"""From what an edge sees to its force m_ij in eV/Angstrom, with weights for each pair of elements."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ from torch.nn.functional import silu
 from rgnn.cells import Cells
 from rgnn.config import ModelConfig
 from rgnn.crossbar import Crossbar
+from rgnn.moments import RANKS, View, invariants
 from rgnn.reading import Readout
 
-# Standardised invariants are cut here, so that the codes are spent on what occurs.
+# Invariants are cut here, so that the codes are spent on what occurs.
 CUT = 3.0
 # Deviation of the argument of tanh, and of its bias: found on validation frames, see docs/learning.md.
 GAIN, BIAS = 0.5, 0.5
@@ -41,16 +42,20 @@ class RidgeReadout(nn.Module):
         s = len(config.elements)
         self.weight = nn.Parameter(torch.zeros(s, s, x + d))
 
-    def features(self, x: Tensor, chip: Readout) -> Tensor:
-        """[E, X] -> [E, X + D]."""
-        x = x.clamp(-CUT, CUT)
+    def shown(self, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """What atoms show to the edges out of and into them: their moments."""
+        return moments, moments
+
+    def features(self, view: View, chip: Readout) -> Tensor:
+        """[out, X + D]."""
+        x = invariants(view).clamp(-CUT, CUT)
         plus, minus = chip.product(self.array, torch.cat([x.relu(), (-x).relu()])).chunk(2)
         return torch.cat([x, torch.tanh(self.gain * (plus - minus) + self.bias)], dim=1)
 
-    def forward(self, x: Tensor, pair: Tensor, chip: Readout) -> Tensor:
-        """[E, X] and the number of each edge's pair of elements -> [E, 1]."""
-        y = self.features(x, chip) @ self.weight.flatten(0, 1).T
-        return y.gather(1, pair[:, None])
+    def forward(self, view: View, chip: Readout) -> Tensor:
+        """[out, 1]."""
+        y = self.features(view, chip) @ self.weight.flatten(0, 1).T
+        return y.gather(1, view.pair[:, None])
 
 
 def cells_deviation(cells: Cells | Tensor) -> Tensor:
@@ -60,19 +65,39 @@ def cells_deviation(cells: Cells | Tensor) -> Tensor:
 
 
 class NetworkReadout(nn.Module):
-    """A small trained perceptron with one output for each pair of elements."""
+    """A small trained perceptron with one output for each pair of elements.
+
+    Its first layer is linear in x_ij, and x_ij in the moments: h_ij = W x_ij = W_g gaussians + Y_ij.(A M_i) +
+    Y_ji.(B M_j). So the weights meet the moments of atoms, not each of their edges, for a fraction of the products.
+
+    Attributes:
+        centre, neighbour: [3, K, H] A and B, for each rank.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        pairs = len(config.elements) ** 2
-        self.first = nn.Embedding(pairs, config.widths[0])  # a bias for each pair
+        pairs, hidden = len(config.elements) ** 2, config.widths[0]
+        self.first = nn.Embedding(pairs, hidden)  # a bias for each pair
         nn.init.zeros_(self.first.weight)
-        sizes = [config.invariants, *config.widths, pairs]
-        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(sizes)])
+        self.gaussians = nn.Linear(config.n_features, hidden, bias=False)
+        shape, bound = (len(RANKS), config.moments, hidden), config.invariants**-0.5
+        self.centre, self.neighbour = (nn.Parameter(torch.empty(shape)) for _ in range(2))
+        for weight in (self.gaussians.weight, self.centre, self.neighbour):  # as one layer of X inputs
+            nn.init.uniform_(weight, -bound, bound)
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise([*config.widths, pairs])])
 
-    def forward(self, x: Tensor, pair: Tensor, chip: Readout) -> Tensor:
-        """[E, X] and the number of each edge's pair of elements -> [E, 1]. The chip is not used."""
-        h = self.layers[0](x.clamp(-5, 5)) + self.first(pair)
-        for layer in itertools.islice(self.layers, 1, None):
+    def shown(self, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """What atoms show to the edges out of and into them: A M and B M [N, 9, H]."""
+        centre, neighbour = (
+            torch.cat([moments[:, rank] @ w for rank, w in zip(RANKS, weight, strict=True)], dim=1)
+            for weight in (self.centre, self.neighbour)
+        )
+        return centre, neighbour
+
+    def forward(self, view: View, chip: Readout) -> Tensor:
+        """[out, 1]. The chip is not used."""
+        h = chip.kernels.along_edges(view.part, view.harmonics, view.centre, view.neighbour)
+        h = h + self.gaussians(view.gaussians) + self.first(view.pair)
+        for layer in self.layers:
             h = layer(silu(h))
-        return h.gather(1, pair[:, None])
+        return h.gather(1, view.pair[:, None])

@@ -92,12 +92,12 @@ def design(model: RGNN, g: Graph, generator: torch.Generator | None) -> Tensor:
     """[N, 3, S n]: the force on each atom for a weight of 1 on each feature and element of the neighbour."""
     assert isinstance(model.head, RidgeReadout)
     s, chip, parts = len(model.config.elements), model.chip(None, generator), []
-    for part, x, pair, arm in model.invariants(g, chip):
-        h = model.head.features(x, chip)
-        row = (part.ends_out[0] - part.atoms.start) * s + pair % s
+    for view in model.views(g, chip):
+        h, part = model.head.features(view, chip), view.part
+        row = (part.ends_out[0] - part.atoms.start) * s + view.pair % s
         sums = h.new_zeros((3, part.n_atoms * s, h.shape[1]))
         for axis in range(3):
-            sums[axis].index_add_(0, row, h * arm[:, axis, None])
+            sums[axis].index_add_(0, row, h * view.arm[:, axis, None])
         parts.append(sums.view(3, part.n_atoms, -1).movedim(0, 1))
     return torch.cat(parts)
 
@@ -155,7 +155,7 @@ class Ridge:
     @property
     def ready(self) -> bool:
         """Whether statistics and ranges are set; from then on they stay, for sums of the same features."""
-        return bool(self._layer.norm.batches)
+        return self._layer.ready
 
     @property
     def _layer(self) -> MomentLayer:

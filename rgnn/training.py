@@ -50,8 +50,11 @@ class TrainConfig(Settings):
             error has not fallen for so many epochs.
         min_learning_rate: the rate does not fall below it.
         noise_schedule: of the read noise in training: "constant"; "ramp", from none to all of it over the first
-            `noise_ramp` steps; "range", each step a strength between none and twice the hardware's.
+            `noise_ramp` steps; "range", each step a strength between none and `noise_reach` times the hardware's, and
+            in half of the steps no more than `fewest_bits`, for a model that will run on other hardware too.
         noise_ramp: steps.
+        noise_reach: times the hardware's noise.
+        fewest_bits: of the input.
         gradient: of the analog products: "blocked" as published, or "straight_through" the quantisers, for
             about twice the time and several times the memory of a step.
         gradient_clip: largest norm of the gradient.
@@ -72,6 +75,8 @@ class TrainConfig(Settings):
     min_learning_rate: float = 1e-5
     noise_schedule: Literal["constant", "ramp", "range"] = "constant"
     noise_ramp: int = 1000
+    noise_reach: float = 4.0
+    fewest_bits: int = 4
     gradient: Literal["blocked", "straight_through"] = "blocked"
     gradient_clip: float = 5.0
     average: float = 0.999
@@ -81,9 +86,9 @@ class TrainConfig(Settings):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "plateau_patience", "stop_after", "noise_ramp"):
+        for name in ("epochs", "batch_size", "plateau_patience", "stop_after", "noise_ramp", "fewest_bits"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("learning_rate", "huber_delta", "gradient_clip"):
+        for name in ("learning_rate", "huber_delta", "gradient_clip", "noise_reach"):
             require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "a positive number")
         require(0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "between 0 and 1")
         require(0 <= self.average < 1, "average", self.average, "at least 0 and below 1")
@@ -285,13 +290,16 @@ class Trainer:
     def _hardware(self) -> Hardware:
         """That of this step, by the schedule of its noise."""
         hardware, at = self.model.hardware, self.progress
-        if hardware.noise is None or self.config.noise_schedule == "constant":
+        if self.config.noise_schedule == "constant":
             return hardware
         if self.config.noise_schedule == "ramp":
             share = min(1.0, at.step / self.config.noise_ramp)
         else:
-            share = float(numpy_stream(self.config.seed, "noise strength", at.step).uniform(0, 2))
-        return hardware.varied(noise=min(MOST_NOISE, share * hardware.noise)) if share else hardware.without_noise()
+            draw = numpy_stream(self.config.seed, "hardware of a step", at.step)
+            share = float(draw.uniform(0, self.config.noise_reach))
+            if hardware.bits is not None and draw.random() < 0.5:
+                hardware = hardware.varied(bits=min(hardware.bits, self.config.fewest_bits))
+        return hardware.varied(noise=min(MOST_NOISE, share * (hardware.noise or 0.0)))
 
     @torch.no_grad()
     def _update_average(self) -> None:

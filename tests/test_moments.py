@@ -1,5 +1,6 @@
 """Moments and their readouts: a literal version over triplets, the hardware in their products, and parts of a graph."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from rgnn.crossbar import Counts
 from rgnn.errors import InputError
 from rgnn.evaluation.diagnosis import diagnose
 from rgnn.model import RGNN
-from rgnn.moments import Standardised, harmonics
+from rgnn.moments import ENLARGED, Standardised, harmonics
 from rgnn.streams import torch_stream
 
 READOUTS = pytest.mark.parametrize("readout", ["ridge", "network"])
@@ -36,25 +37,26 @@ def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
     phi = [fc[e] * layer.array.weight[:, rows[e]] @ gaussians[e] for e in range(g.n_edges)]
 
     def seen(atom: int, direction: torch.Tensor, power: int) -> torch.Tensor:
-        cosines = [(u[k] @ direction, phi[k]) for k in range(g.n_edges) if i[k] == atom]
-        return sum(p * (c**power - (1 / 3 if power == 2 else 0)) for c, p in cosines)
+        """Standardised, by the statistics of the atom's element."""
+        own = [k for k in range(g.n_edges) if i[k] == atom]
+        norm, a = layer.norms[power], kind[atom]
+        sums = sum(phi[k] * ((u[k] @ direction) ** power - (1 / 3 if power == 2 else 0)) for k in own)
+        deviation = (norm.square[a] - norm.mean[a] ** 2).clamp_min(0).sqrt()
+        return (sums - norm.mean[a]) / deviation.maximum(0.01 * norm.square[a].sqrt())
 
     forces = torch.zeros(g.n_atoms, 3, dtype=d.dtype)
     for e in range(g.n_edges):
-        x = [gaussians[e]]
-        for power in range(3):
-            x += [seen(i[e], u[e], power), seen(j[e], -u[e], power)]
-        norm = layer.norm
-        x = (torch.cat(x) - norm.mean) / (norm.square - norm.mean**2).sqrt()
         a, b = kind[i[e]], kind[j[e]]
+        ranks = [[seen(i[e], u[e], power), seen(j[e], -u[e], power)] for power in range(3)]
         if model.config.readout == "ridge":
-            x = x.clamp(-3, 3)
+            x = torch.cat([ENLARGED * gaussians[e], *itertools.chain(*ranks)]).clamp(-3, 3)
             h = torch.tanh(head.gain * head.array.weight @ x + head.bias)
             m = head.weight[a, b] @ torch.cat([x, h])
         else:
-            first, *rest = head.layers
-            h = first(x.clamp(-5, 5)) + head.first.weight[a * len(elements) + b]
-            for linear in rest:
+            h = head.gaussians.weight @ (ENLARGED * gaussians[e]) + head.first.weight[a * len(elements) + b]
+            for (of_centre, of_neighbour), v, w in zip(ranks, head.centre, head.neighbour, strict=True):
+                h = h + of_centre @ v + of_neighbour @ w
+            for linear in head.layers:
                 h = linear(h * torch.sigmoid(h))
             m = h[a * len(elements) + b]
         forces[i[e]] += fc[e] * m * u[e]
@@ -78,12 +80,29 @@ def test_harmonics_are_orthogonal_polynomials_of_the_cosine() -> None:
 
 
 def test_statistics_are_those_of_all_that_was_seen() -> None:
-    norm, x = Standardised(3), torch.randn(5, 40, 3) * 2 + 1
-    for batch in x:
-        norm.train()(batch)
-    z = norm.eval()(x.flatten(0, 1))
-    torch.testing.assert_close(z.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(z.std(0, correction=0), torch.ones(3), atol=1e-4, rtol=0)
+    """Of each group for itself; where vectors are not centred only their length counts, over all components."""
+    group = torch.arange(40) % 2
+    x = torch.randn(5, 40, 3, 4) * (1 + group)[:, None, None] + group[:, None, None]
+    for centred in (True, False):
+        norm = Standardised(2, 4, centred=centred)
+        for batch in x:
+            norm.train()(batch, group)
+        z = norm.eval()(x.flatten(0, 1), group.repeat(5))
+        for k in range(2):
+            rows = z[group.repeat(5) == k].flatten(0, 1)
+            if centred:
+                torch.testing.assert_close(rows.mean(0), torch.zeros(4), atol=1e-5, rtol=0)
+            torch.testing.assert_close(rows.square().mean(0), torch.ones(4), atol=0.35 if centred else 1e-4, rtol=0)
+
+
+def test_a_group_that_was_not_seen_leaves_its_statistics_alone() -> None:
+    norm = Standardised(2, 3, centred=True).train()
+    for _ in range(3):
+        norm(torch.ones(4, 1, 3), torch.zeros(4, dtype=torch.int64))
+    assert torch.equal(norm.mean, torch.tensor([[1.0] * 3, [0.0] * 3]))
+    assert norm.batches.tolist() == [3, 0]
+    constant = norm.eval()(torch.full((1, 1, 3), 1.1), torch.zeros(1, dtype=torch.int64))
+    torch.testing.assert_close(constant, torch.full((1, 1, 3), 10.0))  # a hundredth of the mean is the least deviation
 
 
 @READOUTS
@@ -107,10 +126,12 @@ def test_bits_and_noise_matter(built_moments, glass, readout: str) -> None:
 def test_rows_at_rest_add_no_noise(built_moments, glass) -> None:
     """An input of zero drives nothing: invariants of zero give the features of their bias, exactly; others do not."""
     model = built_moments("ridge", Hardware(noise=0.2), glass)
-    zeros = torch.zeros(5, model.config.invariants)
-    h = model.head.features(zeros, model.chip(None, torch_stream(0, "noise")))
-    assert torch.equal(h[:, model.config.invariants :], torch.tanh(model.head.bias).expand(5, -1))
-    h = model.head.features(zeros + 1, model.chip(None, torch_stream(0, "noise")))
+    chip = model.chip(None, torch_stream(0, "noise"))
+    (view,) = model.views(glass, chip)
+    rest = {name: torch.zeros_like(getattr(view, name)) for name in ("gaussians", "centre", "neighbour")}
+    h = model.head.features(replace(view, **rest), chip)[:, model.config.invariants :]
+    assert torch.equal(h, torch.tanh(model.head.bias).expand(len(h), -1))
+    h = model.head.features(replace(view, **rest | {"gaussians": view.gaussians * 0 + 1}), chip)
     assert float(h[:, model.config.invariants :].std(0).min()) > 0
 
 
@@ -190,10 +211,8 @@ def test_counts_are_what_the_simulator_converts(built_moments, glass, readout: s
     model = built_moments(readout, Hardware(), glass)
     hardware = Hardware(bits=3, adc_bits=8, adc_range="full", tile=(16, 16))
     seen: dict[tuple[int, int], Counts] = {}
-    chip = model.chip(hardware, None, seen)
     with torch.no_grad():
-        for _, x, pair, _ in model.invariants(glass, chip):
-            model.head(x, pair, chip)
+        model(glass, hardware, monitor=seen)
     ops = operations(model.config, workload([glass]))
     reads, drives, conversions = reads_for(ops, hardware)
     assert conversions == sum(c.conversions for c in seen.values())

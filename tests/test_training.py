@@ -64,14 +64,19 @@ def test_it_learns(model, frames, loss) -> None:
 @pytest.mark.parametrize("settings", [{"noise_schedule": "ramp"}, {"noise_schedule": "range"}])
 def test_schedules_of_noise(model, frames, settings) -> None:
     """What each step trains with; the model itself keeps the hardware it is for."""
-    trainer, strengths = Trainer(model, CONFIG.replace(noise_ramp=10, **settings), None), []
+    trainer, strengths = Trainer(model, CONFIG.replace(noise_ramp=10, fewest_bits=3, **settings), None), []
+    bits: list[int | None] = []
     for step in range(200):
         trainer.progress.step = step
-        strengths.append(trainer._hardware().noise or 0.0)
+        hardware = trainer._hardware()
+        strengths.append(hardware.noise or 0.0)
+        bits.append(hardware.bits)
     if settings["noise_schedule"] == "ramp":
         np.testing.assert_allclose(strengths[:12], 0.05 * np.array([*range(11), 10]) / 10, atol=1e-12)
     else:
-        assert kstest(strengths, "uniform", (0, 0.1)).pvalue > 1e-3
+        assert kstest(strengths, "uniform", (0, 0.2)).pvalue > 1e-3
+        assert set(bits) == {3, 4}
+        assert 75 < bits.count(3) < 125
     fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=1, **settings))
     assert model.hardware == Hardware(bits=4, noise=0.05)
 

@@ -120,21 +120,28 @@ def operations(config: ModelConfig, w: Workload, *, split: bool = True) -> Opera
 
 
 def _moment_operations(config: ModelConfig, w: Workload) -> Operations:
-    """Of moments and their readout: a product and a sum for each of 9 K moments of an edge, and twice to read them."""
-    e, f, x, terms = w.edges, config.n_features, config.invariants, 9 * config.moments
-    d = config.random_features
-    reservoir = [MatrixUse((0, "W"), e, len(config.elements) * f, config.moments)]
+    """Of moments and their readout: a product and a sum for each of 9 K moments of an edge, and those of the readout."""
+    e, f, k, components = w.edges, config.n_features, config.moments, 9
+    reservoir = [MatrixUse((0, "W"), e, len(config.elements) * f, k)]
     rest = Elementwise(multiplies=2 * f * e, adds=f * e, lookups=f * e)  # Gaussians of distances
-    rest += Elementwise(multiplies=3 * terms * e, adds=3 * terms * e)
-    rest += Elementwise(multiplies=x * e + 4 * e, adds=x * e + 3 * e)  # standardised; forces
+    rest += Elementwise(multiplies=components * (k + 1) * e, adds=components * k * e)
+    rest += Elementwise(multiplies=components * k * w.atoms, adds=k * w.atoms)  # standardised
+    rest += Elementwise(multiplies=4 * e, adds=3 * e)  # forces
     if config.readout == "ridge":  # driven by x and by -x
+        x, d = config.invariants, config.random_features
         reservoir.append(MatrixUse((1, "random features"), 2 * e, x, d))
         trained = [MatrixUse((2, "weights of a pair"), e, x + d, 1)]
+        rest += Elementwise(multiplies=2 * components * k * e, adds=2 * components * k * e)  # what both ends show
         rest += Elementwise(adds=2 * d * e, lookups=d * e)
     else:
-        sizes = [x, *config.widths]
-        trained = [MatrixUse((1, f"network {k}"), e, *ab) for k, ab in enumerate(itertools.pairwise(sizes), 1)]
-        trained.append(MatrixUse((1, "output of a pair"), e, sizes[-1], 1))
+        hidden, *others = config.widths
+        ranks = [(end, rank) for end in ("centre", "neighbour") for rank in range(3)]
+        trained = [MatrixUse((1, f"{end}, rank {r}"), (2 * r + 1) * w.atoms, k, hidden) for end, r in ranks]
+        trained.append(MatrixUse((1, "Gaussians"), e, f, hidden))
+        pairs = itertools.pairwise([hidden, *others])
+        trained += [MatrixUse((1, f"network {n}"), e, *ab) for n, ab in enumerate(pairs, 2)]
+        trained.append(MatrixUse((1, "output of a pair"), e, config.widths[-1], 1))
+        rest += Elementwise(multiplies=2 * components * hidden * e, adds=2 * components * hidden * e)
         rest += Elementwise(lookups=sum(config.widths) * e)
     for use in reservoir:
         rest += Elementwise(multiplies=use.vectors * use.outputs, adds=use.vectors * use.outputs)  # scale and offset

@@ -63,19 +63,26 @@ def diagnose(
     for index in list(indices)[:DIAGNOSIS_FRAMES]:
         g = frames.graph(int(index)).to(model.embedding.device)
         generator = torch_stream(seed, "diagnosis noise", int(index))
-        clean, real = model.features(g, ideal), model.features(g, hardware, generator, counts)
+        clean, real = model.features(g, ideal), model.features(g, hardware, generator)
         for k, (a, b) in enumerate(zip(clean, real, strict=True)):
             for kind in range(2 if k else 0):
                 _add(signal[kind], noise[kind], k, a[kind], b[kind])
-        forces = [_forces(model, g, h, seed, int(index)) for h in (ideal, hardware)]
+        forces = [_forces(model, g, ideal, seed, int(index)), _forces(model, g, hardware, seed, int(index), counts)]
         _add(signal[0], noise[0], 0, *forces)  # the place of the input, which nothing disturbs
     ratio = 10 * torch.log10(signal / noise)
     node, edge = (tuple(ratio[kind, 1:].tolist()) for kind in range(2))
     return Diagnosis(hardware, node, edge, float(ratio[0, 0]), counts)
 
 
-def _forces(model: RGNN, g: Graph, hardware: Hardware, seed: int, index: int) -> Tensor:
-    return model(g, hardware, torch_stream(seed, "diagnosis noise", index))
+def _forces(
+    model: RGNN,
+    g: Graph,
+    hardware: Hardware,
+    seed: int,
+    index: int,
+    counts: dict[tuple[int, int], Counts] | None = None,
+) -> Tensor:
+    return model(g, hardware, torch_stream(seed, "diagnosis noise", index), counts)
 
 
 def _add(signal: Tensor, noise: Tensor, k: int, clean: Tensor, real: Tensor) -> None:

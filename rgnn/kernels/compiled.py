@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from rgnn.crossbar import AnalogProduct, NoNoise, PlaneNoise, RowNoise
+from rgnn.graphs import Part
 from rgnn.kernels import loops
-from rgnn.kernels.plain import Plain
+from rgnn.kernels.plain import PARITY, Plain
 from rgnn.streams import quantiles
 from rgnn.triplets import TripletPlan
 
@@ -35,6 +36,7 @@ LIMBS, FEWER_LIMBS = 3, 2
 COARSE_NOISE = 0.01
 NO_SQUARES, NO_SUMS = np.empty((0, 0), np.int8), np.empty((0, 0), np.int32)
 NO_ENVELOPE = np.empty(0, np.float32)
+PARITIES = np.array(PARITY, np.float32)
 
 
 @cache
@@ -288,6 +290,48 @@ class Compiled:
         if p.dtype != torch.float32:
             return self._plain.trained_three_body(plan, p, q, fc, weight, bias)
         return TrainedThreeBody.apply(plan, p, q, fc, weight, bias)
+
+    def moments(self, part: Part, phi: Tensor, y: Tensor) -> Tensor:
+        if phi.dtype != torch.float32:
+            return self._plain.moments(part, phi, y)
+        return sums_over_edges(part, phi, y)
+
+    def along_edges(self, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
+        if y.dtype != torch.float32:
+            return self._plain.along_edges(part, y, centre, neighbour)
+        return AlongEdges.apply(part, y, centre, neighbour)
+
+
+def sums_over_edges(part: Part, x: Tensor, y: Tensor) -> Tensor:
+    """[atoms, M, K] of x [out, K] times y [out, M]."""
+    _share_cores()
+    sums = torch.empty((part.n_atoms, y.shape[1], x.shape[1]))
+    loops.moments(x.contiguous().numpy(), y.contiguous().numpy(), part.first_out.numpy(), sums.numpy())
+    return sums
+
+
+class AlongEdges(torch.autograd.Function):
+    """Gradients return to both ends of the edges."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
+        _share_cores()
+        y = y.contiguous()
+        ctx.part, ctx.y, ctx.shape = part, y, centre.shape
+        result = torch.empty((len(y), centre.shape[2]))
+        shown = centre.contiguous().numpy(), neighbour.contiguous().numpy()
+        loops.along_edges(y.numpy(), PARITIES, *part.ends_out.numpy(), *shown, result.numpy())
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        part, gradient = ctx.part, gradients[0].contiguous()
+        to_centre, to_neighbour = torch.zeros(ctx.shape), torch.zeros(ctx.shape)
+        to_centre[part.atoms] = sums_over_edges(part, gradient, ctx.y)
+        width = -(-ctx.shape[2] // torch.get_num_threads())
+        ends = part.ends_out[1].numpy()
+        loops.to_neighbours(ctx.y.numpy(), PARITIES, ends, gradient.numpy(), width, to_neighbour.numpy())
+        return None, None, to_centre, to_neighbour
 
 
 class TrainedThreeBody(torch.autograd.Function):

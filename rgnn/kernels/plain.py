@@ -7,8 +7,11 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from rgnn.crossbar import AnalogProduct
+from rgnn.graphs import Part
 from rgnn.triplets import TripletPlan, triplet_extremes, triplet_sum
 
+# Signs of the harmonics of rank 0, 1 and 2 in the opposite direction.
+PARITY = (1, -1, -1, -1, 1, 1, 1, 1, 1)
 # Rows, whatever their width, that fill whole vectors of any processor.
 WHOLE_VECTORS = 32
 
@@ -50,6 +53,15 @@ class Kernels(Protocol):
     ) -> Tensor:
         """[E, F]: sum over k of fc_jk gate(relu(p_ij + q_jk) W^T + b), with gradients to p, q, W and b."""
 
+    def moments(self, part: Part, phi: Tensor, y: Tensor) -> Tensor:
+        """[atoms, M, K]: sum over j of y_ij phi_ij, of the harmonics [out, M] and channels [out, K] of edges i -> j."""
+
+    def along_edges(self, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
+        """[out, H]: y_ij . centre_i + y_ji . neighbour_j, of harmonics [out, 9] and what atoms show [N, 9, H].
+
+        With gradients to what they show.
+        """
+
 
 class Plain:
     """Torch operations, block by block."""
@@ -81,6 +93,19 @@ class Plain:
         self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, weight: Tensor, bias: Tensor
     ) -> Tensor:
         return triplet_sum(plan, p, q, fc, lambda h, _: gate(linear(h.relu(), weight, bias)))
+
+    def moments(self, part: Part, phi: Tensor, y: Tensor) -> Tensor:
+        sums = phi.new_zeros((part.n_atoms, y.shape[1], phi.shape[1]))
+        return sums.index_add_(0, part.centre, y[:, :, None] * phi[:, None, :])
+
+    def along_edges(self, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
+        (i, j), opposite = part.ends_out, y * y.new_tensor(PARITY)
+        terms = [
+            shown[:, m].index_select(0, atoms) * factor[:, m, None]
+            for shown, atoms, factor in ((centre, i, y), (neighbour, j, opposite))
+            for m in range(y.shape[1])
+        ]
+        return torch.stack(terms).sum(0)
 
 
 class StraightThrough(Plain):
