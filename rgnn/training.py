@@ -103,7 +103,7 @@ class TrainConfig(Settings):
     @classmethod
     def moments(cls) -> Self:
         """For the network readout of moments: larger batches and more epochs, since a step takes milliseconds."""
-        return cls(epochs=100, batch_size=4, learning_rate=4e-3, plateau_patience=4, noise_schedule="range")
+        return cls(epochs=60, batch_size=4, plateau_patience=4, noise_schedule="range")
 
     def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The loss over all force components."""

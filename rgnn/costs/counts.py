@@ -120,7 +120,7 @@ def operations(config: ModelConfig, w: Workload, *, split: bool = True) -> Opera
 
 
 def _moment_operations(config: ModelConfig, w: Workload) -> Operations:
-    """Of moments and their readout: a product and a sum for each of 9 K moments of an edge, and those of the readout."""
+    """Of moments, a product and a sum for each of 9 K of an edge, and of their readout."""
     e, f, k, components = w.edges, config.n_features, config.moments, 9
     reservoir = [MatrixUse((0, "W"), e, len(config.elements) * f, k)]
     rest = Elementwise(multiplies=2 * f * e, adds=f * e, lookups=f * e)  # Gaussians of distances
