@@ -20,13 +20,14 @@ from torch import Tensor
 from rgnn.checkpoints import save_model
 from rgnn.errors import InputError, Interrupted
 from rgnn.graphs import Graph
+from rgnn.hardware import Hardware
 from rgnn.loader import prefetched
 from rgnn.model import RGNN
 from rgnn.moments import MomentLayer
 from rgnn.readouts import RidgeReadout
 from rgnn.streams import torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
-from rgnn.training import Epoch, FitResult, Frames, TrainConfig, Watcher, validate, write_log
+from rgnn.training import Epoch, FitResult, Frames, TrainConfig, Watcher, hardware_of_step, validate, write_log
 
 FORMAT, VERSION = "rgnn ridge state", 1
 
@@ -88,10 +89,10 @@ def best_weights(train: NormalEquations, validation: NormalEquations) -> Tensor:
 
 
 @torch.no_grad()
-def design(model: RGNN, g: Graph, generator: torch.Generator | None) -> Tensor:
+def design(model: RGNN, g: Graph, generator: torch.Generator | None, hardware: Hardware | None = None) -> Tensor:
     """[N, 3, S n]: the force on each atom for a weight of 1 on each feature and element of the neighbour."""
     assert isinstance(model.head, RidgeReadout)
-    s, chip, parts = len(model.config.elements), model.chip(None, generator), []
+    s, chip, parts = len(model.config.elements), model.chip(hardware, generator), []
     for view in model.views(g, chip):
         h, part = model.head.features(view, chip), view.part
         row = (part.ends_out[0] - part.atoms.start) * s + view.pair % s
@@ -182,7 +183,8 @@ class Ridge:
         assert batch.forces is not None
         self.model.eval()
         g = batch.to(self.model.embedding.device)
-        p = design(self.model, g, torch_stream(self.config.seed, "ridge noise", self.done))
+        hardware = hardware_of_step(self.model.hardware, self.config, self.done) if name == "train" else None
+        p = design(self.model, g, torch_stream(self.config.seed, "ridge noise", self.done), hardware)
         self.sums[name].add(p.cpu(), batch.forces, self._layer.kinds(g).cpu())
         self.done += 1
 

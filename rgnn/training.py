@@ -216,6 +216,20 @@ def fit(
     return trainer.run(frames, train, validation, watcher or Silent(), stop)
 
 
+def hardware_of_step(hardware: Hardware, config: TrainConfig, step: int) -> Hardware:
+    """What a step trains with, by the schedule of noise; `hardware` is what the model is for."""
+    if config.noise_schedule == "constant":
+        return hardware
+    if config.noise_schedule == "ramp":
+        share = min(1.0, step / config.noise_ramp)
+    else:
+        draw = numpy_stream(config.seed, "hardware of a step", step)
+        share = float(draw.uniform(0, config.noise_reach))
+        if hardware.bits is not None and draw.random() < 0.5:
+            hardware = hardware.varied(bits=min(hardware.bits, config.fewest_bits))
+    return hardware.varied(noise=min(MOST_NOISE, share * (hardware.noise or 0.0)))
+
+
 class Trainer:
     """The state of a training run and its loop."""
 
@@ -270,7 +284,7 @@ class Trainer:
         noise = torch_stream(self.config.seed, "training noise", at.step)
         passing = kernels.use("straight-through") if self.config.gradient == "straight_through" else nullcontext()
         with passing:
-            predicted = self.model(batch, self._hardware(), noise)
+            predicted = self.model(batch, hardware_of_step(self.model.hardware, self.config, at.step), noise)
         loss = self.config.loss_function(predicted, batch.forces)
         self.optimizer.clear_gradients()
         loss.backward()
@@ -286,20 +300,6 @@ class Trainer:
         at.step, at.step_in_epoch, at.loss_sum = at.step + 1, at.step_in_epoch + 1, at.loss_sum + value
         self._update_average()
         return value
-
-    def _hardware(self) -> Hardware:
-        """That of this step, by the schedule of its noise."""
-        hardware, at = self.model.hardware, self.progress
-        if self.config.noise_schedule == "constant":
-            return hardware
-        if self.config.noise_schedule == "ramp":
-            share = min(1.0, at.step / self.config.noise_ramp)
-        else:
-            draw = numpy_stream(self.config.seed, "hardware of a step", at.step)
-            share = float(draw.uniform(0, self.config.noise_reach))
-            if hardware.bits is not None and draw.random() < 0.5:
-                hardware = hardware.varied(bits=min(hardware.bits, self.config.fewest_bits))
-        return hardware.varied(noise=min(MOST_NOISE, share * (hardware.noise or 0.0)))
 
     @torch.no_grad()
     def _update_average(self) -> None:

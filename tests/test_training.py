@@ -12,7 +12,7 @@ from rgnn import RGNN, Chip, Graph, Hardware, fit, load_model
 from rgnn.checkpoints import fingerprint
 from rgnn.config import ModelConfig
 from rgnn.errors import BrokenRunError, InputError, Interrupted
-from rgnn.training import TrainConfig, Trainer, read_log
+from rgnn.training import TrainConfig, Trainer, hardware_of_step, read_log
 
 CONFIG = TrainConfig(epochs=4, batch_size=2, learning_rate=0.01, seed=3)
 TRAIN, VALIDATION = range(8), range(8, 10)
@@ -64,13 +64,9 @@ def test_it_learns(model, frames, loss) -> None:
 @pytest.mark.parametrize("settings", [{"noise_schedule": "ramp"}, {"noise_schedule": "range"}])
 def test_schedules_of_noise(model, frames, settings) -> None:
     """What each step trains with; the model itself keeps the hardware it is for."""
-    trainer, strengths = Trainer(model, CONFIG.replace(noise_ramp=10, fewest_bits=3, **settings), None), []
-    bits: list[int | None] = []
-    for step in range(200):
-        trainer.progress.step = step
-        hardware = trainer._hardware()
-        strengths.append(hardware.noise or 0.0)
-        bits.append(hardware.bits)
+    config = CONFIG.replace(noise_ramp=10, fewest_bits=3, **settings)
+    hardware = [hardware_of_step(model.hardware, config, step) for step in range(200)]
+    strengths, bits = [h.noise or 0.0 for h in hardware], [h.bits for h in hardware]
     if settings["noise_schedule"] == "ramp":
         np.testing.assert_allclose(strengths[:12], 0.05 * np.array([*range(11), 10]) / 10, atol=1e-12)
     else:
