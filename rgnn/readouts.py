@@ -49,8 +49,11 @@ class RidgeReadout(nn.Module):
 
     def forward(self, x: Tensor, pair: Tensor, chip: Readout) -> Tensor:
         """[E, X] and the number of each edge's pair of elements -> [E, 1]."""
-        y = self.features(x, chip) @ self.weight.flatten(0, 1).T
-        return y.gather(1, pair[:, None])
+        return self.weighted(self.features(x, chip), pair)
+
+    def weighted(self, h: Tensor, pair: Tensor) -> Tensor:
+        """Features [E, X + D] times the weights of their pair of elements, [E, 1]."""
+        return (h @ self.weight.flatten(0, 1).T).gather(1, pair[:, None])
 
 
 def cells_deviation(cells: Cells | Tensor) -> Tensor:
