@@ -12,9 +12,11 @@ from ase.data import chemical_symbols
 from rgnn.checkpoints import load_model
 from rgnn.errors import InputError
 from rgnn.graphs import Graph
+from rgnn.hardware import Hardware
 from rgnn.model import RGNN
 from rgnn.neighbours import SkinList
 from rgnn.streams import torch_stream
+from rgnn.uncertainty import Uncertainty
 
 
 class NoEnergyError(PropertyNotImplementedError):
@@ -35,12 +37,15 @@ class RGNNCalculator(Calculator):
         remove_net_force: subtract the mean force, so that the centre of mass is not accelerated. True forces on all
             atoms, held ones included, add up to zero, so this brings the forces nearer to them whatever is held.
         any_element: accept elements that the model was not trained on.
+        uncertainty: of this model, from `load_uncertainties`; None estimates nothing.
 
     Attributes:
         calls: force evaluations so far; it numbers the noise stream of the next, so setting it continues a run.
         net_force: [3] sum of the forces of the last call before any removal, in eV/Angstrom; it grades the model.
         neighbours: the kept neighbour list.
         isolated: [N] atoms that had no neighbour inside the cutoff in the last call.
+        estimates: whether calls estimate the uncertainty; may be switched off for calls that are not looked at.
+        sigma: [N] standard deviation of a force component in the last call, eV/Angstrom; None where not estimated.
 
     Raises:
         InputError: no model there; or, when called, an element that the model does not know, or a position
@@ -60,6 +65,7 @@ class RGNNCalculator(Calculator):
         *,
         remove_net_force: bool = False,
         any_element: bool = False,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         super().__init__()
         self.model = (model if isinstance(model, RGNN) else load_model(model)).eval()
@@ -69,6 +75,8 @@ class RGNNCalculator(Calculator):
         self.seed = 0 if seed is None else seed
         self.remove_net_force = remove_net_force
         self.any_element = any_element
+        self.uncertainty, self.estimates = uncertainty, uncertainty is not None
+        self.sigma: np.ndarray | None = None
         self.calls = 0
         self.neighbours = SkinList(self.model.config.cutoff)
         self._last: Graph | None = None
@@ -93,7 +101,7 @@ class RGNNCalculator(Calculator):
         if not self.any_element:
             require_elements(self.model, self.atoms)
         g = self._graph()
-        forces = self.evaluate(g)
+        forces, self.sigma = self.evaluate(g)
         self.calls += 1
         self.net_force = forces.sum(axis=0)
         self.isolated = np.bincount(g.edge_index[0].cpu().numpy(), minlength=g.n_atoms) == 0
@@ -101,12 +109,10 @@ class RGNNCalculator(Calculator):
             forces -= self.net_force / g.n_atoms
         self.results["forces"] = forces
 
-    def evaluate(self, g: Graph) -> np.ndarray:
-        """[N, 3] float64 forces of the model, eV/Angstrom, with the noise of this call."""
-        device = next(self.model.parameters()).device
+    def evaluate(self, g: Graph) -> tuple[np.ndarray, np.ndarray | None]:
+        """[N, 3] float64 forces of the model and, where it is estimated, [N] sigma, with the noise of this call."""
         noise = torch_stream(self.seed, "md noise", self.calls)
-        with torch.no_grad():
-            return self.model(g.to(device), self.hardware, noise).cpu().numpy().astype(np.float64)
+        return forces_and_sigma(self.model, self.uncertainty if self.estimates else None, g, self.hardware, noise)
 
     def _graph(self) -> Graph:
         """The atoms as a graph; the last one with other vectors where no edge has come or gone."""
@@ -118,6 +124,18 @@ class RGNNCalculator(Calculator):
         else:
             self._last = g.moved(vector)
         return self._last
+
+
+@torch.no_grad()
+def forces_and_sigma(
+    model: RGNN, uncertainty: Uncertainty | None, g: Graph, hardware: Hardware, noise: torch.Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """[N, 3] and [N] in eV/Angstrom, float64; without an uncertainty the same forces, and None."""
+    g = g.to(next(model.parameters()).device)
+    if uncertainty is None:
+        return model(g, hardware, noise).cpu().numpy().astype(np.float64), None
+    forces, sigma = uncertainty(model, g, hardware, noise)
+    return forces.cpu().numpy().astype(np.float64), sigma.cpu().numpy().astype(np.float64)
 
 
 def require_elements(model: RGNN, atoms: Atoms) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from rgnn.committee import Committee, members
 from rgnn.config import ModelConfig, dump_yaml
 from rgnn.errors import InputError
 from rgnn.files import write_aside
@@ -24,6 +25,7 @@ def model_settings(model: RGNN) -> dict[str, Any]:
         "model": model.config.to_mapping(),
         "hardware": model.hardware.to_mapping(),
         "provenance": model.provenance.to_mapping(),
+        "members": len(members(model)),
     }
 
 
@@ -61,7 +63,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> RGNN:
     config = ModelConfig.from_mapping(settings.get("model"), f"{file}: model")
     hardware = Hardware.from_mapping(settings.get("hardware"), f"{file}: hardware")
     weights = [[torch.zeros(shape) for shape in layer] for layer in RGNN.shapes(config)]
-    model = RGNN(config, hardware, weights)
+    n = int(settings.get("members", 1))
+    model = RGNN(config, hardware, weights) if n == 1 else Committee(config, hardware, n * [weights], n * [0])
     model.provenance = Provenance.from_mapping(settings.get("provenance"), f"{file}: provenance")
     try:
         model.load_state_dict(tensors)

@@ -72,10 +72,18 @@ class Chip:
         weights = torch.cat([w.flatten() for layer in layers for w in layer]).to(torch.float32)
         return cls(weights, source, measured=True)
 
-    def matrices(self, shapes: Sequence[Sequence[tuple[int, int]]], seed: int = 0) -> list[list[Cells]]:
+    def matrices(
+        self, shapes: Sequence[Sequence[tuple[int, int]]], seed: int = 0, member: int = 0
+    ) -> list[list[Cells]]:
         """The cells of the matrices of each layer, cut from the array in order.
 
         A chip with more weights than needed gives a choice of them made by `seed`; the model keeps a copy.
+
+        Args:
+            shapes: (out, in) of each matrix.
+            seed: of the choice.
+            member: of a committee; the choices of its members have no cell in common as far as the cells go, and
+                beyond that each has them in an order of its own.
 
         Raises:
             InputError: the chip has too few weights.
@@ -88,8 +96,11 @@ class Chip:
                 "or a larger chip."
             )
         chosen = torch.arange(needed)
-        if len(self.weights) > needed:
-            chosen = torch.randperm(len(self.weights), generator=torch_stream(seed, "chip cells"))[:needed]
+        if len(self.weights) > needed or member:
+            apart = member < len(self.weights) // needed
+            stream = torch_stream(seed, "chip cells", *([] if apart else [member]))
+            first = member * needed if apart else 0
+            chosen = torch.randperm(len(self.weights), generator=stream)[first : first + needed]
         parts = iter(chosen.split([rows * columns for layer in shapes for rows, columns in layer]))
         return [[self._cut(next(parts), shape) for shape in layer] for layer in shapes]
 

@@ -54,8 +54,11 @@ class RidgeReadout(nn.Module):
 
     def forward(self, view: View, chip: Readout) -> Tensor:
         """[out, 1]."""
-        y = self.features(view, chip) @ self.weight.flatten(0, 1).T
-        return y.gather(1, view.pair[:, None])
+        return self.weighted(self.features(view, chip), view.pair)
+
+    def weighted(self, h: Tensor, pair: Tensor) -> Tensor:
+        """Features [out, X + D] times the weights of their pair of elements, [out, 1]."""
+        return (h @ self.weight.flatten(0, 1).T).gather(1, pair[:, None])
 
 
 def cells_deviation(cells: Cells | Tensor) -> Tensor:

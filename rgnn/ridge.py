@@ -4,12 +4,14 @@ The force on atom i is linear in the weights w of its element: F_i = sum_j w_{Z_
 features h of `RidgeReadout`, read with the hardware's noise. The sums A = sum P^T P and b = sum P^T F over the training
 frames give w = (A + penalty mean(diag A))^-1 b. The same sums over the validation frames give the error of any w
 without another pass, sum F^2 - 2 w.b + w.A w, by which the penalty of each element is chosen. Sums are kept, so that
-frames can be added.
+frames can be added. They also tell how sure the weights are, see `rgnn.uncertainty`.
+
+A committee is solved for in the same pass: each member has features and sums of its own.
 """
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rgnn.checkpoints import save_model
+from rgnn.committee import members
 from rgnn.errors import InputError, Interrupted
 from rgnn.graphs import Graph
 from rgnn.hardware import Hardware
@@ -28,6 +31,7 @@ from rgnn.readouts import RidgeReadout
 from rgnn.streams import torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
 from rgnn.training import Epoch, FitResult, Frames, TrainConfig, Watcher, hardware_of_step, validate, write_log
+from rgnn.uncertainty import DRAWS, Uncertainty, calibrated, save_uncertainties
 
 FORMAT, VERSION = "rgnn ridge state", 1
 
@@ -66,26 +70,40 @@ class NormalEquations:
             self.b[k] += p.T @ f
             self.square[k] += f.double().square().sum()
 
+    def factor(self, k: int, penalty: float) -> Tensor | None:
+        """[n, n] L of A + penalty mean(diag A) = L L^T of element k; None where rounding leaves it not positive."""
+        diagonal = self.a[k].diagonal().mean().clamp_min(1e-300)
+        lower, failed = torch.linalg.cholesky_ex(
+            self.a[k] + penalty * diagonal * torch.eye(len(self.b[k]), dtype=torch.float64)
+        )
+        return None if failed else lower
+
     def solve(self, k: int, penalty: float) -> Tensor | None:
         """[n] the weights of element k; None where rounding leaves a matrix that is not positive."""
-        diagonal = self.a[k].diagonal().mean().clamp_min(1e-300)
-        a = self.a[k] + penalty * diagonal * torch.eye(len(self.b[k]), dtype=torch.float64)
-        lower, failed = torch.linalg.cholesky_ex(a)
-        return None if failed else torch.cholesky_solve(self.b[k][:, None], lower)[:, 0]
+        lower = self.factor(k, penalty)
+        return None if lower is None else torch.cholesky_solve(self.b[k][:, None], lower)[:, 0]
+
+    def draws(self, k: int, penalty: float, n: int, generator: torch.Generator) -> Tensor:
+        """[n weights, n] draws of covariance (L L^T)^-1: L^-T z, z standard normal."""
+        lower = self.factor(k, penalty)
+        assert lower is not None
+        z = torch.randn(len(lower), n, dtype=torch.float64, generator=generator)
+        return torch.linalg.solve_triangular(lower.T, z, upper=True)
 
     def squared_error(self, k: int, w: Tensor) -> float:
         """Of the weights w over the atoms of element k."""
         return float(self.square[k] - 2 * (w @ self.b[k]) + w @ (self.a[k] @ w))
 
 
-def best_weights(train: NormalEquations, validation: NormalEquations) -> Tensor:
-    """[S, n] with the penalty of each element that does best on the validation frames."""
+def best_weights(train: NormalEquations, validation: NormalEquations) -> tuple[Tensor, list[float]]:
+    """[S, n] with the penalty of each element that does best on the validation frames, and these penalties."""
 
-    def best(k: int) -> Tensor:
-        candidates = [w for penalty in PENALTIES if (w := train.solve(k, penalty)) is not None]
-        return min(candidates, key=lambda w: validation.squared_error(k, w))
+    def best(k: int) -> tuple[Tensor, float]:
+        candidates = [(w, penalty) for penalty in PENALTIES if (w := train.solve(k, penalty)) is not None]
+        return min(candidates, key=lambda candidate: validation.squared_error(k, candidate[0]))
 
-    return torch.stack([best(k) for k in range(len(train.b))])
+    weights, penalties = zip(*(best(k) for k in range(len(train.b))), strict=True)
+    return torch.stack(weights), list(penalties)
 
 
 @torch.no_grad()
@@ -103,15 +121,72 @@ def design(model: RGNN, g: Graph, generator: torch.Generator | None, hardware: H
     return torch.cat(parts)
 
 
-class Ridge:
-    """The state of a fit and its pass; in place of a `Trainer`, for models with a ridge readout."""
+class Member:
+    """A model's sums over the frames so far, and its weights from them.
 
-    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None) -> None:
+    Args:
+        model: with a ridge readout.
+        number: among the members of a committee, from 0.
+
+    Attributes:
+        sums: of "train" and of "validation" frames.
+        done: batches that are in them.
+        penalties: of each element, once the weights are solved for.
+    """
+
+    def __init__(self, model: RGNN, number: int = 0) -> None:
         if not isinstance(model.head, RidgeReadout):
             raise InputError("only a model with a ridge readout can be solved for; train this one.")
-        self.model, self.config, self.out, self.head = model, config, out, model.head
+        self.model, self.head, self.number = model, model.head, number
         s, _, n = model.head.weight.shape
         self.sums = {name: NormalEquations.empty(s, s * n) for name in ("train", "validation")}
+        self.done, self.penalties = 0, list[float]()
+
+    def add(
+        self, name: str, g: Graph, forces: Tensor, kinds: Tensor, seed: int, hardware: Hardware | None = None
+    ) -> None:
+        """A batch, with the noise of a seed; labels and elements of the atoms as of `NormalEquations.add`."""
+        mine = [self.number] if self.number else []
+        p = design(self.model, g, torch_stream(seed, "ridge noise", self.done, *mine), hardware)
+        self.sums[name].add(p.cpu(), forces, kinds)
+        self.done += 1
+
+    @torch.no_grad()
+    def solve(self) -> None:
+        """Set the weights of the model."""
+        weights, self.penalties = best_weights(self.sums["train"], self.sums["validation"])
+        self.head.weight.copy_(weights.view_as(self.head.weight))
+
+    def draws(self, n: int, seed: int) -> Tensor:
+        """[S, S, X + D, n] deviations of the weights that were solved for, float32: see `NormalEquations.draws`."""
+        train, like = self.sums["train"], self.head.weight
+        each = [train.draws(k, p, n, torch_stream(seed, "posterior", k)) for k, p in enumerate(self.penalties)]
+        return torch.stack(each).view(*like.shape, n).to(like)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums, to be kept in a file."""
+        return {
+            f"{name}/{part}": packed(tensor) for name, sums in self.sums.items() for part, tensor in vars(sums).items()
+        }
+
+    def take_up(self, tensors: Mapping[str, Tensor], done: int) -> None:
+        """The sums of such a file, over so many batches."""
+        self.done = done
+        for name, sums in self.sums.items():
+            for part, tensor in vars(sums).items():
+                unpack(tensors[f"{name}/{part}"], tensor)
+
+
+class Ridge:
+    """The state of a fit and its pass; in place of a `Trainer`, for models with a ridge readout and committees of them.
+
+    Its run folder is that of `rgnn.training`, with members/2.safetensors and so on for the sums of further members,
+    and the uncertainty of its forces beside each model.
+    """
+
+    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None) -> None:
+        self.model, self.config, self.out = model, config, out
+        self.members = [Member(member, number) for number, member in enumerate(members(model))]
         self.done = 0
 
     def run(
@@ -140,18 +215,25 @@ class Ridge:
                 raise Interrupted(f"stopped after {self.done} of {len(todo)} steps as asked, the sums are saved{how}")
             self._add(name, batch)
             watcher.step(self.done, len(todo), math.nan)
-        weights = best_weights(self.sums["train"], self.sums["validation"])
-        with torch.no_grad():
-            self.head.weight.copy_(weights.view_as(self.head.weight))
+        for member in self.members:
+            member.solve()
         mae, rmse, relative = validate(self.model, frames, validation, self.config.seed)
+        found = self._uncertainties(frames, validation)
         row = Epoch(1, rmse**2, mae, rmse, relative, 0.0, time.monotonic() - began)
         if self.out is not None:
             self.save()
             write_log(self.out, [row])
             for folder in ("best", "last"):
                 save_model(self.model, self.out / folder)
+                save_uncertainties(self.model, found, self.out / folder)
         watcher.epoch(row, True)
         return FitResult(self.model, (row,), False)
+
+    def _uncertainties(self, frames: Frames, validation: Sequence[int]) -> list[Uncertainty]:
+        """By the posterior of the first member, and by the spread of all where there are several."""
+        draws = self.members[0].draws(DRAWS, self.config.seed)
+        methods = [draws] if len(self.members) == 1 else [draws, None]
+        return [calibrated(self.model, method, frames, validation, self.config.seed) for method in methods]
 
     @property
     def ready(self) -> bool:
@@ -184,43 +266,60 @@ class Ridge:
         self.model.eval()
         g = batch.to(self.model.embedding.device)
         hardware = hardware_of_step(self.model.hardware, self.config, self.done) if name == "train" else None
-        p = design(self.model, g, torch_stream(self.config.seed, "ridge noise", self.done), hardware)
-        self.sums[name].add(p.cpu(), batch.forces, self._layer.kinds(g).cpu())
+        kinds = self._layer.kinds(g).cpu()
+        for member in self.members:
+            if member.done == self.done:  # else a save was cut off between two members
+                member.add(name, g, batch.forces, kinds, self.config.seed, hardware)
         self.done += 1
 
     # What a run keeps on disk
 
     def save(self) -> None:
-        """Sums, and the model that they belong to."""
+        """Sums, and the model that they belong to; the file that a resumed run looks for is the last."""
         if self.out is None:
             return
-        self.out.mkdir(parents=True, exist_ok=True)
-        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for name, sums in self.sums.items():
-            tensors |= {f"{name}/{part}": packed(tensor) for part, tensor in vars(sums).items()}
-        settings = {"format": FORMAT, "version": VERSION, "done": self.done, "made_for": self._made_for()}
-        write_tensors(self.out / "state.safetensors", tensors, settings)
+        for member in reversed(self.members):
+            tensors = member.tensors()
+            if not member.number:
+                tensors |= {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+            settings = {"format": FORMAT, "version": VERSION, "done": member.done, "made_for": self._made_for()}
+            file = self._file(self.out, member)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(file, tensors, settings)
 
     def load(self) -> None:
         """Take up an interrupted pass, or one that is finished."""
         assert self.out is not None
-        self.done = self.add_to(self.out)
+        self._take_up(self.out)
+        self.done = min(member.done for member in self.members)
 
-    def add_to(self, run: Path) -> int:
-        """Take up the sums of another run, features and all, to add frames to them; how many batches they hold."""
-        file = run / "state.safetensors"
-        tensors, settings = read_tensors(file, FORMAT, VERSION)
-        if settings["made_for"] != self._made_for():
-            raise InputError(f"{file}: the run was started with another model or hardware than now; bring that back.")
-        model = {k.removeprefix("model/"): t for k, t in tensors.items() if k.startswith("model/")}
-        self.model.load_state_dict(model)
-        for name, sums in self.sums.items():
-            for part, tensor in vars(sums).items():
-                unpack(tensors[f"{name}/{part}"], tensor)
-        return int(settings["done"])
+    def add_to(self, run: Path) -> None:
+        """Take up the sums of another run, features and all, to add frames to them."""
+        self._take_up(run)
+        for member in self.members:
+            member.done = 0
+
+    def _take_up(self, run: Path) -> None:
+        for member in self.members:
+            file = self._file(run, member)
+            tensors, settings = read_tensors(file, FORMAT, VERSION)
+            if settings["made_for"] != self._made_for():
+                raise InputError(
+                    f"{file}: the run was started with another model or hardware than now; bring that back."
+                )
+            if not member.number:
+                model = {k.removeprefix("model/"): t for k, t in tensors.items() if k.startswith("model/")}
+                self.model.load_state_dict(model)
+            member.take_up(tensors, int(settings["done"]))
+
+    @staticmethod
+    def _file(run: Path, member: Member) -> Path:
+        return run / f"members/{member.number + 1}.safetensors" if member.number else run / "state.safetensors"
 
     def _made_for(self) -> dict[str, Any]:
-        return {"model": self.model.config.to_mapping(), "hardware": self.model.hardware.to_mapping()}
+        m, n = self.model, len(self.members)
+        chips = {"chips": n} if n > 1 else {}
+        return {"model": m.config.to_mapping(), "hardware": m.hardware.to_mapping(), **chips}
 
 
 def batches(indices: Sequence[int], size: int) -> list[Sequence[int]]:

@@ -2,16 +2,18 @@
 
 import dataclasses
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from rgnn.cells import Cells
 from rgnn.checkpoints import load_model
 from rgnn.chip import Chip
-from rgnn.config import ModelConfig, Settings, dump_yaml, read_yaml
+from rgnn.committee import Committee
+from rgnn.config import ModelConfig, Settings, dump_yaml, read_yaml, require
 from rgnn.coverage import training_range
 from rgnn.errors import InputError
 from rgnn.files import write_aside
@@ -19,6 +21,7 @@ from rgnn.hardware import Hardware
 from rgnn.model import RGNN, Provenance
 from rgnn.ridge import Ridge
 from rgnn.store import GraphStore, require_cutoff, split_frames
+from rgnn.streams import stream_seed
 from rgnn.training import FitResult, Silent, TrainConfig, Trainer, Watcher
 
 
@@ -44,6 +47,8 @@ class RunConfig(Settings):
     Attributes:
         store: path of the graph store.
         chip: path of a chip folder, or None for the synthetic chip of the run's seed.
+        chips: how many a ridge readout is solved for on, with the mean of their forces as force (`rgnn.committee`):
+            other synthetic chips, or other cells of the one named.
         adds_to: path of a run with a ridge readout, whose sums over its own frames are taken up; None begins anew.
         model, hardware, training: as their classes say.
         versions: recorded, not used.
@@ -51,11 +56,17 @@ class RunConfig(Settings):
 
     store: str = ""
     chip: str | None = None
+    chips: int = 1
     adds_to: str | None = None
     model: ModelConfig = ModelConfig()
     hardware: Hardware = Hardware()
     training: TrainConfig = TrainConfig()
     versions: Versions = Versions()
+
+    def __post_init__(self) -> None:
+        require(self.chips >= 1, "chips", self.chips, "at least 1")
+        if self.chips > 1 and self.model.readout != "ridge":
+            raise InputError(f"chips is {self.chips}, but only a ridge readout can have several; take --preset ridge.")
 
     @classmethod
     def preset(cls, name: str) -> "RunConfig":
@@ -97,9 +108,15 @@ class RunConfig(Settings):
             raise InputError(f"{run}: has no ridge readout, and only to such a run frames can be added; train anew.")
         return dataclasses.replace(config, store="", adds_to=str(run))
 
-    def load_chip(self) -> Chip:
-        """The chip named, or the synthetic one of this seed."""
-        return Chip.synthetic(self.training.seed) if self.chip is None else Chip.load(self.chip)
+    def _member(self, number: int, shapes: Sequence[Sequence[tuple[int, int]]]) -> tuple[Chip, list[list[Cells]], int]:
+        """Chip, cells and seed of a member of a committee; the first has the run's seed."""
+        own = self.training.seed
+        seed = stream_seed(own, "member", number) if number else own
+        if self.chip is None:
+            chip = Chip.synthetic(seed)
+            return chip, chip.matrices(shapes, seed), seed
+        chip = Chip.load(self.chip)
+        return chip, chip.matrices(shapes, own, number), seed
 
     def build_model(self, store: GraphStore) -> RGNN:
         """The untrained model for a store.
@@ -108,7 +125,7 @@ class RunConfig(Settings):
             InputError: the store has another cutoff, or the chip is too small.
         """
         require_cutoff(store, self.model.cutoff)
-        chip, seed, shape = self.load_chip(), self.training.seed, self.model
+        seed, shape = self.training.seed, self.model
         if shape.moments and not shape.elements:
             shape = shape.replace(elements=store.elements)
         if strange := set(store.elements) - set(shape.elements or store.elements):
@@ -116,11 +133,16 @@ class RunConfig(Settings):
                 f"{self.store}: the model has no rows for its elements {sorted(strange)} ({shape.elements}); "
                 "name all elements in the model's settings, or train anew."
             )
-        model = RGNN(shape, self.hardware, chip.matrices(RGNN.shapes(shape), seed), seed)
+        chips, cells, seeds = zip(*(self._member(k, RGNN.shapes(shape)) for k in range(self.chips)), strict=True)
+        source, others = chips[0].source, "others" if self.chip is None else "choices of its cells"
+        if self.chips == 1:
+            model = RGNN(shape, self.hardware, cells[0], seed)
+        else:
+            model, source = Committee(shape, self.hardware, cells, seeds), f"{source}, and {self.chips - 1} {others}"
         model.provenance = Provenance(
             elements=shape.elements or store.elements,
-            chip=chip.source if shape.uses_chip else "none (all digital)",
-            chip_is_measured=chip.measured,
+            chip=source if shape.uses_chip else "none (all digital)",
+            chip_is_measured=chips[0].measured,
             data=self.store,
             data_checksum=store.checksum,
             validation=self.training.validation,

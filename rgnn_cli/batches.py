@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from rgnn.dynamics import MDConfig, MDRecord
     from rgnn.model import RGNN
+    from rgnn.uncertainty import Uncertainty
     from rgnn_cli.console import Reporter
 
 
@@ -96,7 +97,9 @@ def is_batch(folder: Path) -> bool:
     return not (folder / "config.yaml").is_file() and bool(_folders(folder))
 
 
-def run_batch(report: Reporter, runs: BatchRuns, model: RGNN, *, resume: bool = False) -> None:
+def run_batch(
+    report: Reporter, runs: BatchRuns, model: RGNN, uncertainty: Uncertainty | None, *, resume: bool = False
+) -> None:
     """Run them together, draw the figure of each, and show one line for each.
 
     Raises:
@@ -109,7 +112,7 @@ def run_batch(report: Reporter, runs: BatchRuns, model: RGNN, *, resume: bool = 
     from rgnn.dynamics import outside_training, run_many
     from rgnn.errors import BrokenRunError, Interrupted
     from rgnn.plots.dynamics import run_figure
-    from rgnn_cli.md import Show, in_words
+    from rgnn_cli.md import Show, in_words, introduce_uncertainty
     from rgnn_cli.signals import asked_to_stop
 
     settings = [record.md for record in runs.records]
@@ -118,6 +121,7 @@ def run_batch(report: Reporter, runs: BatchRuns, model: RGNN, *, resume: bool = 
     report.say(f"Runs: {runs.out}")
     if first.warning:
         report.warn(first.warning)
+    introduce_uncertainty(report, uncertainty, model, first)
     for folder, atoms in zip(runs.folders, runs.structures or (), strict=False):
         for message in outside_training(atoms, model):
             report.warn(f"{folder.name}: {message}")
@@ -132,6 +136,8 @@ def run_batch(report: Reporter, runs: BatchRuns, model: RGNN, *, resume: bool = 
             progress=Show(meter, max(c.steps for c in settings)),
             stop=stop,
             tell=report.say,
+            warn=report.warn,
+            uncertainty=uncertainty,
         )
     stopped = [outcome for outcome in outcomes if isinstance(outcome, Interrupted)]
     if stopped:
@@ -140,17 +146,20 @@ def run_batch(report: Reporter, runs: BatchRuns, model: RGNN, *, resume: bool = 
             f"'rgnn md --resume {quote(str(runs.out))}' goes on."
         )
     rows = []
+    outside = () if uncertainty is None else ("",)
     results: list[dict[str, Any]] = []
     for folder, outcome in zip(runs.folders, outcomes, strict=True):
         if isinstance(outcome, BrokenRunError | Interrupted):
-            rows.append((folder.name, "broke off", "", "", ""))
+            rows.append((folder.name, "broke off", "", "", "", *outside))
             results.append({"out": str(folder), "error": str(outcome)})
             continue
         figure, peaks = run_figure(folder, folder / "dynamics.png")
         values = (f"{outcome.temperature:.0f}", f"{outcome.work:.3g}", outcome.heating.partition(":")[0])
-        rows.append((folder.name, str(outcome.steps), *values))
+        looks = () if uncertainty is None else (f"{outcome.uncertainty_outside} of {outcome.uncertainty_checks}",)
+        rows.append((folder.name, str(outcome.steps), *values, *looks))
         results.append({"out": str(folder), "figure": str(figure), "first_peaks": peaks, **asdict(outcome)})
-    report.table("Means over the second half", ("run", "steps", "K", "work, meV/atom/ps", "heating"), rows)
+    columns = ("run", "steps", "K", "work, meV/atom/ps", "heating", *(["outside of training"] if outside else []))
+    report.table("Means over the second half", columns, rows)
     report.say(f"In [bold]{runs.out}[/]: a folder for each run, with its figure dynamics.png")
     report.result({"out": str(runs.out), "runs": results})
     broken = [outcome for outcome in outcomes if isinstance(outcome, BrokenRunError)]

@@ -182,6 +182,7 @@ def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, fol
     from rgnn.config import dump_yaml
     from rgnn.evaluation import evaluate as run_evaluation
     from rgnn.files import write_aside
+    from rgnn_cli.reliability import look
     from rgnn_cli.results import show, write
     from rgnn_cli.signals import asked_to_stop
 
@@ -201,10 +202,12 @@ def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, fol
             keep=folder / "settings", progress=progress, stop=stop,
         )  # fmt: skip
     groups = _temperatures(data, config.frames)
-    files = write(folder, model, data, config, results, groups)
-    show(report, results, groups, model)
+    uncertainty = look(report, model, data, config)
+    files = write(folder, model, data, config, results, groups, uncertainty)
+    show(report, results, groups, model, uncertainty)
     report.say(f"Results: {', '.join(str(file) for file in files)}")
-    report.result({"out": str(folder), "settings": [r.to_mapping(groups) for r in results]})
+    settings, certain = ([r.to_mapping(groups) for r in rows] for rows in (results, uncertainty))
+    report.result({"out": str(folder), "settings": settings, "uncertainty": certain})
 
 
 def prepare(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig) -> None:

@@ -10,7 +10,7 @@ import typer
 from rgnn_cli import options
 
 if TYPE_CHECKING:
-    from rgnn.model import TrainingRange
+    from rgnn.model import RGNN, TrainingRange
     from rgnn_cli.console import Reporter
 
 
@@ -98,11 +98,12 @@ def _model(report: Reporter, path: Path) -> dict[str, Any]:
     from ase.data import chemical_symbols
 
     from rgnn.checkpoints import fingerprint, load_model
+    from rgnn.committee import members
 
     model = load_model(path)
-    c, p = model.config, model.provenance
+    c, p, n = model.config, model.provenance, len(members(model))
     facts = {
-        "layers": c.describe(),
+        "layers": c.describe() + (f"; the mean of {n}, on different chips" if n > 1 else ""),
         "features": c.n_features,
         "cutoff": f"{c.cutoff:g} Å, envelope {c.envelope}, forces reach {c.receptive_field:g} Å",
         "weights": f"{model.n_reservoir + model.n_trained:,}, {model.n_trained:,} of them trained",
@@ -111,6 +112,7 @@ def _model(report: Reporter, path: Path) -> dict[str, Any]:
         "chip": p.chip,
         "data": p.data,
         **_seen(p.seen),
+        **_uncertainty(path, model),
         "rgnn": p.rgnn,
         "fingerprint": fingerprint(model)[:16],
     }
@@ -131,6 +133,19 @@ def _seen(seen: TrainingRange) -> dict[str, str]:
     return said | {"smallest distances": ", ".join(pairs) + " Å"}
 
 
+def _uncertainty(path: Path, model: RGNN) -> dict[str, str]:
+    """By what the uncertainty of forces is known, and from where on it says that an atom is outside of training."""
+    from ase.data import chemical_symbols
+
+    from rgnn.uncertainty import load_uncertainties
+
+    said = {}
+    for method, known in load_uncertainties(path, model).items():
+        limits = ", ".join(f"{chemical_symbols[s.element]} {s.limit:.2g}" for s in known.calibration.scales)
+        said[f"uncertainty by {method}"] = f"outside of training beyond {limits} eV/Å"
+    return said
+
+
 def _run(report: Reporter, path: Path) -> dict[str, Any]:
     from rgnn.runs import RunConfig
     from rgnn.training import read_log
@@ -143,6 +158,8 @@ def _run(report: Reporter, path: Path) -> dict[str, Any]:
         "hardware": run.hardware.describe() if run.model.uses_chip else "all digital",
         "epochs": "one pass" if run.model.readout == "ridge" else f"{len(history)} of {run.training.epochs}",
     }
+    if run.chips > 1:
+        facts["chips"] = f"{run.chips}, forces are the mean"
     if history:
         best = min(history, key=lambda row: row.relative_error)
         facts |= {"best epoch": best.epoch, "validation error": f"{100 * best.relative_error:.2f}%"}

@@ -14,6 +14,7 @@ from rgnn_cli.options import RUNNING
 if TYPE_CHECKING:
     from rgnn.dynamics import MDConfig, MDRecord, MDResult, Origin
     from rgnn.model import RGNN
+    from rgnn.uncertainty import Uncertainty
     from rgnn_cli.console import Meter, Reporter
 
 DYNAMICS, OUTPUT, MACHINES = "Dynamics", "Output", "Many machines"
@@ -40,6 +41,15 @@ class Ensemble(StrEnum):
     BUSSI = "bussi"
     NOSE_HOOVER = "nose-hoover"
     NVE = "nve"
+
+
+class UncertaintyBy(StrEnum):
+    """What tells how sure forces are."""
+
+    AUTO = "auto"
+    POSTERIOR = "posterior"
+    COMMITTEE = "committee"
+    NONE = "none"
 
 
 class Trajectory(StrEnum):
@@ -96,6 +106,12 @@ def md(
     ] = None,
     bits: options.Bits = None,
     noise: options.Noise = None,
+    uncertainty: Annotated[
+        UncertaintyBy | None,
+        typer.Option(
+            help="Of forces, at each log row; default auto: the best the model has.", rich_help_panel=DYNAMICS
+        ),
+    ] = None,
     frame: Annotated[
         int | None, typer.Option(help="Frame of the structure file, from 0; default -1, the last.")
     ] = None,
@@ -135,6 +151,7 @@ def md(
     """
     from rgnn.checkpoints import load_model
     from rgnn.dynamics import Origin, check_structure, outside_training, read_structure, run_md
+    from rgnn.uncertainty import chosen_uncertainty
     from rgnn_cli import lammps, workspace
     from rgnn_cli.batches import BatchRuns, is_batch, run_batch
     from rgnn_cli.console import Reporter
@@ -144,7 +161,8 @@ def md(
     report = Reporter(quiet, as_json)
     given: dict[str, Any] = {"timestep": timestep, "friction": friction, "minimise": minimise}
     given |= {"bits": bits, "noise": noise, "seed": seed, "write_every": every, "any_element": any_element or None}
-    words = {"ensemble": ensemble, "trajectory": trajectory, "ghosts": ghosts, "engine": engine}
+    words: dict[str, StrEnum | None] = {"ensemble": ensemble, "trajectory": trajectory, "ghosts": ghosts}
+    words |= {"engine": engine, "uncertainty": uncertainty}
     given |= {name: None if word is None else word.value for name, word in words.items()}
     world = lammps.join(report) if engine is Engine.LAMMPS or input is not None else None
     if input is not None and world is not None:
@@ -164,8 +182,10 @@ def md(
         if is_batch(resume):
             runs = BatchRuns.there(resume, lambda folder: _settings_of(folder, model), report)
             runs = runs.varied(lambda settings: _varied(settings, steps, temperature, given))
-            loaded = load_model(runs.records[0].origin.model, choose_device(report, device, threads))
-            run_batch(report, runs, loaded, resume=True)
+            first_run = runs.records[0]
+            loaded = load_model(first_run.origin.model, choose_device(report, device, threads))
+            known = chosen_uncertainty(first_run.origin.model, loaded, first_run.md.uncertainty)
+            run_batch(report, runs, loaded, known, resume=True)
             return
         out, record = resume, _settings_of(resume, model)
     settings, origin = _varied(record.md, steps, temperature, given), record.origin
@@ -175,12 +195,13 @@ def md(
         lammps.run(report, world or lammps.join(report), settings, origin, out, resume, device, threads)
         return
     loaded = load_model(origin.model, choose_device(report, device, threads))
+    known = chosen_uncertainty(origin.model, loaded, settings.uncertainty)
     hardware = _hardware(loaded, settings)
     if together:
         named = structures or [Path(origin.structure)]
         batch = BatchRuns.begun(record.replace(md=settings), named, frames, loaded, out)
         report.say(f"Model: {origin.model}, {hardware}")
-        run_batch(report, batch, loaded)
+        run_batch(report, batch, loaded, known)
         return
     atoms = None
     if resume is None:
@@ -191,6 +212,7 @@ def md(
     if resume is None:
         workspace.clear_run(folder)
     _introduce(report, settings, origin, hardware, folder)
+    introduce_uncertainty(report, known, loaded, settings)
     for message in [] if atoms is None else outside_training(atoms, loaded):
         report.warn(message)
     with asked_to_stop() as stop, report.progress("Dynamics", None, "steps") as meter:
@@ -205,6 +227,8 @@ def md(
             progress=show,
             stop=stop,
             tell=report.say,
+            warn=report.warn,
+            uncertainty=known,
         )
     finish(report, result, folder, settings)
 
@@ -296,6 +320,17 @@ def _introduce(report: Reporter, settings: MDConfig, origin: Origin, hardware: s
         report.warn(settings.warning)
 
 
+def introduce_uncertainty(report: Reporter, known: Uncertainty | None, model: RGNN, settings: MDConfig) -> None:
+    """By what the uncertainty of forces is estimated, and what it holds for; nothing where it is not."""
+    if known is None:
+        return
+    report.say(f"Uncertainty of forces: by {known.calibration.method}, every {settings.write_every} steps")
+    if model.hardware.varied(settings.bits, settings.noise) != model.hardware:
+        report.warn(
+            "the uncertainty was calibrated on the hardware as trained, which this is not; take it for a trend."
+        )
+
+
 def in_words(settings: MDConfig) -> str:
     """What the temperature does, and what moves the atoms."""
     said = []
@@ -347,6 +382,9 @@ def finish(
         facts["heat of the thermostat"] = f"{result.heat:.3g} meV/atom/ps"
     if result.heating:
         facts["heating by the model"] = result.heating
+    if result.uncertainty_checks:
+        outside, checks = result.uncertainty_outside, result.uncertainty_checks
+        facts["outside of training"] = f"at {outside} of {checks} looks at how sure forces are"
     facts["speed"] = f"{result.steps_per_second:.3g} steps/s, {result.ns_per_day:.3g} ns/day"
     report.facts(f"{result.steps} steps; means over the second half", {**facts, **(more or {})})
     frames = {"both": ("trajectory.traj", "trajectory.xyz")}.get(

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rgnn_cli import reliability
+
 if TYPE_CHECKING:
     from rgnn.evaluation import EvalConfig, Setting
     from rgnn.evaluation.diagnosis import Diagnosis
+    from rgnn.evaluation.reliability import Reliability
     from rgnn.model import RGNN
     from rgnn.plots.evaluation import Sweep
     from rgnn.plots.report import Picture, Table
@@ -28,6 +31,7 @@ def write(
     config: EvalConfig,
     results: Sequence[Setting],
     groups: dict[str, list[int]],
+    uncertainty: Sequence[Reliability],
 ) -> list[Path]:
     """eval.json, eval.csv, the figures and report.html."""
     import json
@@ -47,21 +51,29 @@ def write(
         "frames": list(config.frames),
         "settings": [setting.to_mapping(groups) for setting in results],
         "layers": [_diagnosis(d) for d in diagnoses],
+        "uncertainty": [r.to_mapping(groups) for r in uncertainty],
     }
     write_aside(folder / "eval.json", json.dumps(record, indent=2))
     write_aside(folder / "eval.csv", "\n".join(csv_rows(results)) + "\n")
-    pictures = _pictures(folder, model, data, config, results, diagnoses)
+    pictures = _pictures(folder, model, data, config, results, diagnoses) + reliability.picture(uncertainty, folder)
     facts = _facts(model, config)
-    tables = [*_tables(results, groups, model), *_layer_tables(diagnoses)]
+    certain = reliability.tables(uncertainty, groups)
+    tables = [*_tables(results, groups, model), *certain, *_layer_tables(diagnoses)]
     page = write_report(folder / "report.html", f"Force errors of {config.model}", facts, tables, pictures)
     return [page, folder / "eval.json", folder / "eval.csv", *(picture.file for picture in pictures)]
 
 
-def show(report: Reporter, results: Sequence[Setting], groups: dict[str, list[int]], model: RGNN) -> None:
+def show(
+    report: Reporter,
+    results: Sequence[Setting],
+    groups: dict[str, list[int]],
+    model: RGNN,
+    uncertainty: Sequence[Reliability],
+) -> None:
     """The same tables on the screen, cut where they are long."""
     if model.config.uses_chip:
         report.say(f"As trained: {model.hardware.describe()}")
-    for table in _tables(results, groups, model):
+    for table in [*_tables(results, groups, model), *reliability.tables(uncertainty, groups)[:1]]:
         report.table(table.title, table.columns, table.rows[:SHOWN])
         if len(table.rows) > SHOWN:
             report.say(f"... and {len(table.rows) - SHOWN} more in the files")

@@ -54,6 +54,14 @@ def train(
         Path | None,
         typer.Option(help="Chip folder; default: a synthetic chip.", rich_help_panel=options.HARDWARE),
     ] = None,
+    chips: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Solve the ridge preset on so many chips; forces are the mean.",
+            rich_help_panel=options.HARDWARE,
+        ),
+    ] = None,
     preset: Annotated[
         Preset | None,
         typer.Option(
@@ -112,13 +120,13 @@ def train(
     given |= {"split": split, "seed": seed}
     training = {key: getattr(value, "value", value) for key, value in given.items()}
     if resume is None:
-        run = _settings(report, config, preset, store, chip, add_to)
+        run = _settings(report, config, preset, store, chip, chips, add_to)
         if out is not None:
             workspace.refuse_existing(out, overwrite)
     else:
         workspace.refuse_beside_resume(
-            store=store, chip=chip, preset=preset, add_to=add_to, config=config, out=out, bits=bits, noise=noise,
-            hardware=hardware,
+            store=store, chip=chip, chips=chips, preset=preset, add_to=add_to, config=config, out=out, bits=bits,
+            noise=noise, hardware=hardware,
         )  # fmt: skip
         out = workspace.run_folder(resume)
         run = RunConfig.read(out / "config.yaml")
@@ -145,6 +153,9 @@ def train(
         f"[bold]{100 * best.relative_error:.1f}%[/] of the mean force, MAE {best.mae:.4f} eV/Å){curve}"
     )
     _say_what_is_clipped(report, ready, result)
+    if ready.model.config.readout == "ridge":
+        by = "the spread of the chips and the posterior" if run.chips > 1 else "the posterior"
+        report.say(f"Uncertainty of forces: by {by}, calibrated on the validation frames; rgnn eval shows how well")
     report.say(f"Next: rgnn eval {folder}   or   rgnn md STRUCTURE --steps 10000")
     report.result(
         {"run": str(folder), "epochs": len(result.history), "best": vars(best), "stopped_early": result.stopped_early}
@@ -153,7 +164,7 @@ def train(
 
 def _settings(
     report: Reporter, config: Path | None, preset: Preset | None, store: Path | None, chip: Path | None,
-    add_to: Path | None,
+    chips: int | None, add_to: Path | None,
 ) -> RunConfig:  # fmt: skip
     """Defaults, then the preset, the file or the run to add to, then the store and chip named or made last."""
     from rgnn.errors import InputError
@@ -164,6 +175,8 @@ def _settings(
     if sum(given is not None for given in (config, preset, add_to)) > 1:
         raise InputError("--config, --preset and --add-to each set everything; give one of them.")
     if add_to is not None:
+        if chips is not None:
+            raise InputError("--add-to takes the chips of the run, so --chips cannot be given; leave it out.")
         run = RunConfig.adding_to(workspace.run_folder(add_to))
     else:
         run = RunConfig.read(config) if config else RunConfig.preset(preset.value if preset else "default")
@@ -176,7 +189,9 @@ def _settings(
 
             store = fetch_sample(Path("data"), report)
             report.say(f"Store: {store} (no store here yet, so the packaged sample)")
-    run = run.replace(store=None if store is None else str(store), chip=None if chip is None else str(chip))
+    run = run.replace(
+        store=None if store is None else str(store), chip=None if chip is None else str(chip), chips=chips
+    )
     asked = config is not None or add_to is not None or preset is Preset.PUBLISHED
     if not asked:  # for a cutoff, so the store's will do
         run = run.replace(model=run.model.replace(cutoff=GraphStore(run.store).cutoff))
@@ -190,7 +205,7 @@ def _introduce(report: Reporter, ready: TrainingRun, folder: Path) -> None:
     report.say(f"Data: {run.store}, {len(store)} frames, cutoff {store.cutoff:g} Å")
     layers = model.describe()
     if model.uses_chip:
-        chip = run.chip or f"synthetic, seed {run.training.seed}"
+        chip = run.chip if run.chip and run.chips == 1 else ready.model.provenance.chip
         report.say(f"Model: {layers}; chip: {chip}; {hardware.describe()}")
     else:
         report.say(f"Model: {layers}, all digital")

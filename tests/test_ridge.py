@@ -93,7 +93,7 @@ def test_the_penalty_is_the_best_on_validation_frames() -> None:
         sums = NormalEquations.empty(1, 30)
         sums.add(p, p @ truth + 5 * torch.randn(n, 3, generator=rng), torch.zeros(n, dtype=torch.int64))
         sets.append(sums)
-    w = best_weights(*sets)[0]
+    w = best_weights(*sets)[0][0]
     assert sets[1].squared_error(0, w) < 0.9 * sets[1].squared_error(0, sets[0].solve(0, 1e-8))
 
 
@@ -132,10 +132,12 @@ def test_added_frames_count_as_much_as_the_first(untrained, frames, tmp_path) ->
     whole = Ridge(copy.deepcopy(few), CONFIG, None)
     for train in (range(4), range(4, 24)):
         for first in train[::4]:
-            whole.done = 0 if first < 4 else (first - 4) // 4
+            whole.done = whole.members[0].done = 0 if first < 4 else (first - 4) // 4
             whole._add("train", whole._batch(frames, range(first, first + 4)))
     for part in ("a", "b", "square"):
-        torch.testing.assert_close(getattr(whole.sums["train"], part), getattr(ridge.sums["train"], part))
+        torch.testing.assert_close(
+            getattr(whole.members[0].sums["train"], part), getattr(ridge.members[0].sums["train"], part)
+        )
 
 
 def test_only_what_can_be_solved_for(untrained, built_moments, tmp_path, frames) -> None:

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from rgnn.calculator import RGNNCalculator
+from rgnn.calculator import RGNNCalculator, forces_and_sigma
 from rgnn.dynamics.run import Run
 from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.graphs import Graph
 from rgnn.hardware import Hardware
 from rgnn.model import RGNN
 from rgnn.streams import torch_stream
+from rgnn.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from rgnn.dynamics.settings import MDConfig, MDResult, Origin
@@ -31,29 +32,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """What a run asks of the model: the forces of a graph in its call of this number, with the seed of its noise."""
+    """What a run asks of the model: the forces of a graph in its call of this number, with the seed of its noise.
+
+    `estimates` asks for their uncertainty as well.
+    """
 
     graph: Graph
     seed: int
     call: int
+    estimates: bool = False
+
+
+Answer = tuple[np.ndarray, np.ndarray | None]
 
 
 class Together:
     """Where runs meet: waits until every live run has asked for its forces, and answers all of them at once."""
 
-    def __init__(self, model: RGNN, n_runs: int) -> None:
-        self.model = model
+    def __init__(self, model: RGNN, n_runs: int, uncertainty: Uncertainty | None = None) -> None:
+        self.model, self.uncertainty = model, uncertainty
         self.live = set(range(n_runs))
         self.steps, self.temperatures = [0] * n_runs, [0.0] * n_runs
         self.stopping = False
         self._changed = threading.Condition()
         self._asked: dict[int, Question] = {}
-        self._answers: dict[int, np.ndarray] = {}
+        self._answers: dict[int, Answer] = {}
         self._failure: BaseException | None = None
         self._batch: tuple[list[Graph], Graph] | None = None
 
-    def ask(self, number: int, question: Question) -> np.ndarray:
-        """[N, 3] forces for the run of this number, in the run's thread."""
+    def ask(self, number: int, question: Question) -> Answer:
+        """Forces and sigma as of `RGNNCalculator.evaluate` for the run of this number, in the run's thread."""
         with self._changed:
             self._asked[number] = question
             self._changed.notify_all()
@@ -91,20 +99,22 @@ class Together:
                 self._changed.notify_all()
             raise
 
-    def _evaluate(self, asked: Mapping[int, Question], hardware: Hardware) -> dict[int, np.ndarray]:
+    def _evaluate(self, asked: Mapping[int, Question], hardware: Hardware) -> dict[int, Answer]:
         """By one call of the model, unless its arrays look at all the rows at once and would mix the runs."""
         questions = list(asked.values())
         mixes = self.model.config.uses_chip and not hardware.treats_rows_alone
         groups = [[q] for q in questions] if mixes else [questions]
-        device, forces = next(self.model.parameters()).device, []
+        answers = list[Answer]()
         for group in groups:
-            g = self._joined([q.graph for q in group]).to(device)
+            g = self._joined([q.graph for q in group])
             key = [group[0].call] if len(group) == 1 else [n for q in group for n in (q.seed, q.call)]
             noise = torch_stream(group[0].seed, "md noise", *key)
-            with torch.no_grad():
-                found = self.model(g, hardware, noise).cpu().numpy().astype(np.float64)
-            forces += np.split(found, np.cumsum([q.graph.n_atoms for q in group])[:-1])
-        return dict(zip(asked, forces, strict=True))
+            uncertainty = self.uncertainty if any(q.estimates for q in group) else None
+            forces, sigma = forces_and_sigma(self.model, uncertainty, g, hardware, noise)
+            ends = np.cumsum([q.graph.n_atoms for q in group])[:-1]
+            sigmas = [None] * len(group) if sigma is None else np.split(sigma, ends)
+            answers += zip(np.split(forces, ends), sigmas, strict=True)
+        return dict(zip(asked, answers, strict=True))
 
     def _joined(self, graphs: list[Graph]) -> Graph:
         """One graph of all; the last one with other vectors where no edge has come or gone."""
@@ -129,9 +139,9 @@ class SharedCalculator(RGNNCalculator):
         super().__init__(*arguments, **options)
         self.together, self.number = together, number
 
-    def evaluate(self, g: Graph) -> np.ndarray:
-        """[N, 3] forces, eV/Angstrom."""
-        return self.together.ask(self.number, Question(g, self.seed, self.calls))
+    def evaluate(self, g: Graph) -> Answer:
+        """As of its base."""
+        return self.together.ask(self.number, Question(g, self.seed, self.calls, self.estimates))
 
 
 def _unwatched(step: int, temperature: float) -> None:
@@ -149,6 +159,8 @@ def run_many(
     progress: Callable[[int, float], None] = _unwatched,
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda message: None,
+    warn: Callable[[str], None] = lambda message: None,
+    uncertainty: Uncertainty | None = None,
 ) -> list[MDResult | BrokenRunError | Interrupted]:
     """Run molecular dynamics of several structures at once, each into a folder of its own.
 
@@ -166,7 +178,7 @@ def run_many(
         origins: of each run, for its config.yaml.
         progress: told of (step, mean temperature in K) after each step of the batch.
         stop: asked once a step; True saves all states, and every run's outcome is Interrupted.
-        tell: as in `run_md`.
+        tell, warn, uncertainty: as in `run_md`.
 
     Returns:
         What each run came to: its result, or the error that it broke off with.
@@ -176,7 +188,7 @@ def run_many(
     """
     if len({(c.bits, c.noise) for c in configs}) != 1:
         raise InputError("runs of one batch share a chip; give them the same bits and noise, or run them apart.")
-    together = Together(model, len(outs))
+    together = Together(model, len(outs), uncertainty)
     runs = [
         Run.prepare(
             None if structures is None else structures[k],
@@ -187,6 +199,8 @@ def run_many(
             origin=None if origins is None else origins[k],
             stop=stop,
             tell=lambda message, name=Path(out).name: tell(f"{name}: {message}"),  # type: ignore[misc]
+            warn=lambda message, name=Path(out).name: warn(f"{name}: {message}"),  # type: ignore[misc]
+            uncertainty=uncertainty,
             calculator=partial(SharedCalculator, together, k),
         )
         for k, (config, out) in enumerate(zip(configs, outs, strict=True))

@@ -27,7 +27,9 @@ TRAJECTORIES = ("trajectory.traj", "trajectory.xyz")
 class Outputs:
     """Log and trajectories, one entry for each `write_every` steps, and the speed since the last restart file."""
 
-    def __init__(self, out: Path, atoms: Atoms, config: MDConfig, cut_back_to: int | None) -> None:
+    def __init__(
+        self, out: Path, atoms: Atoms, config: MDConfig, cut_back_to: int | None, *, uncertain: bool = False
+    ) -> None:
         self.out, self.every, self.timestep, self.config = out, config.write_every, config.timestep, config
         self.elements = sorted(set(atoms.numbers.tolist()))
         self.log_path, self.speed_path = out / "log.csv", out / "speed.csv"
@@ -37,6 +39,7 @@ class Outputs:
         if cut_back_to is None:
             names = ["step", "time_fs", "temperature_K", "kinetic_eV", "max_force", "net_force", "work_eV", "heat_eV"]
             names += [*(f"T_{chemical_symbols[z]}" for z in self.elements), "target_K", "mean_force"]
+            names += ["uncertainty_ratio"] if uncertain else []
             self.log_path.write_text(",".join(names) + "\n", encoding="utf-8")
             # Speeds are beside the log, which is the same to the last bit however often a run was stopped.
             self.speed_path.write_text("step,seconds,steps_per_second\n", encoding="utf-8")
@@ -74,9 +77,15 @@ class Outputs:
             with self.traj_path.open("rb") as traj:  # ASE flushes each frame, but keeps its descriptor to itself
                 os.fsync(traj.fileno())
 
-    def write(self, state: State, net_force: float) -> None:
-        """One entry for this step, where it is due."""
-        if state.step % self.every:
+    def due(self, step: int) -> bool:
+        """Whether there is an entry for a step."""
+        return step % self.every == 0
+
+    def write(
+        self, state: State, net_force: float, sigma: np.ndarray | None = None, ratio: float = float("nan")
+    ) -> None:
+        """One entry for this step, where it is due; with the uncertainty of its forces as of `Watch`."""
+        if not self.due(state.step):
             return
         atoms, forces = state.atoms, state.forces
         assert forces is not None
@@ -92,10 +101,13 @@ class Outputs:
             "heat_eV": kinetic - state.kinetic_start - state.work,
             "target_K": self.config.target(state.step) if held else float("nan"),
             "mean_force": float(sizes.mean()),
+            "uncertainty_ratio": ratio,
         }
         row |= {f"T_{chemical_symbols[z]}": element_temperature(atoms, z) for z in self.elements}
         self.log.write(",".join([str(state.step), *(f"{row[name]:.8g}" for name in self.columns[1:])]) + "\n")
         frame = labelled_frame(state, self.timestep)
+        if sigma is not None:
+            frame.set_array("uncertainty", sigma)
         if self.xyz is not None:
             ase.io.write(self.xyz, frame, format="extxyz")
         if self.traj is not None:

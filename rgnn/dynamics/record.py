@@ -3,6 +3,8 @@
 import shlex
 from pathlib import Path
 
+import numpy as np
+
 from rgnn.checkpoints import fingerprint
 from rgnn.config import dump_yaml
 from rgnn.dynamics.heating import heating
@@ -45,6 +47,7 @@ def sum_up(out: Path, state: State, config: MDConfig, seconds: float, first: int
     half = log["step"] >= min(state.step / 2, log["step"][-1])
     rate = (state.step - first) / max(seconds, 1e-9)
     warming = heating(log, config, len(state.atoms), state.atoms.get_number_of_degrees_of_freedom())
+    uncertain = log.get("uncertainty_ratio", np.zeros(0))
     return MDResult(
         steps=state.step,
         temperature=float(log["temperature_K"][half].mean()),
@@ -59,4 +62,6 @@ def sum_up(out: Path, state: State, config: MDConfig, seconds: float, first: int
         temperature_shift=warming.shift,
         temperature_shift_error=warming.error,
         heating=warming.verdict,
+        uncertainty_checks=int(np.isfinite(uncertain).sum()),
+        uncertainty_outside=int((uncertain > 1).sum()),
     )

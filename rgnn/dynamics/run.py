@@ -1,6 +1,7 @@
 """The loop over steps: safeguards, restart, outputs."""
 
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable
@@ -23,11 +24,13 @@ from rgnn.dynamics.record import sum_up, write_record
 from rgnn.dynamics.settings import MDConfig, MDResult, Origin
 from rgnn.dynamics.state import State
 from rgnn.dynamics.structures import check_structure
+from rgnn.dynamics.watch import Watch
 from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.files import write_aside
 from rgnn.frames import LARGEST_FORCE
 from rgnn.model import RGNN
 from rgnn.neighbours import neighbour_list
+from rgnn.uncertainty import Uncertainty
 
 # A run this many times hotter than asked for (or than 300 K) has left the region where the model means anything.
 HOTTEST = 20.0
@@ -54,6 +57,8 @@ def run_md(
     progress: Callable[[int, float], None] = _unwatched,
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = _untold,
+    warn: Callable[[str], None] = _untold,
+    uncertainty: Uncertainty | None = None,
 ) -> MDResult:
     """Run molecular dynamics into the folder `out`.
 
@@ -70,6 +75,8 @@ def run_md(
         progress: told of (step, temperature in K) after each step.
         stop: asked before each step; True saves the state and raises Interrupted.
         tell: told in a sentence how a minimisation went, and of forces beyond those of the training set.
+        warn: told in a sentence when the run leaves what the model was trained on, once for each element.
+        uncertainty: of this model, by which that is seen at each log row; None does not look.
 
     Raises:
         InputError: a structure or restart that does not fit, or a folder that holds a run already.
@@ -77,7 +84,10 @@ def run_md(
             last good step, and broken.xyz what came of it.
         Interrupted: `stop` said so; the state is saved.
     """
-    run = Run.prepare(atoms, model, config, Path(out), resume=resume, origin=origin, stop=stop, tell=tell)
+    run = Run.prepare(
+        atoms, model, config, Path(out), resume=resume, origin=origin, stop=stop, tell=tell, warn=warn,
+        uncertainty=uncertainty,
+    )  # fmt: skip
     return run.go(progress, stop)
 
 
@@ -114,11 +124,16 @@ class Run:
         config: MDConfig,
         out: Path,
         calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
+        uncertainty: Uncertainty | None = None,
+        warn: Callable[[str], None] = _untold,
     ) -> None:
         self.state, self.model, self.config, self.out = state, model, config, out
         self.fingerprint = fingerprint(model)
         c, atoms = config, state.atoms
-        self.calculator = calculator(model, c.bits, c.noise, c.seed, remove_net_force=True, any_element=c.any_element)
+        self.calculator = calculator(
+            model, c.bits, c.noise, c.seed, remove_net_force=True, any_element=c.any_element, uncertainty=uncertainty
+        )
+        self.watch = None if uncertainty is None else Watch(uncertainty, atoms.numbers, warn)
         self.calculator.calls = state.step + (state.forces is not None)  # one call for each step, and one for step 0
         atoms.calc = self.calculator
         self.integrator = Integrator(state, config)
@@ -138,6 +153,8 @@ class Run:
         origin: Origin | None,
         stop: Callable[[], bool],
         tell: Callable[[str], None],
+        warn: Callable[[str], None],
+        uncertainty: Uncertainty | None,
         calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
     ) -> Self:
         """Read or make the state, and write config.yaml; arguments and errors as `run_md`."""
@@ -151,7 +168,7 @@ class Run:
             if config.minimise is not None:
                 atoms = _minimised(atoms, model, config, out, stop, tell)
             state = State.start(atoms, model, config)
-        run = cls(state, model, config, out, calculator)
+        run = cls(state, model, config, out, calculator, uncertainty, warn)
         run.cut_back_to, run.tell = state.step if resume else None, tell
         out.mkdir(parents=True, exist_ok=True)
         write_record(out, model, config, origin, resume)
@@ -161,7 +178,8 @@ class Run:
         """To the last step; writes all the outputs."""
         self.began, self.first = time.monotonic(), self.state.step
         self.saved = self.began, self.first
-        with Outputs(self.out, self.state.atoms, self.config, self.cut_back_to) as outputs:
+        uncertain = self.watch is not None
+        with Outputs(self.out, self.state.atoms, self.config, self.cut_back_to, uncertain=uncertain) as outputs:
             try:
                 self._steps(outputs, progress, stop)
             except BrokenRunError:
@@ -176,7 +194,7 @@ class Run:
             state.forces = state.atoms.get_forces(md=True)
             self._check()
             self._compare_with_training()
-            outputs.write(state, self._net_force())
+            self._write(outputs)
             self._save(outputs)
         while state.step < config.steps:
             if stop():
@@ -186,12 +204,21 @@ class Run:
                     f"'rgnn md --resume {shlex.quote(str(self.out))}' goes on."
                 )
             self.good = state.copy()
+            self.calculator.estimates = self.watch is not None and outputs.due(state.step + 1)
             self._step()
             self._check()
-            outputs.write(state, self._net_force())
+            self._write(outputs)
             if state.step % config.restart_every == 0 or state.step == config.steps:
                 self._save(outputs)
             progress(state.step, state.atoms.get_temperature())
+
+    def _write(self, outputs: Outputs) -> None:
+        """What is due at this step, after a look at how sure its forces are."""
+        sigma, ratio = self.calculator.sigma, math.nan
+        if self.watch is not None and sigma is not None:
+            self.watch.look(self.state.step, sigma)
+            ratio = self.watch.ratio(sigma)
+        outputs.write(self.state, float(np.linalg.norm(self.calculator.net_force)), sigma, ratio)
 
     def _step(self) -> None:
         """One step of the integrator, and the work of the forces along it (trapezoidal)."""
@@ -220,9 +247,6 @@ class Run:
     def _frame(self, state: State) -> str:
         """A state in extended XYZ."""
         return extended_xyz(labelled_frame(state, self.config.timestep))
-
-    def _net_force(self) -> float:
-        return float(np.linalg.norm(self.calculator.net_force))
 
     def _isolated(self) -> np.ndarray:
         a = self.state.atoms

@@ -95,6 +95,8 @@ class MDConfig(Settings):
         trajectory: which files of frames are written.
         engine: what moves the atoms: "ase", or "lammps" on any number of processes.
         ghosts: what LAMMPS' processes know of each other's atoms, see `rgnn.lammps.forces.RankForces`.
+        uncertainty: of forces at each log row, see `rgnn.uncertainty`: "auto" is by the best that the model has, and
+            none where it has none or LAMMPS moves the atoms; or by "posterior" or "committee", or "none".
     """
 
     steps: int = DEFAULT_STEPS
@@ -114,6 +116,7 @@ class MDConfig(Settings):
     trajectory: Literal["both", "xyz", "traj"] = "both"
     engine: Literal["ase", "lammps"] = "ase"
     ghosts: Literal["exchange", "deep"] = "exchange"
+    uncertainty: Literal["auto", "posterior", "committee", "none"] = "auto"
 
     def __post_init__(self) -> None:
         if self.stages:
@@ -234,6 +237,8 @@ class MDResult:
         temperature_shift: K by which the work displaces the temperature, in NVE K/ps; see `rgnn.dynamics.heating`.
         temperature_shift_error: one standard deviation.
         heating: the verdict on it in words.
+        uncertainty_checks: log rows in which the uncertainty of forces was looked at, from the first step on.
+        uncertainty_outside: those in which some atom was outside of what the model was trained on.
     """
 
     steps: int
@@ -249,3 +254,5 @@ class MDResult:
     temperature_shift: float = 0.0
     temperature_shift_error: float = 0.0
     heating: str = ""
+    uncertainty_checks: int = 0
+    uncertainty_outside: int = 0

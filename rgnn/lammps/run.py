@@ -122,6 +122,7 @@ def _require_supported(config: MDConfig, state: State) -> None:
         (strange, f"the ensemble {', '.join(strange)}"),
         (config.minimise is not None, "minimisation"),
         (state.constraints, "constraints of the structure"),
+        (config.uncertainty in ("posterior", "committee"), "the uncertainty of forces"),
     ):
         if wrong:
             raise InputError(f"--engine lammps does not do {what}; leave it out, or run without --engine.")

@@ -1,0 +1,40 @@
+"""Whether a run is still where its model was trained: how sure its forces are, against those of validation frames."""
+
+from collections.abc import Callable
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from rgnn.uncertainty import Uncertainty
+
+
+class Watch:
+    """Looks at the atoms of one run, and warns of the first of each element that is outside.
+
+    Args:
+        uncertainty: of the model.
+        atomic_numbers: [N] of the atoms.
+        warn: told in a sentence.
+    """
+
+    def __init__(self, uncertainty: Uncertainty, atomic_numbers: np.ndarray, warn: Callable[[str], None]) -> None:
+        self.numbers, self.warn = atomic_numbers, warn
+        self.limits = uncertainty.calibration.limits(atomic_numbers)
+        self._told = set[int]()
+
+    def ratio(self, sigma: np.ndarray) -> float:
+        """The largest sigma in units of its element's limit: above 1, some atom is outside."""
+        return float((sigma / self.limits).max())
+
+    def look(self, step: int, sigma: np.ndarray) -> None:
+        """At sigma [N] of a step, eV/Angstrom."""
+        ratio = sigma / self.limits
+        for element in sorted(set(self.numbers[ratio > 1].tolist()) - self._told):
+            worst = int(np.where(self.numbers == element, ratio, 0).argmax())
+            self._told.add(element)
+            self.warn(
+                f"at step {step} the force on atom {worst} ({chemical_symbols[element]}) is uncertain by "
+                f"{sigma[worst]:.3g} eV/Angstrom, where validation frames set the limit at {self.limits[worst]:.3g}: the "
+                "run leaves what the model was trained on. The log tells how it goes on (uncertainty_ratio); train "
+                "further on frames like these."
+            )
