@@ -202,6 +202,7 @@ class Ridge:
         began = time.monotonic()
         if not self.ready:
             self._set_statistics(frames, train)
+        self.model.eval()
         todo = [(name, some) for name, all_of_it in (("train", train), ("validation", validation))
                 for some in batches(all_of_it, BATCH)]  # fmt: skip
         work = prefetched(lambda chosen: (chosen[0], self._batch(frames, chosen[1])), todo[self.done :])
@@ -250,7 +251,6 @@ class Ridge:
         for number, index in enumerate(train[::every]):
             g = frames.graph(index).to(self.model.embedding.device)
             self.model(g, generator=torch_stream(self.config.seed, "ridge statistics", number))
-        self.model.eval()
 
     def _batch(self, frames: Frames, chosen: Sequence[int]) -> Graph:
         g = Graph.batch([frames.graph(k) for k in chosen])
@@ -260,7 +260,6 @@ class Ridge:
 
     def _add(self, name: str, batch: Graph) -> None:
         assert batch.forces is not None
-        self.model.eval()
         g = batch.to(self.model.embedding.device)
         kinds = self._layer.kinds(g).cpu()
         for member in self.members:
