@@ -205,6 +205,7 @@ class Ridge:
         began = time.monotonic()
         if not self.ready:
             self._set_statistics(frames, train)
+        self.model.eval()
         todo = [(name, some) for name, all_of_it in (("train", train), ("validation", validation))
                 for some in batches(all_of_it, BATCH)]  # fmt: skip
         work = prefetched(lambda chosen: (chosen[0], self._batch(frames, chosen[1])), todo[self.done :])
@@ -253,7 +254,6 @@ class Ridge:
         for number, index in enumerate(train[::every]):
             g = frames.graph(index).to(self.model.embedding.device)
             self.model(g, generator=torch_stream(self.config.seed, "ridge statistics", number))
-        self.model.eval()
 
     def _batch(self, frames: Frames, chosen: Sequence[int]) -> Graph:
         g = Graph.batch([frames.graph(k) for k in chosen])
@@ -263,7 +263,6 @@ class Ridge:
 
     def _add(self, name: str, batch: Graph) -> None:
         assert batch.forces is not None
-        self.model.eval()
         g = batch.to(self.model.embedding.device)
         hardware = hardware_of_step(self.model.hardware, self.config, self.done) if name == "train" else None
         kinds = self._layer.kinds(g).cpu()

@@ -134,11 +134,12 @@ class RunConfig(Settings):
                 "name all elements in the model's settings, or train anew."
             )
         chips, cells, seeds = zip(*(self._member(k, RGNN.shapes(shape)) for k in range(self.chips)), strict=True)
-        source, others = chips[0].source, "others" if self.chip is None else "choices of its cells"
-        if self.chips == 1:
+        n, source = self.chips, chips[0].source
+        if n == 1:
             model = RGNN(shape, self.hardware, cells[0], seed)
         else:
-            model, source = Committee(shape, self.hardware, cells, seeds), f"{source}, and {self.chips - 1} {others}"
+            model = Committee(shape, self.hardware, cells, seeds)
+            source += f", and {n - 1} more" if self.chip is None else f", {n} choices of its cells"
         model.provenance = Provenance(
             elements=shape.elements or store.elements,
             chip=source if shape.uses_chip else "none (all digital)",

@@ -52,6 +52,7 @@ def costs(
     from the literature, each with its source and technology node (--sources).
     """
     from rgnn.checkpoints import load_model
+    from rgnn.committee import members
     from rgnn.costs import Figures, compare, operations, training_share, workload
     from rgnn.costs.figures import LEVELS
     from rgnn.errors import InputError
@@ -73,6 +74,10 @@ def costs(
     share = training_share(ops, loaded.n_trained, loaded.n_reservoir)
     found = [compare(ops, hardware, figures, level) for level in LEVELS]
     _say_counts(report, path, loaded.config, frame, ops, hardware, len(data))
+    if (chips := len(members(loaded))) > 1:
+        report.say(
+            f"The model is the mean over {chips} chips: everything here is of one of them, and needed {chips} times."
+        )
     _say_training(report, share, ops)
     _say_estimates(report, found, hardware, len(data))
     if sources:

@@ -38,7 +38,7 @@ def glass() -> Graph:
     return Graph.from_positions(frame.numbers, frame.positions, frame.cell, frame.pbc, 3.8, frame.forces)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cluster():
     """Make a random open cluster: (numbers, positions), atoms at least 1 Angstrom apart."""
 

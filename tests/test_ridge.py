@@ -5,8 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from bent import TRAIN, VALIDATION, Bent
 
-from rgnn import Graph, Hardware, load_model
+from rgnn import Hardware, load_model
 from rgnn.checkpoints import fingerprint
 from rgnn.errors import InputError, Interrupted
 from rgnn.model import RGNN
@@ -15,29 +16,6 @@ from rgnn.streams import torch_stream
 from rgnn.training import Silent, TrainConfig, read_log, validate
 
 CONFIG = TrainConfig(seed=3)
-TRAIN, VALIDATION = range(24), range(24, 30)
-
-
-class Bent:
-    """Clusters with pair forces and forces that depend on angles."""
-
-    def __init__(self, cluster, n: int = 30) -> None:
-        self.graphs = []
-        for seed in range(n):
-            numbers, positions = cluster(10, seed)
-            r = positions[:, None] - positions[None]
-            d = np.linalg.norm(r, axis=-1) + 10 * np.eye(len(r))
-            u = r / d[..., None]
-            near = np.exp(-((d / 1.8) ** 2))
-            polar = (near[..., None] * u).sum(1)
-            pull = 2 * near + near * (u * polar[:, None]).sum(-1)
-            forces = (pull[..., None] * u).sum(1)
-            self.graphs.append(
-                Graph.from_positions(numbers, positions, np.zeros((3, 3)), np.zeros(3, dtype=bool), 3.8, forces)
-            )
-
-    def graph(self, index: int) -> Graph:
-        return self.graphs[index]
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +96,14 @@ def test_a_resumed_pass_ends_as_an_unbroken_one(untrained, frames, tmp_path, ste
     assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
 
 
+def test_a_finished_pass_that_is_resumed_changes_nothing(untrained, frames, tmp_path) -> None:
+    done = solved(untrained, frames, tmp_path)
+    again = Ridge(copy.deepcopy(untrained).train(), CONFIG, tmp_path)
+    again.load()
+    again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
+    assert fingerprint(again.model) == fingerprint(load_model(tmp_path)) == fingerprint(done.model)
+
+
 def test_added_frames_count_as_much_as_the_first(untrained, frames, tmp_path) -> None:
     """The sums of both runs together: those of one pass over all frames with the features of the first."""
     solved(untrained, frames, tmp_path / "a", train=range(4), validation=range(24, 26))
@@ -133,6 +119,7 @@ def test_added_frames_count_as_much_as_the_first(untrained, frames, tmp_path) ->
     for train in (range(4), range(4, 24)):
         for first in train[::4]:
             whole.done = whole.members[0].done = 0 if first < 4 else (first - 4) // 4
+            whole.model.eval()
             whole._add("train", whole._batch(frames, range(first, first + 4)))
     for part in ("a", "b", "square"):
         torch.testing.assert_close(
