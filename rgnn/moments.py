@@ -37,9 +37,10 @@ def harmonics(u: Tensor) -> Tensor:
 
 
 class Standardised(nn.Module):
-    """(x - mean) / deviation by statistics of all training batches so far, alike in training and after it.
+    """(x - mean) / deviation by statistics of all training batches before, alike in training and after it.
 
-    A batch norm would take those of the batch, which tell the temperature of its frames, and hide it.
+    A batch norm would take those of the batch, which tell the temperature of its frames, and hide it; and the parts
+    of a divided batch would not be treated alike.
     """
 
     mean: Tensor
@@ -53,12 +54,19 @@ class Standardised(nn.Module):
         self.register_buffer("batches", torch.tensor(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.batches += 1
-            pace = 1 / min(int(self.batches), STEADY)
-            self.mean.lerp_(x.mean(0), pace)
-            self.square.lerp_(x.square().mean(0), pace)
-        return (x - self.mean) / (self.square - self.mean.square()).clamp_min(1e-12).sqrt()
+        first = self.training and not self.batches  # then there is nothing before
+        if first:
+            self._follow(x)
+        y = (x - self.mean) / (self.square - self.mean.square()).clamp_min(1e-12).sqrt()
+        if self.training and not first:
+            self._follow(x)
+        return y
+
+    def _follow(self, x: Tensor) -> None:
+        self.batches += 1
+        pace = 1 / min(int(self.batches), STEADY)
+        self.mean.lerp_(x.mean(0), pace)
+        self.square.lerp_(x.square().mean(0), pace)
 
 
 class MomentLayer(nn.Module):

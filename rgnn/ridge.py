@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from rgnn.graphs import Graph
 from rgnn.loader import prefetched
 from rgnn.model import RGNN
 from rgnn.moments import MomentLayer
+from rgnn.processes import ALONE, Processes
 from rgnn.readouts import RidgeReadout
 from rgnn.streams import torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
@@ -36,6 +37,8 @@ STATISTICS_FRAMES = 32
 BATCH = 4
 # Relative to the mean of the diagonal.
 PENALTIES = tuple(10.0**k for k in range(-8, 0))
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,10 @@ def design(model: RGNN, g: Graph, generator: torch.Generator | None) -> Tensor:
 class Ridge:
     """The state of a fit and its pass; in place of a `Trainer`, for models with a ridge readout."""
 
-    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None) -> None:
+    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None, processes: Processes = ALONE) -> None:
         if not isinstance(model.head, RidgeReadout):
             raise InputError("only a model with a ridge readout can be solved for; train this one.")
-        self.model, self.config, self.out, self.head = model, config, out, model.head
+        self.model, self.config, self.out, self.head, self.processes = model, config, out, model.head, processes
         s, _, n = model.head.weight.shape
         self.sums = {name: NormalEquations.empty(s, s * n) for name in ("train", "validation")}
         self.done = 0
@@ -127,24 +130,32 @@ class Ridge:
             Interrupted: `stop` said so; the sums so far are saved.
         """
         began = time.monotonic()
-        if not self.ready:
+        if not self.ready and self.processes.first:
             self._set_statistics(frames, train)
+        self.processes.spread_(self.model.state_dict().values())
+        self.done = self.processes.same(self.done)
         todo = [(name, some) for name, all_of_it in (("train", train), ("validation", validation))
                 for some in batches(all_of_it, BATCH)]  # fmt: skip
-        work = prefetched(lambda chosen: (chosen[0], self._batch(frames, chosen[1])), todo[self.done :])
-        for name, batch in work:
-            if stop():
+        # Each process takes one of `count` batches at a time; all sums come together at the end.
+        turns = batches(todo[self.done :], self.processes.count)
+        made = prefetched(lambda turn: [(n, self._batch(frames, k)) for n, k in self.processes.share(turn)], turns)
+        for turn, mine in zip(turns, made, strict=True):
+            if self.processes.any(stop()):
+                self._bring_together()
                 self.save()
                 how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
                 raise Interrupted(f"stopped after {self.done} of {len(todo)} steps as asked, the sums are saved{how}")
-            self._add(name, batch)
+            for name, batch in mine:
+                self._add(name, batch)
+            self.done += len(turn)
             watcher.step(self.done, len(todo), math.nan)
+        self._bring_together()
         weights = best_weights(self.sums["train"], self.sums["validation"])
         with torch.no_grad():
             self.head.weight.copy_(weights.view_as(self.head.weight))
-        mae, rmse, relative = validate(self.model, frames, validation, self.config.seed)
+        mae, rmse, relative = validate(self.model, frames, validation, self.config.seed, self.processes)
         row = Epoch(1, rmse**2, mae, rmse, relative, 0.0, time.monotonic() - began)
-        if self.out is not None:
+        if self.out is not None and self.processes.first:
             self.save()
             write_log(self.out, [row])
             for folder in ("best", "last"):
@@ -182,15 +193,20 @@ class Ridge:
         assert batch.forces is not None
         self.model.eval()
         g = batch.to(self.model.embedding.device)
-        p = design(self.model, g, torch_stream(self.config.seed, "ridge noise", self.done))
+        noise = torch_stream(self.config.seed, "ridge noise", self.done + self.processes.rank)
+        p = design(self.model, g, noise)
         self.sums[name].add(p.cpu(), batch.forces, self._layer.kinds(g).cpu())
-        self.done += 1
+
+    def _bring_together(self) -> None:
+        for sums in self.sums.values():
+            for tensor in vars(sums).values():
+                unpack(self.processes.sum_(packed(tensor).contiguous()), tensor)
 
     # What a run keeps on disk
 
     def save(self) -> None:
         """Sums, and the model that they belong to."""
-        if self.out is None:
+        if self.out is None or not self.processes.first:
             return
         self.out.mkdir(parents=True, exist_ok=True)
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -200,7 +216,7 @@ class Ridge:
         write_tensors(self.out / "state.safetensors", tensors, settings)
 
     def load(self) -> None:
-        """Take up an interrupted pass, or one that is finished."""
+        """Take up an interrupted pass, or one that is finished; only the first process does."""
         assert self.out is not None
         self.done = self.add_to(self.out)
 
@@ -221,7 +237,7 @@ class Ridge:
         return {"model": self.model.config.to_mapping(), "hardware": self.model.hardware.to_mapping()}
 
 
-def batches(indices: Sequence[int], size: int) -> list[Sequence[int]]:
+def batches(indices: Sequence[Item], size: int) -> list[Sequence[Item]]:
     """In their order, `size` at a time."""
     return [indices[first : first + size] for first in range(0, len(indices), size)]
 

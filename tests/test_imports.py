@@ -35,14 +35,14 @@ def modules() -> dict[str, Path]:
 # Each layer may import from those above it.
 LAYERS = (
     "errors",
-    "config files streams optimizer",
+    "config files streams optimizer processes",
     "downloads hardware",
     "cells",
     "triplets crossbar tensorfiles neighbours",
     "graphs chip kernels frames conductances",
     "reading",
     "moments readouts",
-    "model ledger labels measurement",
+    "model ledger labels measurement following",
     "blocks trajectories",
     "checkpoints published store sample graphpickle calibration",
     "conversion loader coverage",
