@@ -82,6 +82,10 @@ class Processes:
         """Whether it is true on one of them. All must call."""
         return bool(self.sum_(torch.tensor(float(mine))))
 
+    def meet(self) -> None:
+        """Wait for all of them, so that none ends while another still writes."""
+        self.any(False)
+
     def spread_(self, tensors: Iterable[Tensor]) -> None:
         """Tensors as the first process has them, in place. All must call."""
         for x in tensors:

@@ -143,6 +143,7 @@ class Ridge:
             if self.processes.any(stop()):
                 self._bring_together()
                 self.save()
+                self.processes.meet()
                 how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
                 raise Interrupted(f"stopped after {self.done} of {len(todo)} steps as asked, the sums are saved{how}")
             for name, batch in mine:

@@ -277,6 +277,7 @@ class Trainer:
                 if self.processes.any(stop()):
                     at.seconds += time.monotonic() - began
                     self.save()
+                    self.processes.meet()
                     how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
                     raise Interrupted(f"stopped in epoch {at.epoch + 1} as asked, the state is saved{how}")
                 loss = self.step(*parts)

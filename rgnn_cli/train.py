@@ -137,7 +137,8 @@ def train(
         if resume is None:
             workspace.clear_run(folder)
         processes.same({"run": run.to_mapping(), "folder": str(folder)})
-        with asked_to_stop() as stop, report.progress("Training", None, "steps") as meter:
+        alone = processes.count == 1
+        with asked_to_stop(insisting=alone) as stop, report.progress("Training", None, "steps") as meter:
             watcher = _Show(report, meter)
             result = ready.go(folder, resume=resume is not None, watcher=watcher, stop=stop)
     curve = ""
@@ -168,7 +169,7 @@ def _take_part(report: Reporter, processes: Processes, device: options.Device, t
     told = processes.same(None)
     run = RunConfig.from_mapping(told["run"])
     ready = TrainingRun.prepare(run, choose_device(report, device, threads, processes), processes)
-    with asked_to_stop() as stop:
+    with asked_to_stop(insisting=False) as stop:
         ready.go(told["folder"], stop=stop)
 
 
