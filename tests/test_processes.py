@@ -8,12 +8,12 @@ import pytest
 import torch
 from processes_ranks import CONFIG, Glass, solve, torchrun, train, untrained
 
-from rgnn import Graph, load_model
+from rgnn import Graph, load_model, training
 from rgnn.checkpoints import fingerprint
 from rgnn.errors import InputError
 from rgnn.processes import ALONE, Processes
 from rgnn.ridge import FORMAT, VERSION
-from rgnn.tensorfiles import read_tensors
+from rgnn.tensorfiles import read_tensors, write_tensors
 from rgnn.training import TrainConfig, Trainer, read_log
 
 
@@ -127,6 +127,16 @@ def test_what_cannot_be_divided_is_refused() -> None:
         TrainConfig(batch_size=2, accumulate=3)
     with pytest.raises(InputError, match="batch_size is 4, too few frames for 5 processes"):
         Trainer(untrained("clean"), CONFIG, None, Processes(rank=1, count=5))
+
+
+def test_a_state_of_before_there_were_parts_goes_on(frames, tmp_path) -> None:
+    train("clean", frames, tmp_path / "a", epochs=1)
+    file = tmp_path / "a" / "state.safetensors"
+    tensors, settings = read_tensors(file, training.FORMAT, training.VERSION)
+    del settings["config"]["accumulate"]
+    write_tensors(file, tensors, settings)
+    longer = train("clean", frames, tmp_path / "a", resume=True)
+    assert fingerprint(longer.model) == fingerprint(train("clean", frames, tmp_path / "b").model)
 
 
 def test_one_process_is_alone(monkeypatch) -> None:
