@@ -385,15 +385,13 @@ class Crossbar(nn.Module):
             hardware: converters and noise.
             generator: stream of this call's fluctuations; None reads the array without noise.
             seen: minimum and maximum of the inputs, where `follows` asks for them: a dynamic range takes
-                them as they are, a calibrated one follows them in training.
+                them as they are, a calibrated one follows them in training, from the next call on.
             counts: where to count what lies outside the ranges; counting takes time.
 
         Raises:
             InputError: a range was never calibrated, or the hardware asks for what is not known of the cells.
         """
-        if seen is not None and hardware.range == "calibrated":
-            self._calibrate(*seen)
-        low, high = seen if seen is not None and hardware.range == "dynamic" else (self.low, self.high)
+        low, high = self._range(hardware, seen)
         if hardware.levels is not None and torch.isnan(low):
             raise InputError("the model has no calibrated input ranges; train it, or set range to 'dynamic'.")
         cells = self.programmed(hardware, noisy=generator is not None)
@@ -438,6 +436,16 @@ class Crossbar(nn.Module):
         calibrated = Adc(hardware.adc_bits, self.adc_low, self.adc_high) if is_set else None
         observe = self._observe if follows else None
         return ConvertedPlanes(noise, hardware.bits, hardware.tile[0], calibrated, observe, counts)
+
+    def _range(self, hardware: Hardware, seen: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """That of a call. In training it is that of before the call, so that all parts of a batch have the same."""
+        if seen is None:
+            return self.low, self.high
+        if hardware.range == "dynamic":
+            return seen
+        before = self.low.clone(), self.high.clone()
+        self._calibrate(*seen)
+        return (self.low, self.high) if torch.isnan(before[0]) or not self.training else before
 
     def _calibrate(self, low: Tensor, high: Tensor) -> None:
         if not self.training:  # the whole span of all that it is shown

@@ -46,20 +46,24 @@ def harmonics(u: Tensor) -> Tensor:
 
 
 class Standardised(nn.Module):
-    """(x - mean) / deviation, for each group of rows, by statistics of all training batches so far.
+    """(x - mean) / deviation, for each group of rows, by statistics of all training batches before.
 
     Alike in training and after it. A batch norm would take the statistics of the batch, which tell the temperature of
-    its frames, and hide it.
+    its frames, and hide it; and the parts of a divided batch would not be treated alike.
 
     Args:
         groups: of rows, such as elements.
         n: channels.
         centred: whether there is a mean; the components of a vector have none.
+
+    Attributes:
+        count: [groups] rows of the batch that was followed last.
     """
 
     mean: Tensor
     square: Tensor
     batches: Tensor
+    count: Tensor
 
     def __init__(self, groups: int, n: int, *, centred: bool) -> None:
         super().__init__()
@@ -67,24 +71,29 @@ class Standardised(nn.Module):
         self.register_buffer("mean", torch.zeros(groups, n))
         self.register_buffer("square", torch.ones(groups, n))
         self.register_buffer("batches", torch.zeros(groups))
+        self.register_buffer("count", torch.zeros(groups), persistent=False)
 
     @torch.no_grad()
     def forward(self, x: Tensor, group: Tensor) -> Tensor:
         """[rows, components, n] and the group of each row -> the same."""
+        mean, square = self.mean, self.square
         if self.training:
+            known, before = (self.batches > 0)[:, None], (mean.clone(), square.clone())
             self._follow(x, group)
-        deviation = (self.square - self.mean.square()).clamp_min(0).sqrt()
-        deviation = deviation.maximum(LEAST_DEVIATION * self.square.sqrt()).clamp_min(1e-12)
-        return (x - self.mean[group][:, None]) / deviation[group][:, None]
+            mean, square = (torch.where(known, old, new) for old, new in zip(before, (mean, square), strict=True))
+        deviation = (square - mean.square()).clamp_min(0).sqrt()
+        deviation = deviation.maximum(LEAST_DEVIATION * square.sqrt()).clamp_min(1e-12)
+        return (x - mean[group][:, None]) / deviation[group][:, None]
 
     def _follow(self, x: Tensor, group: Tensor) -> None:
-        zeros, count = x.new_zeros(self.mean.shape), torch.bincount(group, minlength=len(self.batches)).to(x.dtype)
-        self.batches += count > 0
-        pace = ((count > 0) / self.batches.clamp(1, STEADY))[:, None]
-        count = count.clamp_min(1)[:, None]
+        zeros = x.new_zeros(self.mean.shape)
+        self.count.copy_(torch.bincount(group, minlength=len(self.count)))
+        self.batches += self.count > 0
+        pace = ((self.count > 0) / self.batches.clamp(1, STEADY))[:, None]
+        rows = self.count.clamp_min(1)[:, None]
         if self.centred:
-            self.mean.lerp_(zeros.index_add(0, group, x.mean(1)) / count, pace)
-        self.square.lerp_(zeros.index_add(0, group, x.square().mean(1)) / count, pace)
+            self.mean.lerp_(zeros.index_add(0, group, x.mean(1)) / rows, pace)
+        self.square.lerp_(zeros.index_add(0, group, x.square().mean(1)) / rows, pace)
 
 
 @dataclass(frozen=True)

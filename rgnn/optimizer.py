@@ -24,10 +24,6 @@ class Adam:
         self.second = [torch.zeros_like(p) for p in parameters]
         self.steps = [torch.tensor(0.0) for _ in parameters]
 
-    def clear_gradients(self) -> None:
-        for p in self.parameters:
-            p.grad = None
-
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move the parameters that have a gradient."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from rgnn.hardware import Hardware
 from rgnn.loader import prefetched
 from rgnn.model import RGNN
 from rgnn.moments import MomentLayer
+from rgnn.processes import ALONE, Processes
 from rgnn.readouts import RidgeReadout
 from rgnn.streams import torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
@@ -41,6 +42,8 @@ STATISTICS_FRAMES = 32
 BATCH = 4
 # Relative to the mean of the diagonal.
 PENALTIES = tuple(10.0**k for k in range(-8, 0))
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -143,13 +146,10 @@ class Member:
         self.done, self.penalties = 0, list[float]()
 
     def add(
-        self, name: str, g: Graph, forces: Tensor, kinds: Tensor, seed: int, hardware: Hardware | None = None
+        self, name: str, g: Graph, forces: Tensor, kinds: Tensor, noise: torch.Generator, hardware: Hardware | None
     ) -> None:
-        """A batch, with the noise of a seed; labels and elements of the atoms as of `NormalEquations.add`."""
-        mine = [self.number] if self.number else []
-        p = design(self.model, g, torch_stream(seed, "ridge noise", self.done, *mine), hardware)
-        self.sums[name].add(p.cpu(), forces, kinds)
-        self.done += 1
+        """A batch, read on this hardware; labels and elements of the atoms as of `NormalEquations.add`."""
+        self.sums[name].add(design(self.model, g, noise, hardware).cpu(), forces, kinds)
 
     @torch.no_grad()
     def solve(self) -> None:
@@ -184,8 +184,8 @@ class Ridge:
     and the uncertainty of its forces beside each model.
     """
 
-    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None) -> None:
-        self.model, self.config, self.out = model, config, out
+    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None, processes: Processes = ALONE) -> None:
+        self.model, self.config, self.out, self.processes = model, config, out, processes
         self.members = [Member(member, number) for number, member in enumerate(members(model))]
         self.done = 0
 
@@ -203,25 +203,38 @@ class Ridge:
             Interrupted: `stop` said so; the sums so far are saved.
         """
         began = time.monotonic()
-        if not self.ready:
+        if not self.ready and self.processes.first:
             self._set_statistics(frames, train)
+        self.processes.spread_(self.model.state_dict().values())
+        self.done = self.processes.same(self.done)
+        for member in self.members:
+            member.done = self.processes.same(member.done)
         self.model.eval()
         todo = [(name, some) for name, all_of_it in (("train", train), ("validation", validation))
                 for some in batches(all_of_it, BATCH)]  # fmt: skip
-        work = prefetched(lambda chosen: (chosen[0], self._batch(frames, chosen[1])), todo[self.done :])
-        for name, batch in work:
-            if stop():
+        # Each process takes one of `count` batches at a time; all sums come together at the end.
+        turns = batches(todo[self.done :], self.processes.count)
+        made = prefetched(lambda turn: [(n, self._batch(frames, k)) for n, k in self.processes.share(turn)], turns)
+        for turn, mine in zip(turns, made, strict=True):
+            if self.processes.any(stop()):
+                self._bring_together()
                 self.save()
+                self.processes.meet()
                 how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
                 raise Interrupted(f"stopped after {self.done} of {len(todo)} steps as asked, the sums are saved{how}")
-            self._add(name, batch)
+            for name, batch in mine:
+                self._add(name, batch)
+            self.done += len(turn)
+            for member in self.members:
+                member.done = max(member.done, self.done)
             watcher.step(self.done, len(todo), math.nan)
+        self._bring_together()
         for member in self.members:
             member.solve()
-        mae, rmse, relative = validate(self.model, frames, validation, self.config.seed)
-        found = self._uncertainties(frames, validation)
+        mae, rmse, relative = validate(self.model, frames, validation, self.config.seed, self.processes)
+        found = self._uncertainties(frames, validation) if self.processes.first else []
         row = Epoch(1, rmse**2, mae, rmse, relative, 0.0, time.monotonic() - began)
-        if self.out is not None:
+        if self.out is not None and self.processes.first:
             self.save()
             write_log(self.out, [row])
             for folder in ("best", "last"):
@@ -264,18 +277,25 @@ class Ridge:
     def _add(self, name: str, batch: Graph) -> None:
         assert batch.forces is not None
         g = batch.to(self.model.embedding.device)
-        hardware = hardware_of_step(self.model.hardware, self.config, self.done) if name == "train" else None
-        kinds = self._layer.kinds(g).cpu()
+        number, kinds = self.done + self.processes.rank, self._layer.kinds(g).cpu()
+        hardware = hardware_of_step(self.model.hardware, self.config, number) if name == "train" else None
         for member in self.members:
-            if member.done == self.done:  # else a save was cut off between two members
-                member.add(name, g, batch.forces, kinds, self.config.seed, hardware)
-        self.done += 1
+            if member.done <= number:  # else a save was cut off between two members
+                mine = [member.number] if member.number else []
+                noise = torch_stream(self.config.seed, "ridge noise", number, *mine)
+                member.add(name, g, batch.forces, kinds, noise, hardware)
+
+    def _bring_together(self) -> None:
+        for member in self.members:
+            for sums in member.sums.values():
+                for tensor in vars(sums).values():
+                    unpack(self.processes.sum_(packed(tensor).contiguous()), tensor)
 
     # What a run keeps on disk
 
     def save(self) -> None:
         """Sums, and the model that they belong to; the file that a resumed run looks for is the last."""
-        if self.out is None:
+        if self.out is None or not self.processes.first:
             return
         for member in reversed(self.members):
             tensors = member.tensors()
@@ -287,7 +307,7 @@ class Ridge:
             write_tensors(file, tensors, settings)
 
     def load(self) -> None:
-        """Take up an interrupted pass, or one that is finished."""
+        """Take up an interrupted pass, or one that is finished; only the first process does."""
         assert self.out is not None
         self._take_up(self.out)
         self.done = min(member.done for member in self.members)
@@ -321,7 +341,7 @@ class Ridge:
         return {"model": m.config.to_mapping(), "hardware": m.hardware.to_mapping(), **chips}
 
 
-def batches(indices: Sequence[int], size: int) -> list[Sequence[int]]:
+def batches(indices: Sequence[Item], size: int) -> list[Sequence[Item]]:
     """In their order, `size` at a time."""
     return [indices[first : first + size] for first in range(0, len(indices), size)]
 

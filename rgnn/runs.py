@@ -19,6 +19,7 @@ from rgnn.errors import InputError
 from rgnn.files import write_aside
 from rgnn.hardware import Hardware
 from rgnn.model import RGNN, Provenance
+from rgnn.processes import ALONE, Processes
 from rgnn.ridge import Ridge
 from rgnn.store import GraphStore, require_cutoff, split_frames
 from rgnn.streams import stream_seed
@@ -51,7 +52,7 @@ class RunConfig(Settings):
             other synthetic chips, or other cells of the one named.
         adds_to: path of a run with a ridge readout, whose sums over its own frames are taken up; None begins anew.
         model, hardware, training: as their classes say.
-        versions: recorded, not used.
+        versions, processes: recorded, not used; the latter are those that shared the run.
     """
 
     store: str = ""
@@ -62,6 +63,7 @@ class RunConfig(Settings):
     hardware: Hardware = Hardware()
     training: TrainConfig = TrainConfig()
     versions: Versions = Versions()
+    processes: int = 1
 
     def __post_init__(self) -> None:
         require(self.chips >= 1, "chips", self.chips, "at least 1")
@@ -162,6 +164,7 @@ class TrainingRun:
         config: complete settings.
         store, model: of the run; the model is untrained.
         train, validation: frame numbers.
+        processes: that share the run; the first of them writes.
     """
 
     config: RunConfig
@@ -169,14 +172,19 @@ class TrainingRun:
     model: RGNN
     train: list[int]
     validation: list[int]
+    processes: Processes = ALONE
 
     @classmethod
-    def prepare(cls, config: RunConfig, device: torch.device | str = "cpu") -> "TrainingRun":
+    def prepare(
+        cls, config: RunConfig, device: torch.device | str = "cpu", processes: Processes = ALONE
+    ) -> "TrainingRun":
         """Read the store and build the model.
 
         Raises:
             InputError: no store, another cutoff, too small a chip, or too few frames.
         """
+        if config.model.readout != "ridge":
+            config.training.require_frames_for(processes)
         store = GraphStore(config.store)
         model = config.build_model(store).to(device)
         t = config.training
@@ -185,7 +193,7 @@ class TrainingRun:
         if config.adds_to is not None:
             seen = seen.joined(load_model(config.adds_to).provenance.seen)
         model.provenance = model.provenance.replace(seen=seen)
-        return cls(config, store, model, train, validation)
+        return cls(config, store, model, train, validation, processes)
 
     def go(
         self,
@@ -205,17 +213,18 @@ class TrainingRun:
         Raises:
             InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
         """
-        out = Path(out)
+        out, processes = Path(out), self.processes
         kind = Ridge if self.model.config.readout == "ridge" else Trainer
-        trainer = kind(self.model, self.config.training, out)
-        if resume and (out / "state.safetensors").exists():
-            trainer.load()
-        elif isinstance(trainer, Ridge) and self.config.adds_to is not None:
-            trainer.add_to(Path(self.config.adds_to))
-        out.mkdir(parents=True, exist_ok=True)
-        note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
-        record = self.config.replace(model=self.model.config, versions=Versions.here()).to_mapping()
-        write_aside(out / "config.yaml", note + dump_yaml(record))
+        trainer = kind(self.model, self.config.training, out, processes)
+        if processes.first:
+            if resume and (out / "state.safetensors").exists():
+                trainer.load()
+            elif isinstance(trainer, Ridge) and self.config.adds_to is not None:
+                trainer.add_to(Path(self.config.adds_to))
+            out.mkdir(parents=True, exist_ok=True)
+            note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
+            record = self.config.replace(model=self.model.config, versions=Versions.here(), processes=processes.count)
+            write_aside(out / "config.yaml", note + dump_yaml(record.to_mapping()))
         return trainer.run(self.store, self.train, self.validation, watcher or Silent(), stop)
 
 

@@ -1,5 +1,9 @@
 """Training: Adam on the force error, a moving average of the weights, and exact resume.
 
+The frames of a step may be worked on in parts, one after the other (`TrainConfig.accumulate`) or by several processes
+(`rgnn.processes`). A step sums gradients over all force components of all parts before it divides by their number,
+and ranges and statistics follow all parts together (`rgnn.following`).
+
 A run folder holds config.yaml (written by the caller), log.csv (one row an epoch), best/ and last/
 (model folders of the averaged weights) and state.safetensors, from which an interrupted run goes on.
 Every random stream is keyed by seed and step, so a resumed run ends with the same tensors as an
@@ -7,6 +11,7 @@ unbroken one on the same device.
 """
 
 import copy
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,11 +29,13 @@ from rgnn.checkpoints import save_model
 from rgnn.config import Settings, require
 from rgnn.errors import BrokenRunError, InputError, Interrupted
 from rgnn.files import write_aside
+from rgnn.following import Following
 from rgnn.graphs import Graph
 from rgnn.hardware import MOST_NOISE, Hardware
 from rgnn.loader import epoch_order, prefetched
 from rgnn.model import RGNN
 from rgnn.optimizer import Adam, Plateau
+from rgnn.processes import ALONE, Processes
 from rgnn.streams import numpy_stream, torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
 
@@ -41,7 +48,9 @@ class TrainConfig(Settings):
 
     Attributes:
         epochs: passes over the training frames.
-        batch_size: frames a step.
+        batch_size: frames a step, over all parts and processes.
+        accumulate: parts that the frames of a step are worked on in, one after the other, for less memory; several
+            processes share the parts, of which there are at least as many.
         learning_rate: of Adam at the start.
         loss: "mae", "mse" as published, or "huber", all over force components. On the packaged material
             "mae" with single frames reached in 2 epochs what "mse" with pairs did not in 3.
@@ -67,6 +76,7 @@ class TrainConfig(Settings):
 
     epochs: int = 12
     batch_size: int = 1
+    accumulate: int = 1
     learning_rate: float = 4e-3
     loss: Literal["mse", "mae", "huber"] = "mae"
     huber_delta: float = 0.2
@@ -86,8 +96,18 @@ class TrainConfig(Settings):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "plateau_patience", "stop_after", "noise_ramp", "fewest_bits"):
+        at_least_one = (
+            "epochs",
+            "batch_size",
+            "accumulate",
+            "plateau_patience",
+            "stop_after",
+            "noise_ramp",
+            "fewest_bits",
+        )
+        for name in at_least_one:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, f"at most {self.batch_size} frames")
         for name in ("learning_rate", "huber_delta", "gradient_clip", "noise_reach"):
             require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "a positive number")
         require(0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "between 0 and 1")
@@ -104,6 +124,14 @@ class TrainConfig(Settings):
     def moments(cls) -> Self:
         """For the network readout of moments: larger batches and more epochs, since a step takes milliseconds."""
         return cls(epochs=60, batch_size=4, plateau_patience=4, noise_schedule="range")
+
+    def require_frames_for(self, processes: Processes) -> None:
+        """Raise InputError where some of the processes would have nothing to do in any step."""
+        if processes.count > self.batch_size:
+            raise InputError(
+                f"batch_size is {self.batch_size}, too few frames for {processes.count} processes to share; give a "
+                "larger --batch-size, or start fewer processes."
+            )
 
     def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The loss over all force components."""
@@ -190,6 +218,7 @@ def fit(
     resume: bool = False,
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
 ) -> FitResult:
     """Train `model` in place.
 
@@ -201,17 +230,18 @@ def fit(
         resume: go on from out/state.safetensors.
         watcher: is told of steps and epochs.
         stop: asked before each step; True saves the state and raises Interrupted.
+        processes: that share the frames of each step; the first of them writes.
 
     Raises:
         BrokenRunError: the loss is not finite. Best and last model stay as they were.
         Interrupted: `stop` said so; the state is saved.
-        InputError: nothing to train on, or a state that does not fit.
+        InputError: nothing to train on, fewer frames in a step than processes, or a state that does not fit.
         OSError: out cannot be written (a full disk); what was saved before stays whole.
     """
     if not len(train) or not len(validation):
         raise InputError(f"{len(train)} training and {len(validation)} validation frames; each needs at least one.")
-    trainer = Trainer(model, config, None if out is None else Path(out))
-    if resume:
+    trainer = Trainer(model, config, None if out is None else Path(out), processes)
+    if resume and processes.first:
         trainer.load()
     return trainer.run(frames, train, validation, watcher or Silent(), stop)
 
@@ -233,10 +263,16 @@ def hardware_of_step(hardware: Hardware, config: TrainConfig, step: int) -> Hard
 class Trainer:
     """The state of a training run and its loop."""
 
-    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None) -> None:
-        self.model, self.config, self.out = model, config, out
+    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None, processes: Processes = ALONE) -> None:
+        config.require_frames_for(processes)
+        self.model, self.config, self.out, self.processes = model, config, out, processes
         self.device = model.embedding.device
+        self.following = Following(model)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        # All gradients one after the other, the loss and the number of components, to be summed at once.
+        self.sums = torch.zeros(sum(p.numel() for p in self.parameters) + 2, device=self.device)
+        for p, piece in zip(self.parameters, self.sums[:-2].split([p.numel() for p in self.parameters]), strict=True):
+            p.grad = piece.view_as(p)
         self.optimizer = Adam(self.parameters)
         self.schedule = Plateau(
             config.learning_rate, config.plateau_factor, config.plateau_patience, config.min_learning_rate
@@ -254,42 +290,61 @@ class Trainer:
         stop: Callable[[], bool],
     ) -> FitResult:
         """Train until the last epoch, or until the validation error has long stopped falling."""
-        config, at = self.config, self.progress
+        config = self.config
         steps = math.ceil(len(train) / config.batch_size)
+        if self.processes.first and not self.following.begun:
+            self._look_at(frames.graph(epoch_order(frames, train, config.seed, 0)[0]))
+        self._agree()
+        at = self.progress
         while at.epoch < config.epochs and at.epochs_since_best < config.stop_after:
             began = time.monotonic()
             order = epoch_order(frames, train, config.seed, at.epoch)
             size = config.batch_size
             batches = [order[first : first + size] for first in range(at.step_in_epoch * size, len(order), size)]
-            for batch in prefetched(lambda chosen: Graph.batch([frames.graph(k) for k in chosen]), batches):
-                if stop():
+            for parts in prefetched(lambda batch: self._parts(frames, batch), batches):
+                if self.processes.any(stop()):
                     at.seconds += time.monotonic() - began
                     self.save()
+                    self.processes.meet()
                     how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
                     raise Interrupted(f"stopped in epoch {at.epoch + 1} as asked, the state is saved{how}")
-                loss = self.step(batch.to(self.device))
+                loss = self.step(*parts)
                 watcher.step(at.epoch * steps + at.step_in_epoch, config.epochs * steps, loss)
             is_best = self.end_epoch(frames, validation, steps, at.seconds + time.monotonic() - began)
             watcher.epoch(self.history[-1], is_best)
         return FitResult(self.best, tuple(self.history), at.epoch < config.epochs)
 
-    def step(self, batch: Graph) -> float:
-        """One step of Adam on a labelled batch; the loss before it."""
-        at = self.progress
-        if batch.forces is None:
-            raise InputError("a frame without forces cannot be trained on; convert labelled frames.")
-        if batch.n_atoms < 2:
-            raise InputError("a training step needs at least two atoms; give a larger --batch-size or larger cells.")
+    def _parts(self, frames: Frames, batch: Sequence[int]) -> list[Graph]:
+        """The parts of a step that are for this process; without frames for all, there is nothing for the last."""
+        n = max(self.config.accumulate, self.processes.count)
+        cuts = [k * (len(batch) // n) + min(k, len(batch) % n) for k in range(n + 1)]
+        mine = self.processes.share([batch[a:b] for a, b in itertools.pairwise(cuts) if a < b])
+        return [Graph.batch([frames.graph(k) for k in part]) for part in mine]
+
+    @torch.no_grad()
+    def _look_at(self, g: Graph) -> None:
+        """Begin ranges and statistics with one frame: a step uses those before it."""
         self.model.train()
-        noise = torch_stream(self.config.seed, "training noise", at.step)
-        passing = kernels.use("straight-through") if self.config.gradient == "straight_through" else nullcontext()
-        with passing:
-            predicted = self.model(batch, hardware_of_step(self.model.hardware, self.config, at.step), noise)
-        loss = self.config.loss_function(predicted, batch.forces)
-        self.optimizer.clear_gradients()
-        loss.backward()
+        self.model(
+            g.to(self.device),
+            hardware_of_step(self.model.hardware, self.config, self.progress.step),
+            torch_stream(self.config.seed, "first look"),
+        )
+
+    def step(self, *parts: Graph) -> float:
+        """One step of Adam on the labelled parts that are for this process; the loss of all parts before it."""
+        at, processes = self.progress, self.processes
+        self.model.train()
+        self.sums.zero_()
+        self.following.begin()
+        for number, part in enumerate(parts):
+            with self.following.part(part.n_edges):
+                self._add(part.to(self.device), processes.rank + number * processes.count)
+        self.following.end(processes)
+        processes.sum_(self.sums)
+        self.sums /= self.sums[-1].clone()
+        value = float(self.sums[-2])
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
-        value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             kept = f"; {self.out / 'best'} keeps the best model so far" if self.out and self.history else ""
             raise BrokenRunError(
@@ -300,6 +355,23 @@ class Trainer:
         at.step, at.step_in_epoch, at.loss_sum = at.step + 1, at.step_in_epoch + 1, at.loss_sum + value
         self._update_average()
         return value
+
+    def _add(self, part: Graph, number: int) -> None:
+        """Add what a part brings to the sums of the step; the number of the part is that among all processes."""
+        if part.forces is None:
+            raise InputError("a frame without forces cannot be trained on; convert labelled frames.")
+        if part.n_atoms < 2:
+            raise InputError("a training step needs at least two atoms; give a larger --batch-size or larger cells.")
+        noise = torch_stream(self.config.seed, "training noise", self.progress.step, *([number] if number else []))
+        passing = kernels.use("straight-through") if self.config.gradient == "straight_through" else nullcontext()
+        with passing:
+            predicted = self.model(part, hardware_of_step(self.model.hardware, self.config, self.progress.step), noise)
+        components = part.forces.numel()
+        loss = self.config.loss_function(predicted, part.forces) * components
+        if loss.requires_grad:  # there are edges
+            loss.backward()
+        self.sums[-2] += loss.detach()
+        self.sums[-1] += components
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -330,13 +402,13 @@ class Trainer:
 
     def validate(self, frames: Frames, validation: Sequence[int]) -> tuple[float, float, float]:
         """`validate` of the averaged model."""
-        return validate(self.average, frames, validation, self.config.seed)
+        return validate(self.average, frames, validation, self.config.seed, self.processes)
 
     # What a run keeps on disk
 
     def save(self, best: bool = False) -> None:
         """Write log, models and state; the state last, so that it never knows more than the rest."""
-        if self.out is None:
+        if self.out is None or not self.processes.first:
             return
         self.out.mkdir(parents=True, exist_ok=True)
         if self.history:
@@ -344,22 +416,38 @@ class Trainer:
             save_model(self.average, self.out / "last")
         if best:
             save_model(self.average, self.out / "best")
-        tensors = {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state().items()}
-        for part in ("model", "average", "best"):
-            tensors |= {f"{part}/{name}": tensor for name, tensor in getattr(self, part).state_dict().items()}
         settings = {
             "format": FORMAT,
             "version": VERSION,
             "config": self.config.to_mapping(),
             "made_for": self._made_for(),
-            "progress": asdict(self.progress),
-            "history": [asdict(row) for row in self.history],
-            "schedule": asdict(self.schedule),
+            **self._numbers(),
         }
-        write_tensors(self.out / "state.safetensors", tensors, settings)
+        write_tensors(self.out / "state.safetensors", self._tensors(), settings)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state().items()}
+        for part in ("model", "average", "best"):
+            tensors |= {f"{part}/{name}": tensor for name, tensor in getattr(self, part).state_dict().items()}
+        return tensors
+
+    def _numbers(self) -> dict[str, Any]:
+        """What the state holds beside tensors."""
+        history = [asdict(row) for row in self.history]
+        return {"progress": asdict(self.progress), "history": history, "schedule": asdict(self.schedule)}
+
+    def _take_up(self, numbers: dict[str, Any]) -> None:
+        self.schedule = Plateau(**numbers["schedule"])
+        self.progress = Progress(**numbers["progress"])
+        self.history = [Epoch(**row) for row in numbers["history"]]
+
+    def _agree(self) -> None:
+        """All processes go on with the state of the first."""
+        self._take_up(self.processes.same(self._numbers()))
+        self.processes.spread_(self._tensors().values())
 
     def load(self) -> None:
-        """Take up the state of an interrupted run."""
+        """Take up the state of an interrupted run; only the first process does."""
         assert self.out is not None
         file = self.out / "state.safetensors"
         tensors, settings = read_tensors(file, FORMAT, VERSION)
@@ -376,9 +464,7 @@ class Trainer:
             raise InputError(
                 f"{file}: belongs to a model of another shape; resume with the run's own settings."
             ) from None
-        self.schedule = Plateau(**settings["schedule"])
-        self.progress = Progress(**settings["progress"])
-        self.history = [Epoch(**row) for row in settings["history"]]
+        self._take_up(settings)
 
     def _made_for(self) -> dict[str, Any]:
         """What a state must not be taken up with another of."""
@@ -398,27 +484,29 @@ class Trainer:
                     "bring that back, or start a new run."
                 )
         free = {"epochs", "stop_after"}  # a run may be made longer
-        config, mine = saved["config"], self.config.to_mapping()
+        config, mine = TrainConfig.from_mapping(saved["config"], str(file)).to_mapping(), self.config.to_mapping()
         for key in sorted(set(mine) - free):
-            if config.get(key) != mine[key]:
+            if config[key] != mine[key]:
                 raise InputError(
-                    f"{file}: the run was started with {key} = {config.get(key)}, not {mine[key]}; "
+                    f"{file}: the run was started with {key} = {config[key]}, not {mine[key]}; "
                     "resume with the same value, or start a new run."
                 )
 
 
 @torch.no_grad()
-def validate(model: RGNN, frames: Frames, validation: Sequence[int], seed: int) -> tuple[float, float, float]:
+def validate(
+    model: RGNN, frames: Frames, validation: Sequence[int], seed: int, processes: Processes = ALONE
+) -> tuple[float, float, float]:
     """MAE and RMSE in eV/Angstrom and sum|dF|/sum|F| of a model on the hardware it is trained for."""
-    absolute = square = reference = 0.0
-    count = 0
-    for index in validation:
+    sums = torch.zeros(4, dtype=torch.float64)
+    for index in processes.share(validation):
         g = frames.graph(index).to(model.embedding.device)
         assert g.forces is not None
         noise = torch_stream(seed, "validation noise", int(index))
         error = (model(g, generator=noise) - g.forces).double()
-        absolute, square = absolute + float(error.abs().sum()), square + float(error.square().sum())
-        reference, count = reference + float(g.forces.abs().sum()), count + error.numel()
+        found = error.abs().sum(), error.square().sum(), g.forces.abs().sum(), error.numel()
+        sums += torch.tensor([float(x) for x in found], dtype=torch.float64)
+    absolute, square, reference, count = processes.sum_(sums).tolist()
     return absolute / count, math.sqrt(square / count), absolute / max(reference, 1e-12)
 
 

@@ -9,13 +9,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether a signal has come; the handlers before are put back at the end."""
+def asked_to_stop(insisting: bool = True) -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether a signal has come; the handlers before are put back at the end.
+
+    Args:
+        insisting: whether a second signal stops at once. Among processes it need not be meant so: a scheduler signals
+            all of them, and torchrun passes its own on.
+    """
     asked = False
 
     def handler(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if asked and insisting:
             raise KeyboardInterrupt
         asked = True
 

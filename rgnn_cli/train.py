@@ -13,6 +13,7 @@ from rgnn_cli import options
 from rgnn_cli.options import RUNNING
 
 if TYPE_CHECKING:
+    from rgnn.processes import Processes
     from rgnn.runs import RunConfig, TrainingRun
     from rgnn.training import Epoch, FitResult
     from rgnn_cli.console import Meter, Reporter
@@ -101,6 +102,7 @@ def train(
 
     Settings not given here come from --config, then from the preset (see config.yaml of any run for
     all of them). Ctrl-C saves the state; rgnn train --resume RUN goes on as if nothing had happened.
+    Several processes share the frames of each step: torchrun --nproc-per-node 2 --no-python rgnn train ...
     """
     from rgnn.hardware import named_or_read
     from rgnn.plots.learning import training_curve
@@ -108,6 +110,7 @@ def train(
     from rgnn_cli import workspace
     from rgnn_cli.console import Reporter
     from rgnn_cli.device import choose_device
+    from rgnn_cli.ranks import together
     from rgnn_cli.signals import asked_to_stop
 
     report = Reporter(quiet, as_json)
@@ -119,27 +122,33 @@ def train(
     }
     given |= {"split": split, "seed": seed}
     training = {key: getattr(value, "value", value) for key, value in given.items()}
-    if resume is None:
-        run = _settings(report, config, preset, store, chip, chips, add_to)
-        if out is not None:
-            workspace.refuse_existing(out, overwrite)
-    else:
-        workspace.refuse_beside_resume(
-            store=store, chip=chip, chips=chips, preset=preset, add_to=add_to, config=config, out=out, bits=bits,
-            noise=noise, hardware=hardware,
-        )  # fmt: skip
-        out = workspace.run_folder(resume)
-        run = RunConfig.read(out / "config.yaml")
-    base = run.hardware if hardware is None else named_or_read(hardware)
-    run = run.replace(hardware=base.varied(bits, noise), training=run.training.replace(**training))
-    ready = TrainingRun.prepare(run, choose_device(report, device, threads))
-    folder = out or workspace.new_folder("runs", "train")
-    _introduce(report, ready, folder)
-    if resume is None:
-        workspace.clear_run(folder)
-    with asked_to_stop() as stop, report.progress("Training", None, "steps") as meter:
-        watcher = _Show(report, meter)
-        result = ready.go(folder, resume=resume is not None, watcher=watcher, stop=stop)
+    with together(report) as processes:
+        if not processes.first:
+            _take_part(report, processes, device, threads)
+            return
+        if resume is None:
+            run = _settings(report, config, preset, store, chip, chips, add_to)
+            if out is not None:
+                workspace.refuse_existing(out, overwrite)
+        else:
+            workspace.refuse_beside_resume(
+                store=store, chip=chip, chips=chips, preset=preset, add_to=add_to, config=config, out=out, bits=bits,
+                noise=noise, hardware=hardware,
+            )  # fmt: skip
+            out = workspace.run_folder(resume)
+            run = RunConfig.read(out / "config.yaml")
+        base = run.hardware if hardware is None else named_or_read(hardware)
+        run = run.replace(hardware=base.varied(bits, noise), training=run.training.replace(**training))
+        ready = TrainingRun.prepare(run, choose_device(report, device, threads, processes), processes)
+        folder = out or workspace.new_folder("runs", "train")
+        _introduce(report, ready, folder)
+        if resume is None:
+            workspace.clear_run(folder)
+        processes.same({"run": run.to_mapping(), "folder": str(folder)})
+        alone = processes.count == 1
+        with asked_to_stop(insisting=alone) as stop, report.progress("Training", None, "steps") as meter:
+            watcher = _Show(report, meter)
+            result = ready.go(folder, resume=resume is not None, watcher=watcher, stop=stop)
     curve = ""
     if ready.model.config.readout != "ridge":  # which is one point
         curve = f"; curve: {training_curve(result.history, folder / 'training.png')}"
@@ -160,6 +169,19 @@ def train(
     report.result(
         {"run": str(folder), "epochs": len(result.history), "best": vars(best), "stopped_early": result.stopped_early}
     )
+
+
+def _take_part(report: Reporter, processes: Processes, device: options.Device, threads: int | None) -> None:
+    """In the run that the first process has made ready."""
+    from rgnn.runs import RunConfig, TrainingRun
+    from rgnn_cli.device import choose_device
+    from rgnn_cli.signals import asked_to_stop
+
+    told = processes.same(None)
+    run = RunConfig.from_mapping(told["run"])
+    ready = TrainingRun.prepare(run, choose_device(report, device, threads, processes), processes)
+    with asked_to_stop(insisting=False) as stop:
+        ready.go(told["folder"], stop=stop)
 
 
 def _settings(
@@ -209,7 +231,9 @@ def _introduce(report: Reporter, ready: TrainingRun, folder: Path) -> None:
         report.say(f"Model: {layers}; chip: {chip}; {hardware.describe()}")
     else:
         report.say(f"Model: {layers}, all digital")
-    report.say(f"Run: {folder}, " + ("one pass" if model.readout == "ridge" else f"{run.training.epochs} epochs"))
+    length = "one pass" if model.readout == "ridge" else f"{run.training.epochs} epochs"
+    several = f", frames shared by {ready.processes.count} processes" if ready.processes.count > 1 else ""
+    report.say(f"Run: {folder}, {length}{several}")
 
 
 def _say_what_is_clipped(report: Reporter, ready: TrainingRun, result: FitResult) -> None:

@@ -35,7 +35,7 @@ def modules() -> dict[str, Path]:
 # Each layer may import from those above it.
 LAYERS = (
     "errors",
-    "config files streams optimizer",
+    "config files streams optimizer processes",
     "downloads hardware",
     "cells",
     "triplets crossbar tensorfiles neighbours",
@@ -44,7 +44,7 @@ LAYERS = (
     "reading",
     "moments",
     "readouts",
-    "model ledger labels measurement",
+    "model ledger labels measurement following",
     "blocks trajectories committee",
     "checkpoints published store sample graphpickle calibration",
     "conversion loader coverage uncertainty",

@@ -1,0 +1,38 @@
+"""One command in several processes, as torchrun starts them: the first of them talks to the user."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rgnn_cli.console import Reporter, stderr
+
+if TYPE_CHECKING:
+    from rgnn.processes import Processes
+
+# Seconds until an error is shown that another process may show, whose end torchrun answers by ending all.
+PATIENCE = 3.0
+
+
+@contextmanager
+def together(report: Reporter) -> Iterator[Processes]:
+    """The processes of this command; all but the first show nothing, but for an error that they have alone."""
+    from rgnn.errors import Interrupted
+    from rgnn.processes import LostProcessError, Processes
+
+    processes = Processes.join()
+    if not processes.first:
+        report.mute()
+        stderr.quiet = True
+    try:
+        yield processes
+    except Interrupted:
+        raise
+    except Exception as error:
+        if isinstance(error, LostProcessError) or not processes.first:
+            time.sleep(PATIENCE)
+            stderr.quiet = False
+        raise
+    processes.leave()
