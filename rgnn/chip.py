@@ -97,7 +97,7 @@ class Chip:
             )
         chosen = torch.arange(needed)
         if len(self.weights) > needed or member:
-            apart = member < len(self.weights) // needed
+            apart = (member + 1) * needed <= len(self.weights)
             stream = torch_stream(seed, "chip cells", *([] if apart else [member]))
             first = member * needed if apart else 0
             chosen = torch.randperm(len(self.weights), generator=stream)[first : first + needed]
