@@ -204,7 +204,7 @@ def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, fol
     groups = _temperatures(data, config.frames)
     uncertainty = look(report, model, data, config)
     files = write(folder, model, data, config, results, groups, uncertainty)
-    show(report, results, groups, model, uncertainty)
+    show(report, results, groups, model, data, uncertainty)
     report.say(f"Results: {', '.join(str(file) for file in files)}")
     settings, certain = ([r.to_mapping(groups) for r in rows] for rows in (results, uncertainty))
     report.result({"out": str(folder), "settings": settings, "uncertainty": certain})

@@ -29,8 +29,8 @@ def look(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig) ->
         return reliability(model, known, data, config.frames, config.seed, lambda done, total: meter.update(done), stop)
 
 
-def tables(found: Sequence[Reliability], groups: dict[str, list[int]]) -> list[Table]:
-    """All methods, and by element and temperature the one that rgnn md takes."""
+def tables(found: Sequence[Reliability], groups: dict[str, list[int]], same_frames: bool) -> list[Table]:
+    """All methods, and by element and temperature the one that rgnn md takes; `same_frames` it was calibrated on."""
     import numpy as np
     from ase.data import chemical_symbols
 
@@ -44,6 +44,7 @@ def tables(found: Sequence[Reliability], groups: dict[str, list[int]]) -> list[T
     one, two = (f"in {k}σ ({100 * first.expected_within(k):.0f}%)" for k in (1, 2))
     columns = ("σ", "RMSE", "rank", one, two, "outside")
     words = "rank correlation of σ with |dF|; gain of log likelihood over a constant for each element"
+    words += "; calibrated on these very frames" if same_frames else ""
     rows = [[r.method, *_row(r), f"{r.gain:.3f}"] for r in found]
     return [
         Table(f"Uncertainty of forces, as trained ({words})", ["by", *columns, "gain"], rows),

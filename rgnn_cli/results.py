@@ -57,7 +57,7 @@ def write(
     write_aside(folder / "eval.csv", "\n".join(csv_rows(results)) + "\n")
     pictures = _pictures(folder, model, data, config, results, diagnoses) + reliability.picture(uncertainty, folder)
     facts = _facts(model, config)
-    certain = reliability.tables(uncertainty, groups)
+    certain = reliability.tables(uncertainty, groups, _held_out(model, data))
     tables = [*_tables(results, groups, model), *certain, *_layer_tables(diagnoses)]
     page = write_report(folder / "report.html", f"Force errors of {config.model}", facts, tables, pictures)
     return [page, folder / "eval.json", folder / "eval.csv", *(picture.file for picture in pictures)]
@@ -68,15 +68,26 @@ def show(
     results: Sequence[Setting],
     groups: dict[str, list[int]],
     model: RGNN,
+    data: GraphStore,
     uncertainty: Sequence[Reliability],
 ) -> None:
     """The same tables on the screen, cut where they are long."""
     if model.config.uses_chip:
         report.say(f"As trained: {model.hardware.describe()}")
-    for table in [*_tables(results, groups, model), *reliability.tables(uncertainty, groups)[:1]]:
+    for table in [
+        *_tables(results, groups, model),
+        *reliability.tables(uncertainty, groups, _held_out(model, data))[:1],
+    ]:
         report.table(table.title, table.columns, table.rows[:SHOWN])
         if len(table.rows) > SHOWN:
             report.say(f"... and {len(table.rows) - SHOWN} more in the files")
+
+
+def _held_out(model: RGNN, data: GraphStore) -> bool:
+    """Whether the frames are those that its training held out."""
+    from rgnn.runs import held_out_frames
+
+    return held_out_frames(model, data) is not None
 
 
 def _facts(model: RGNN, config: EvalConfig) -> dict[str, object]:

@@ -34,7 +34,7 @@ class Watch:
             self._told.add(element)
             self.warn(
                 f"at step {step} the force on atom {worst} ({chemical_symbols[element]}) is uncertain by "
-                f"{sigma[worst]:.3g} eV/Angstrom, where validation frames set the limit at {self.limits[worst]:.3g}: the "
-                "run leaves what the model was trained on. The log tells how it goes on (uncertainty_ratio); train "
-                "further on frames like these."
+                f"{sigma[worst]:.3g} eV/Angstrom, where validation frames set the limit at {self.limits[worst]:.3g}: "
+                "the run leaves what the model was trained on. The log tells how it goes on (uncertainty_ratio); "
+                "train further on frames like these."
             )

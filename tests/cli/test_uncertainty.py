@@ -52,7 +52,7 @@ def test_info_and_costs_tell_of_it(cli, store, committee) -> None:
     assert "needed 3 times" in cli("costs", committee, store)
 
 
-def test_eval_shows_how_well_errors_are_told(cli, store, committee) -> None:
+def test_eval_shows_how_well_errors_are_told(cli, store, trajectory, committee) -> None:
     record = json.loads(cli("eval", committee, store, "--out", "e", "--json"))
     posterior, spread = record["uncertainty"]
     assert (posterior["method"], spread["method"]) == ("posterior", "committee")
@@ -64,6 +64,9 @@ def test_eval_shows_how_well_errors_are_told(cli, store, committee) -> None:
     assert "How sure forces are" in Path("e/report.html").read_text()
     told = cli("eval", committee, store, "--out", "e", "--overwrite")
     assert "Uncertainty of forces, as trained" in told and "in 2σ (95%)" in told
+    assert "calibrated on these very frames" in told
+    cli("convert", trajectory, "--out", "other.zarr", "--every", 3, "--quiet")
+    assert "these very frames" not in cli("eval", committee, "other.zarr")
 
 
 def test_md_looks_at_it_in_each_row(cli, refused, committee, structure) -> None:
