@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rgnn.training import Epoch, FitResult
     from rgnn_cli.console import Meter, Reporter
 
+# Cutoff in Angstrom that moments were best with on all materials of docs/learning.md.
+WIDE = 5.0
 TRAINING = "Training"
 
 
@@ -224,7 +226,9 @@ def _introduce(report: Reporter, ready: TrainingRun, folder: Path) -> None:
     """What is about to be trained, in three lines."""
     run, store = ready.config, ready.store
     model, hardware = run.model, run.hardware
-    report.say(f"Data: {run.store}, {len(store)} frames, cutoff {store.cutoff:g} Å")
+    wider = model.moments and store.cutoff < WIDE and not run.adds_to
+    hint = f" (moments do better with {WIDE:g}: rgnn convert --cutoff {WIDE:g})" if wider else ""
+    report.say(f"Data: {run.store}, {len(store)} frames, cutoff {store.cutoff:g} Å{hint}")
     layers = model.describe()
     if model.uses_chip:
         chip = run.chip if run.chip and run.chips == 1 else ready.model.provenance.chip

@@ -34,7 +34,9 @@ def two(tmp_path_factory) -> Path:
 
 def assert_close(a: torch.nn.Module, b: torch.nn.Module) -> None:
     """Weights, ranges and statistics."""
-    torch.testing.assert_close(dict(a.state_dict()), dict(b.state_dict()), rtol=1e-4, atol=2e-5)  # Adam enlarges rounding
+    torch.testing.assert_close(
+        dict(a.state_dict()), dict(b.state_dict()), rtol=1e-4, atol=2e-5
+    )  # Adam enlarges rounding
 
 
 def test_two_processes_hold_the_same_models_and_write_one_run(two) -> None:

@@ -191,6 +191,7 @@ def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store) -> Non
 
 
 def test_moments_with_a_network(cli, refused, store) -> None:
-    cli("train", store, "--preset", "moments", "--epochs", 2, "--out", "runs/m", "--quiet")
+    said = cli("train", store, "--preset", "moments", "--epochs", 2, "--out", "runs/m")
     assert len(read_log("runs/m")) == 2
+    assert "moments do better with 5: rgnn convert --cutoff 5" in said
     assert "no ridge readout" in refused(2, "train", store, "--add-to", "runs/m")
