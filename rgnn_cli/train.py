@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rgnn.training import Epoch, FitResult
     from rgnn_cli.console import Meter, Reporter
 
-# Cutoff in Angstrom that moments were best with on all materials of docs/learning.md.
+# Cutoff in Angstrom with which moments did better than with 3.8 on all materials tried, see docs/learning.md.
 WIDE = 5.0
 TRAINING = "Training"
 
