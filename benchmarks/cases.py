@@ -17,9 +17,10 @@ from rgnn.kernels.compiled import Operand, integers_are_exact_and_fast
 from rgnn.neighbours import neighbour_list
 from rgnn.runs import RunConfig
 from rgnn.sample import sample_frames
+from rgnn.schedules import TrainConfig
 from rgnn.store import GraphStore, write_store
 from rgnn.streams import torch_stream
-from rgnn.training import TrainConfig, Trainer
+from rgnn.training import Trainer
 
 CUTOFF, GRID_FRAMES, LOADED_FRAMES, STEPS = 3.8, 4, 40, 20
 SIZES = {192: (1, 1, 1), 1536: (2, 2, 2), 12288: (4, 4, 4), 98304: (8, 8, 8)}

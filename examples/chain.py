@@ -15,8 +15,8 @@ from ase.md.langevin import Langevin
 from rgnn import RGNN, Chip, Hardware, RGNNCalculator, evaluate, fit
 from rgnn.config import ModelConfig
 from rgnn.registry import make_sample_store
+from rgnn.schedules import TrainConfig
 from rgnn.store import split_frames
-from rgnn.training import TrainConfig
 
 
 def main(folder: Path, epochs: int = 4, md_steps: int = 100) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from rgnn.checkpoints import save_model
 from rgnn.committee import members
+from rgnn.epochs import Epoch, Frames, Watcher, write_log
 from rgnn.errors import InputError, Interrupted
 from rgnn.graphs import Graph
 from rgnn.hardware import Hardware
@@ -29,9 +30,10 @@ from rgnn.model import RGNN
 from rgnn.moments import MomentLayer
 from rgnn.processes import ALONE, Processes
 from rgnn.readouts import RidgeReadout
+from rgnn.schedules import TrainConfig, hardware_of_step
 from rgnn.streams import torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
-from rgnn.training import Epoch, FitResult, Frames, TrainConfig, Watcher, hardware_of_step, validate, write_log
+from rgnn.training import FitResult, validate
 from rgnn.uncertainty import DRAWS, Uncertainty, calibrated, save_uncertainties
 
 FORMAT, VERSION = "rgnn ridge state", 1

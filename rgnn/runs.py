@@ -15,15 +15,17 @@ from rgnn.chip import Chip
 from rgnn.committee import Committee
 from rgnn.config import ModelConfig, Settings, dump_yaml, read_yaml, require
 from rgnn.coverage import training_range
+from rgnn.epochs import Silent, Watcher
 from rgnn.errors import InputError
 from rgnn.files import write_aside
 from rgnn.hardware import Hardware
 from rgnn.model import RGNN, Provenance
 from rgnn.processes import ALONE, Processes
 from rgnn.ridge import Ridge
+from rgnn.schedules import TrainConfig
 from rgnn.store import GraphStore, require_cutoff, split_frames
 from rgnn.streams import stream_seed
-from rgnn.training import FitResult, Silent, TrainConfig, Trainer, Watcher
+from rgnn.training import FitResult, Trainer
 
 
 @dataclass(frozen=True)

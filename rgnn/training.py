@@ -18,146 +18,26 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
 from rgnn import kernels
 from rgnn.checkpoints import save_model
-from rgnn.config import Settings, require
+from rgnn.epochs import Epoch, Frames, Silent, Watcher, write_log
 from rgnn.errors import BrokenRunError, InputError, Interrupted
-from rgnn.files import write_aside
 from rgnn.following import Following
 from rgnn.graphs import Graph
-from rgnn.hardware import MOST_NOISE, Hardware
 from rgnn.loader import epoch_order, prefetched
 from rgnn.model import RGNN
 from rgnn.optimizer import Adam, Plateau
 from rgnn.processes import ALONE, Processes
-from rgnn.streams import numpy_stream, torch_stream
+from rgnn.schedules import TrainConfig, hardware_of_step
+from rgnn.streams import torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
 
 FORMAT, VERSION = "rgnn training state", 3
-
-
-@dataclass(frozen=True)
-class TrainConfig(Settings):
-    """How a model is trained.
-
-    Attributes:
-        epochs: passes over the training frames.
-        batch_size: frames a step, over all parts and processes.
-        accumulate: parts that the frames of a step are worked on in, one after the other, for less memory; several
-            processes share the parts, of which there are at least as many.
-        learning_rate: of Adam at the start.
-        loss: "mae", "mse" as published, or "huber", all over force components. On the packaged material
-            "mae" with single frames reached in 2 epochs what "mse" with pairs did not in 3.
-        huber_delta: where the Huber loss turns from square to linear, in eV/Angstrom.
-        plateau_factor, plateau_patience: the rate is multiplied by the factor when the validation
-            error has not fallen for so many epochs.
-        min_learning_rate: the rate does not fall below it.
-        noise_schedule: of the read noise in training: "constant"; "ramp", from none to all of it over the first
-            `noise_ramp` steps; "range", each step a strength between none and `noise_reach` times the hardware's, and
-            in half of the steps no more than `fewest_bits`, for a model that will run on other hardware too.
-        noise_ramp: steps.
-        noise_reach: times the hardware's noise.
-        fewest_bits: of the input.
-        gradient: of the analog products: "blocked" as published, or "straight_through" the quantisers, for
-            about twice the time and several times the memory of a step.
-        gradient_clip: largest norm of the gradient.
-        average: decay per step of the moving average of weights that is validated and saved; 0 is off.
-        stop_after: epochs without a better validation error before the run ends early.
-        validation: fraction of frames held out.
-        split: "blocks" holds out contiguous frames, "random" single ones; see `split_frames` for the difference.
-        seed: of weights, chip choice, split, order and noise, each in a stream of its own.
-    """
-
-    epochs: int = 12
-    batch_size: int = 1
-    accumulate: int = 1
-    learning_rate: float = 4e-3
-    loss: Literal["mse", "mae", "huber"] = "mae"
-    huber_delta: float = 0.2
-    plateau_factor: float = 0.5
-    plateau_patience: int = 2
-    min_learning_rate: float = 1e-5
-    noise_schedule: Literal["constant", "ramp", "range"] = "constant"
-    noise_ramp: int = 1000
-    noise_reach: float = 4.0
-    fewest_bits: int = 4
-    gradient: Literal["blocked", "straight_through"] = "blocked"
-    gradient_clip: float = 5.0
-    average: float = 0.999
-    stop_after: int = 20
-    validation: float = 0.1
-    split: Literal["blocks", "random"] = "blocks"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least_one = (
-            "epochs",
-            "batch_size",
-            "accumulate",
-            "plateau_patience",
-            "stop_after",
-            "noise_ramp",
-            "fewest_bits",
-        )
-        for name in at_least_one:
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, f"at most {self.batch_size} frames")
-        for name in ("learning_rate", "huber_delta", "gradient_clip", "noise_reach"):
-            require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "a positive number")
-        require(0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "between 0 and 1")
-        require(0 <= self.average < 1, "average", self.average, "at least 0 and below 1")
-        require(0 < self.validation < 1, "validation", self.validation, "a fraction between 0 and 1")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
-
-    @classmethod
-    def published(cls) -> Self:
-        """Xu et al. 2025: batches of 2, Adam at 5e-4, mean squared error, no average of weights."""
-        return cls(epochs=77, batch_size=2, learning_rate=5e-4, loss="mse", average=0.0)
-
-    @classmethod
-    def moments(cls) -> Self:
-        """For the network readout of moments: larger batches and more epochs, since a step takes milliseconds."""
-        return cls(epochs=60, batch_size=4, plateau_patience=4, noise_schedule="range")
-
-    def require_frames_for(self, processes: Processes) -> None:
-        """Raise InputError where some of the processes would have nothing to do in any step."""
-        if processes.count > self.batch_size:
-            raise InputError(
-                f"batch_size is {self.batch_size}, too few frames for {processes.count} processes to share; give a "
-                "larger --batch-size, or start fewer processes."
-            )
-
-    def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """The loss over all force components."""
-        if self.loss == "huber":
-            return huber_loss(predicted, target, delta=self.huber_delta)
-        return (mse_loss if self.loss == "mse" else l1_loss)(predicted, target)
-
-
-class Frames(Protocol):
-    """Anything that gives labelled graphs by number, such as a GraphStore."""
-
-    def graph(self, index: int) -> Graph:
-        """The labelled graph of one frame."""
-
-
-@dataclass
-class Epoch:
-    """A row of log.csv; errors in eV/Angstrom, relative_error is sum|dF| / sum|F| on the validation frames."""
-
-    epoch: int
-    loss: float
-    mae: float
-    rmse: float
-    relative_error: float
-    learning_rate: float
-    seconds: float
 
 
 @dataclass
@@ -171,26 +51,6 @@ class Progress:
     seconds: float = 0.0
     best: float = math.inf
     epochs_since_best: int = 0
-
-
-class Watcher(Protocol):
-    """What `fit` tells while it runs."""
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        """`done` of `total` steps are finished."""
-
-    def epoch(self, row: Epoch, best: bool) -> None:
-        """An epoch is finished and validated."""
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        """Nothing."""
-
-    def epoch(self, row: Epoch, best: bool) -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -244,20 +104,6 @@ def fit(
     if resume and processes.first:
         trainer.load()
     return trainer.run(frames, train, validation, watcher or Silent(), stop)
-
-
-def hardware_of_step(hardware: Hardware, config: TrainConfig, step: int) -> Hardware:
-    """What a step trains with, by the schedule of noise; `hardware` is what the model is for."""
-    if config.noise_schedule == "constant":
-        return hardware
-    if config.noise_schedule == "ramp":
-        share = min(1.0, step / config.noise_ramp)
-    else:
-        draw = numpy_stream(config.seed, "hardware of a step", step)
-        share = float(draw.uniform(0, config.noise_reach))
-        if hardware.bits is not None and draw.random() < 0.5:
-            hardware = hardware.varied(bits=min(hardware.bits, config.fewest_bits))
-    return hardware.varied(noise=min(MOST_NOISE, share * (hardware.noise or 0.0)))
 
 
 class Trainer:
@@ -508,22 +354,3 @@ def validate(
         sums += torch.tensor([float(x) for x in found], dtype=torch.float64)
     absolute, square, reference, count = processes.sum_(sums).tolist()
     return absolute / count, math.sqrt(square / count), absolute / max(reference, 1e-12)
-
-
-def write_log(out: Path, history: Sequence[Epoch]) -> None:
-    """The log.csv of a run folder."""
-    names = list(asdict(history[0]))
-    rows = [",".join(names)] + [",".join(f"{v:.8g}" for v in asdict(row).values()) for row in history]
-    write_aside(out / "log.csv", "\n".join(rows) + "\n")
-
-
-def read_log(out: str | Path) -> list[Epoch]:
-    """The epochs in the log.csv of a run folder; none where it has not finished one."""
-    file = Path(out) / "log.csv"
-    if not file.is_file():
-        return []
-    lines = file.read_text(encoding="utf-8").splitlines()
-    try:
-        return [Epoch(int(first), *map(float, rest)) for first, *rest in (line.split(",") for line in lines[1:])]
-    except (ValueError, TypeError):
-        raise InputError(f"{file}: is damaged; the run itself is in state.safetensors and can be resumed.") from None

@@ -147,8 +147,8 @@ def _uncertainty(path: Path, model: RGNN) -> dict[str, str]:
 
 
 def _run(report: Reporter, path: Path) -> dict[str, Any]:
+    from rgnn.epochs import read_log
     from rgnn.runs import RunConfig
-    from rgnn.training import read_log
 
     run = RunConfig.read(path / "config.yaml")
     history = read_log(path)

@@ -13,9 +13,10 @@ from rgnn_cli import options
 from rgnn_cli.options import RUNNING
 
 if TYPE_CHECKING:
+    from rgnn.epochs import Epoch
     from rgnn.processes import Processes
     from rgnn.runs import RunConfig, TrainingRun
-    from rgnn.training import Epoch, FitResult
+    from rgnn.training import FitResult
     from rgnn_cli.console import Meter, Reporter
 
 # Cutoff in Angstrom with which moments did better than with 3.8 on all materials tried, see docs/learning.md.

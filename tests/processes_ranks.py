@@ -17,11 +17,13 @@ import rgnn
 from rgnn import RGNN, Chip, Graph, Hardware, fit
 from rgnn.checkpoints import fingerprint
 from rgnn.config import ModelConfig
+from rgnn.epochs import Silent
 from rgnn.errors import Interrupted
 from rgnn.processes import ALONE, Processes
 from rgnn.ridge import Ridge
 from rgnn.sample import sample_frames
-from rgnn.training import FitResult, Silent, TrainConfig
+from rgnn.schedules import TrainConfig
+from rgnn.training import FitResult
 
 # 9 frames in batches of 4: the last batch of an epoch has one, and nothing for a second process.
 TRAIN, VALIDATION = range(9), range(9, 12)

@@ -9,13 +9,15 @@ from bent import TRAIN, VALIDATION, Bent
 from rgnn import Chip, Hardware, load_model, save_model
 from rgnn.checkpoints import fingerprint
 from rgnn.committee import Committee, members
+from rgnn.epochs import Silent
 from rgnn.errors import InputError, Interrupted
 from rgnn.model import RGNN
 from rgnn.ridge import Ridge
 from rgnn.runs import RunConfig, TrainingRun
+from rgnn.schedules import TrainConfig
 from rgnn.store import GraphStore
 from rgnn.streams import torch_stream
-from rgnn.training import Silent, TrainConfig, validate
+from rgnn.training import validate
 from rgnn.uncertainty import load_uncertainties
 
 CONFIG = TrainConfig(seed=3)

@@ -6,7 +6,7 @@ from rgnn.config import ModelConfig, dump_yaml, read_yaml
 from rgnn.errors import InputError
 from rgnn.hardware import Hardware
 from rgnn.runs import RunConfig
-from rgnn.training import TrainConfig
+from rgnn.schedules import TrainConfig
 
 hardware = st.builds(
     Hardware,

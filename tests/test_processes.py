@@ -10,11 +10,13 @@ from processes_ranks import CONFIG, Glass, solve, torchrun, train, untrained
 
 from rgnn import Graph, load_model, training
 from rgnn.checkpoints import fingerprint
+from rgnn.epochs import read_log
 from rgnn.errors import InputError
 from rgnn.processes import ALONE, Processes
 from rgnn.ridge import FORMAT, VERSION
+from rgnn.schedules import TrainConfig
 from rgnn.tensorfiles import read_tensors, write_tensors
-from rgnn.training import TrainConfig, Trainer, read_log
+from rgnn.training import Trainer
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,13 @@ from bent import TRAIN, VALIDATION, Bent
 
 from rgnn import Hardware, load_model
 from rgnn.checkpoints import fingerprint
+from rgnn.epochs import Silent, read_log
 from rgnn.errors import InputError, Interrupted
 from rgnn.model import RGNN
 from rgnn.ridge import NormalEquations, Ridge, best_weights, design
+from rgnn.schedules import TrainConfig
 from rgnn.streams import torch_stream
-from rgnn.training import Silent, TrainConfig, read_log, validate
+from rgnn.training import validate
 
 CONFIG = TrainConfig(seed=3)
 

@@ -11,8 +11,10 @@ from scipy.stats import kstest
 from rgnn import RGNN, Chip, Graph, Hardware, fit, load_model
 from rgnn.checkpoints import fingerprint
 from rgnn.config import ModelConfig
+from rgnn.epochs import read_log
 from rgnn.errors import BrokenRunError, InputError, Interrupted
-from rgnn.training import TrainConfig, Trainer, hardware_of_step, read_log
+from rgnn.schedules import TrainConfig, hardware_of_step
+from rgnn.training import Trainer
 
 CONFIG = TrainConfig(epochs=4, batch_size=2, learning_rate=0.01, seed=3)
 TRAIN, VALIDATION = range(8), range(8, 10)

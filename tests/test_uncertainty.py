@@ -11,12 +11,13 @@ from bent import TRAIN, VALIDATION, Bent
 from rgnn import Chip, Graph, Hardware, RGNNCalculator, load_model, save_model
 from rgnn.checkpoints import fingerprint
 from rgnn.committee import Committee, members
+from rgnn.epochs import Silent
 from rgnn.errors import InputError
 from rgnn.evaluation.reliability import Reliability, reliability
 from rgnn.model import RGNN
 from rgnn.ridge import NormalEquations, Ridge, design
+from rgnn.schedules import TrainConfig
 from rgnn.streams import torch_stream
-from rgnn.training import Silent, TrainConfig
 from rgnn.uncertainty import (
     MARGIN,
     Calibration,

@@ -14,8 +14,8 @@ from rgnn.lammps.run import _require_supported
 from rgnn.model import RGNN
 from rgnn.runs import RunConfig, TrainingRun
 from rgnn.sample import sample_frames
+from rgnn.schedules import TrainConfig
 from rgnn.store import write_store
-from rgnn.training import TrainConfig
 from rgnn.uncertainty import Calibration, Scale, Uncertainty, load_uncertainties
 
 CONFIG = MDConfig(steps=12, temperature=300, write_every=3, restart_every=5, seed=1, timestep=2)

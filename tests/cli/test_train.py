@@ -12,7 +12,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from rgnn.training import read_log
+from rgnn.epochs import read_log
 
 
 def tensors(folder):

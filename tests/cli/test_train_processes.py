@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from processes_ranks import torchrun
 
-from rgnn.training import read_log
+from rgnn.epochs import read_log
 
 RGNN = ("--no-python", Path(sys.executable).parent / "rgnn")
 SHORT = ("--preset", "moments", "--epochs", 300, "--threads", 1, "--out", "runs/a")
