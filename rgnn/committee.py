@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rgnn.analog import Counts
 from rgnn.cells import Cells
 from rgnn.config import ModelConfig
-from rgnn.crossbar import Counts
 from rgnn.graphs import Graph
 from rgnn.hardware import Hardware
 from rgnn.model import RGNN

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
+from rgnn.analog import Counts
 from rgnn.cells import Cells
 from rgnn.config import ModelConfig, Settings, require
-from rgnn.crossbar import Counts, Crossbar
+from rgnn.crossbar import Crossbar
 from rgnn.errors import InputError
 from rgnn.graphs import Graph, Part, take
 from rgnn.hardware import Hardware

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from rgnn.crossbar import AnalogProduct, Counts, Crossbar
+from rgnn.analog import AnalogProduct, Counts
+from rgnn.crossbar import Crossbar
 from rgnn.hardware import Hardware
 from rgnn.kernels import Kernels, Plain
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, kstest
 
 from rgnn import Hardware, kernels
+from rgnn.analog import Adc, ConvertedPlanes, Counts, NoNoise, RowNoise, sum_of_squared_planes
 from rgnn.calibration import calibrate, needs_calibration
 from rgnn.cells import Cells
-from rgnn.crossbar import Adc, ConvertedPlanes, Counts, Crossbar, NoNoise, RowNoise, sum_of_squared_planes
+from rgnn.crossbar import Crossbar
 from rgnn.errors import InputError
 from rgnn.kernels import StraightThrough
 from rgnn.model import Readout

@@ -2,11 +2,11 @@ import pytest
 import yaml
 
 from rgnn import Hardware
+from rgnn.analog import Counts
 from rgnn.config import ModelConfig
 from rgnn.costs import Figures, MatrixUse, Workload, compare, efficiency, operations, training_share, workload
 from rgnn.costs.counts import reads_for
 from rgnn.costs.estimate import adc_relative_energy
-from rgnn.crossbar import Counts
 from rgnn.errors import InputError
 
 FRAME = Workload(192, 4182, 91844)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, kstest, norm
 
 from rgnn import Hardware
-from rgnn.crossbar import Crossbar, sum_of_squared_planes
+from rgnn.analog import sum_of_squared_planes
+from rgnn.crossbar import Crossbar
 from rgnn.errors import InputError
 from rgnn.model import Readout
 from rgnn.streams import torch_stream

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgnn import RGNN, Chip, Hardware, kernels
+from rgnn.analog import AnalogProduct
 from rgnn.config import ModelConfig
-from rgnn.crossbar import AnalogProduct, Crossbar
+from rgnn.crossbar import Crossbar
 from rgnn.errors import InputError
 from rgnn.kernels import Plain, compiled
 from rgnn.kernels.compiled import Compiled, Operand

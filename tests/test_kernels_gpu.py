@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from rgnn import Hardware
-from rgnn.crossbar import AnalogProduct, Crossbar
+from rgnn.analog import AnalogProduct
+from rgnn.crossbar import Crossbar
 from rgnn.kernels import Plain
 from rgnn.streams import torch_stream
 from rgnn.triplets import TripletPlan

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from rgnn import Chip, Graph, Hardware, kernels, load_model
+from rgnn.analog import Counts
 from rgnn.calibration import calibrate
 from rgnn.checkpoints import fingerprint, save_model
 from rgnn.config import ModelConfig
 from rgnn.costs import operations, workload
 from rgnn.costs.counts import reads_for
-from rgnn.crossbar import Counts
 from rgnn.errors import InputError
 from rgnn.evaluation.diagnosis import diagnose
 from rgnn.model import RGNN

@@ -29,48 +29,48 @@ class Mutant:
 CROSSBAR, CELLS, CONVERTERS = "tests/test_crossbar.py", "tests/test_cells.py", "tests/test_converters.py"
 MUTANTS = {
     "1 shift and add": Mutant(
-        "crossbar.py", "y.div_(self.levels)", "y.div_(self.levels + 1)", f"{CROSSBAR}::test_bit_serial_product"
+        "analog.py", "y.div_(self.levels)", "y.div_(self.levels + 1)", f"{CROSSBAR}::test_bit_serial_product"
     ),
     "2 rounding": Mutant(
-        "crossbar.py", "q.round_() if self.nearest", "q.ceil_() if self.nearest", f"{CROSSBAR}::test_quantisation_error"
+        "analog.py", "q.round_() if self.nearest", "q.ceil_() if self.nearest", f"{CROSSBAR}::test_quantisation_error"
     ),
     "3 variance of read noise": Mutant(
-        "crossbar.py", "if self.bits is None else sum_of_squared_planes(q, self.bits)", "",
+        "analog.py", "if self.bits is None else sum_of_squared_planes(q, self.bits)", "",
         f"{CROSSBAR}::test_mean_and_variance_of_each_sharing",
     ),
     "4 weights of planes": Mutant(
-        "crossbar.py", "(1, 0x55555555)", "(1, 0x11111111)", f"{CROSSBAR}::test_variance_of_an_all_ones_code"
+        "analog.py", "(1, 0x55555555)", "(1, 0x11111111)", f"{CROSSBAR}::test_variance_of_an_all_ones_code"
     ),
     "5 rows share planes": Mutant(
-        "crossbar.py", "powers = 2.0 **", "powers = 1.9 **", f"{CROSSBAR}::test_rows_correlate"
+        "analog.py", "powers = 2.0 **", "powers = 1.9 **", f"{CROSSBAR}::test_rows_correlate"
     ),
     "6 closed form": Mutant(
-        "crossbar.py", "deviation = (squares @", "deviation = 1.4 * (squares @",
+        "analog.py", "deviation = (squares @", "deviation = 1.4 * (squares @",
         f"{CROSSBAR}::test_closed_form",
     ),
     "7 both cells fluctuate": Mutant(
         "cells.py", ".square().sum(0).sqrt()", ".sum(0)", f"{CELLS}::test_device_reference"
     ),
     "8 step of a converter": Mutant(
-        "crossbar.py", "width / self.last,", "width / (self.last - 1),", f"{CONVERTERS}::test_error_of_a_uniform_input"
+        "analog.py", "width / self.last,", "width / (self.last - 1),", f"{CONVERTERS}::test_error_of_a_uniform_input"
     ),
     "9 saturation": Mutant(
-        "crossbar.py", "return code.clamp_(0, self.last).add_", "return code.add_",
+        "analog.py", "return code.clamp_(0, self.last).add_", "return code.add_",
         f"{CONVERTERS}::test_mean_of_a_clipped_gaussian",
     ),
     "10 number of codes": Mutant(
-        "crossbar.py", "self.last = 2**bits - 1", "self.last = 2**bits", f"{CONVERTERS}::test_enough_bits"
+        "analog.py", "self.last = 2**bits - 1", "self.last = 2**bits", f"{CONVERTERS}::test_enough_bits"
     ),
     "11 tiles": Mutant(
-        "crossbar.py", "part = slice(k, k + self.tile)", "part = slice(k, k + self.tile - 1)",
+        "analog.py", "part = slice(k, k + self.tile)", "part = slice(k, k + self.tile - 1)",
         f"{CONVERTERS}::test_tiling_changes_nothing",
     ),
     "12 a range of no width": Mutant(
-        "crossbar.py", "torch.where(self.width > 0, self.width, torch.ones_like(self.width))", "self.width",
+        "analog.py", "torch.where(self.width > 0, self.width, torch.ones_like(self.width))", "self.width",
         f"{CROSSBAR}::test_a_constant_input",
     ),
     "13 calibrated ranges": Mutant(
-        "crossbar.py", "q = x.sub_(self.low)", "q = x.sub_(x.min())",
+        "analog.py", "q = x.sub_(self.low)", "q = x.sub_(x.min())",
         f"{CROSSBAR}::test_calibrated_products",
     ),
     "14 stuck cells": Mutant(
@@ -84,7 +84,7 @@ MUTANTS = {
         f"{CELLS}::test_same_chip",
     ),
     "15 split products": Mutant(
-        "crossbar.py", "self.variance[:, columns].T", "self.variance[:, : q.shape[1]].T",
+        "analog.py", "self.variance[:, columns].T", "self.variance[:, : q.shape[1]].T",
         f"{CROSSBAR}::test_a_product_in_parts_has_the_noise",
     ),
     "16 gradients": Mutant(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rgnn.crossbar import Counts
+from rgnn.analog import Counts
 from rgnn.evaluation.sweep import LabelledFrames
 from rgnn.graphs import Graph
 from rgnn.hardware import Hardware

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from rgnn.crossbar import AnalogProduct, NoNoise, PlaneNoise, RowNoise
+from rgnn.analog import AnalogProduct, NoNoise, PlaneNoise, RowNoise
 from rgnn.graphs import Part
 from rgnn.kernels import loops
-from rgnn.kernels.plain import PARITY, Plain
+from rgnn.kernels.edges import AlongEdges, share_cores, sums_over_edges
+from rgnn.kernels.plain import Plain
 from rgnn.streams import quantiles
 from rgnn.triplets import TripletPlan
 
@@ -36,7 +37,6 @@ LIMBS, FEWER_LIMBS = 3, 2
 COARSE_NOISE = 0.01
 NO_SQUARES, NO_SUMS = np.empty((0, 0), np.int8), np.empty((0, 0), np.int32)
 NO_ENVELOPE = np.empty(0, np.float32)
-PARITIES = np.array(PARITY, np.float32)
 
 
 @cache
@@ -234,7 +234,7 @@ class Compiled:
         return self._rows(call, x, self._reading(call, columns), finish=False, relu=False)
 
     def _rows(self, call: AnalogProduct, x: Tensor, reading: Reading, *, finish: bool, relu: bool) -> Tensor:
-        _share_cores()
+        share_cores()
         key = np.uint64(call.key() & 0xFFFFFFFFFFFFFFFF)
         x = x.contiguous()
         result = torch.empty((len(x), call.offset.shape[0]))
@@ -257,7 +257,7 @@ class Compiled:
     def extremes(self, plan: TripletPlan, p: Tensor, q: Tensor) -> Tensor:
         if p.dtype != torch.float32:
             return self._plain.extremes(plan, p, q)
-        _share_cores()
+        share_cores()
         parts = min(EXTREMES_PARTS, len(plan.tiles.table))
         found = torch.empty((2 * parts, p.shape[1]))
         edges = plan.in_edges.numpy(), plan.out_edges.numpy()
@@ -269,7 +269,7 @@ class Compiled:
     ) -> Tensor:
         if not (self._fits(first, p) and self._fits(second, p)):
             return self._plain.three_body(plan, p, q, fc, first, second)
-        _share_cores()
+        share_cores()
         key = np.uint64(second.key() & 0xFFFFFFFFFFFFFFFF)
         parts = p.contiguous().numpy(), q.contiguous().numpy()
         edges = plan.in_edges.numpy(), plan.out_edges.numpy()
@@ -302,38 +302,6 @@ class Compiled:
         return AlongEdges.apply(part, y, centre, neighbour)
 
 
-def sums_over_edges(part: Part, x: Tensor, y: Tensor) -> Tensor:
-    """[atoms, M, K] of x [out, K] times y [out, M]."""
-    _share_cores()
-    sums = torch.empty((part.n_atoms, y.shape[1], x.shape[1]))
-    loops.moments(x.contiguous().numpy(), y.contiguous().numpy(), part.first_out.numpy(), sums.numpy())
-    return sums
-
-
-class AlongEdges(torch.autograd.Function):
-    """Gradients return to both ends of the edges."""
-
-    @staticmethod
-    def forward(ctx: Any, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
-        _share_cores()
-        y = y.contiguous()
-        ctx.part, ctx.y, ctx.shape = part, y, centre.shape
-        result = torch.empty((len(y), centre.shape[2]))
-        shown = centre.contiguous().numpy(), neighbour.contiguous().numpy()
-        loops.along_edges(y.numpy(), PARITIES, *part.ends_out.numpy(), *shown, result.numpy())
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        part, gradient = ctx.part, gradients[0].contiguous()
-        to_centre, to_neighbour = torch.zeros(ctx.shape), torch.zeros(ctx.shape)
-        to_centre[part.atoms] = sums_over_edges(part, gradient, ctx.y)
-        width = -(-ctx.shape[2] // torch.get_num_threads())
-        ends = part.ends_out[1].numpy()
-        loops.to_neighbours(ctx.y.numpy(), PARITIES, ends, gradient.numpy(), width, to_neighbour.numpy())
-        return None, None, to_centre, to_neighbour
-
-
 class TrainedThreeBody(torch.autograd.Function):
     """Keeps p and q only; the backward pass computes each block's hidden units again."""
 
@@ -341,7 +309,7 @@ class TrainedThreeBody(torch.autograd.Function):
     def forward(
         ctx: Any, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, weight: Tensor, bias: Tensor
     ) -> Tensor:
-        _share_cores()
+        share_cores()
         p, q, weight = p.contiguous(), q.contiguous(), weight.contiguous()
         ctx.plan, ctx.fc = plan, fc
         ctx.save_for_backward(p, q, weight, bias)
@@ -393,11 +361,6 @@ def _converter(call: AnalogProduct) -> tuple[Any, ...]:
 def _rescaling(call: AnalogProduct) -> tuple[Any, ...]:
     """(levels, width, offset), as the loops take them."""
     return np.float32(call.converter.levels), np.float32(call.converter.width), call.offset.numpy()
-
-
-def _share_cores() -> None:
-    """As many threads as torch has."""
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
 
 
 def _keep_freed_memory() -> None:

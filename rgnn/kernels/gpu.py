@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from rgnn.crossbar import AnalogProduct, NoNoise, RowNoise
+from rgnn.analog import AnalogProduct, NoNoise, RowNoise
 from rgnn.kernels.plain import Plain
 from rgnn.streams import quantiles
 from rgnn.triplets import TripletPlan

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from rgnn.crossbar import AnalogProduct
+from rgnn.analog import AnalogProduct
 from rgnn.graphs import Part
 from rgnn.triplets import TripletPlan, triplet_extremes, triplet_sum
 

@@ -1,0 +1,51 @@
+"""Sums over edges that moments need, and their gradients, by compiled loops."""
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgnn.graphs import Part
+from rgnn.kernels import edge_loops
+from rgnn.kernels.plain import PARITY
+
+PARITIES = np.array(PARITY, np.float32)
+
+
+def share_cores() -> None:
+    """As many threads as torch has."""
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+
+
+def sums_over_edges(part: Part, x: Tensor, y: Tensor) -> Tensor:
+    """[atoms, M, K] of x [out, K] times y [out, M]."""
+    share_cores()
+    sums = torch.empty((part.n_atoms, y.shape[1], x.shape[1]))
+    edge_loops.moments(x.contiguous().numpy(), y.contiguous().numpy(), part.first_out.numpy(), sums.numpy())
+    return sums
+
+
+class AlongEdges(torch.autograd.Function):
+    """Gradients return to both ends of the edges."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
+        share_cores()
+        y = y.contiguous()
+        ctx.part, ctx.y, ctx.shape = part, y, centre.shape
+        result = torch.empty((len(y), centre.shape[2]))
+        shown = centre.contiguous().numpy(), neighbour.contiguous().numpy()
+        edge_loops.along_edges(y.numpy(), PARITIES, *part.ends_out.numpy(), *shown, result.numpy())
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        part, gradient = ctx.part, gradients[0].contiguous()
+        to_centre, to_neighbour = torch.zeros(ctx.shape), torch.zeros(ctx.shape)
+        to_centre[part.atoms] = sums_over_edges(part, gradient, ctx.y)
+        width = -(-ctx.shape[2] // torch.get_num_threads())
+        ends = part.ends_out[1].numpy()
+        edge_loops.to_neighbours(ctx.y.numpy(), PARITIES, ends, gradient.numpy(), width, to_neighbour.numpy())
+        return None, None, to_centre, to_neighbour
