@@ -9,8 +9,10 @@ There are two sources of a raw deviation r of an atom's force, both a root mean 
 - "committee": r_i is the deviation between its members, each with noise of its own, in eV/Angstrom.
 
 Neither knows of what no weights could fit, which is most of the error of a ridge readout. Both are calibrated for each
-element: sigma_i^2 = floor^2 + scale^2 r_i^2, by the likelihood of the errors on validation frames. The textbook has
-floor = scale = s; scaling the part of the features alone is known from networks (Bigi et al. 2024, arXiv 2403.02251).
+element by one factor, under which the errors on validation frames are most likely, as is known for features of networks
+(Bigi et al. 2024, arXiv 2403.02251); the textbook's 1 + r^2 is nearly a constant. r^2 is a variance over few samples,
+of n degrees of freedom: 3 a draw, 3 for each member but one. As usual it is moderated by `PRIOR` more of its mean m^2
+(Smyth 2004, 10.2202/1544-6115.1027): sigma_i^2 = scale^2 (r_i^2 + m^2 PRIOR / n) = floor^2 + scale^2 r_i^2.
 """
 
 from collections.abc import Sequence
@@ -41,9 +43,9 @@ Method = Literal["posterior", "committee"]
 DRAWS = 64
 # An atom is outside of what was trained on where its raw deviation is this many times the largest of validation frames,
 # which hold far fewer atoms than a run of molecular dynamics.
-MARGIN = 1.5
-# floor^2 / scale^2 that are tried, in mean squares of the raw deviation.
-RATIOS = np.concatenate([[0.0], np.logspace(-3, 3, 121)])
+MARGIN = 2.0
+# Degrees of freedom of the mean size.
+PRIOR = 3
 
 
 class LabelledFrames(Protocol):
@@ -183,36 +185,31 @@ def calibrated(
         square = (forces - g.forces).double().square().mean(1)
         found.append(torch.stack([raw.double(), square, g.atomic_numbers.double()]).cpu().numpy())
     r, e, z = np.concatenate(found, axis=1)
+    samples = draws.shape[-1] if draws is not None else len(members(model)) - 1
     scales = []
     for element in model.config.elements:
         mine = z == element if (z == element).any() else np.ones(len(z), bool)
-        floor, scale = floor_and_scale(r[mine], e[mine])
+        floor, scale = floor_and_scale(r[mine], e[mine], 3 * samples)
         limit = float(np.hypot(floor, scale * MARGIN * r[mine].max()))
         scales.append(Scale(element, floor, scale, limit))
     method: Method = "committee" if draws is None else "posterior"
     return Uncertainty(Calibration(method, tuple(scales), len(indices)), draws)
 
 
-def floor_and_scale(raw: np.ndarray, square: np.ndarray) -> tuple[float, float]:
-    """Those under which normal errors of variance floor^2 + scale^2 r^2 are most likely.
-
-    For floor^2 = q scale^2 the best scale^2 is the mean of e^2 / (q + r^2), and what remains to be made small is
-    log(scale^2) + mean log(q + r^2).
+def floor_and_scale(raw: np.ndarray, square: np.ndarray, freedom: int) -> tuple[float, float]:
+    """Those of `Scale` under which normal errors are most likely.
 
     Args:
         raw: [n] deviations r.
-        square: [n] mean square errors e^2 of a force component of the same atoms.
+        square: [n] mean square errors of a force component of the same atoms.
+        freedom: degrees of freedom of r^2.
     """
     r = np.square(raw)
-    best, found = np.inf, (float(np.sqrt(square.mean())), 0.0)
-    for q in RATIOS * r.mean():
-        if not (q + r).min() > 0:  # an atom without neighbours has a force of zero, surely
-            continue
-        scale = np.mean(square / (q + r))
-        cost = np.log(max(scale, 1e-300)) + np.log(q + r).mean()
-        if cost < best:
-            best, found = cost, (float(np.sqrt(q * scale)), float(np.sqrt(scale)))
-    return found
+    if not r.any():
+        return float(np.sqrt(square.mean())), 0.0
+    prior = r.mean() * PRIOR / freedom
+    scale = float(np.sqrt(np.mean(square / (r + prior))))
+    return scale * float(np.sqrt(prior)), scale
 
 
 def save_uncertainties(model: RGNN, found: Sequence[Uncertainty], folder: str | Path) -> None:
