@@ -187,8 +187,8 @@ def effects(hardware: Hardware, *, noisy: bool) -> list[Effect]:
     return found
 
 
-def after(cells: Cells, applied: list[Effect], chip: int, place: tuple[int, int]) -> Cells:
-    """The cells of chip number `chip` after all effects; `place` (layer, matrix) keeps arrays apart."""
+def after(cells: Cells, applied: list[Effect], chip: int, place: tuple[int, ...]) -> Cells:
+    """The cells of chip number `chip` after all effects; `place` (layer, matrix, ...) keeps arrays apart."""
     for effect in applied:
         cells = effect.apply(cells, torch_stream(chip, effect.name, *place))
     return cells

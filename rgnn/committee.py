@@ -37,6 +37,9 @@ class Committee(RGNN):
         super().__init__(config, hardware, weights[0], seeds[0])
         others = [RGNN(config, hardware, w, seed) for w, seed in zip(weights[1:], seeds[1:], strict=True)]
         self.others = nn.ModuleList(others)  # type: ignore[assignment]
+        for number, other in enumerate(others, 1):
+            for array in other.arrays:
+                array.member = number
 
     def forward(
         self,

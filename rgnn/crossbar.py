@@ -37,6 +37,7 @@ class Crossbar(nn.Module):
         adc_low, adc_high: [out] the calibrated range of the output converters; NaN until something was converted,
             and absent in models without them.
         place: (layer, matrix) of the array in its model.
+        member: number of that model in a committee; each has chips of its own.
         clean_offset: the offset takes the clean weights even where the hardware says otherwise.
         follows_inputs, follows_outputs: outside of training too, ranges widen to what they see; see `calibrate`.
     """
@@ -53,7 +54,7 @@ class Crossbar(nn.Module):
     def __init__(self, cells: Cells | Tensor, clean_offset: bool = False, place: tuple[int, int] = (0, 0)) -> None:
         super().__init__()
         cells = cells if isinstance(cells, Cells) else Cells(cells)
-        self.clean_offset, self.place = clean_offset, place
+        self.clean_offset, self.place, self.member = clean_offset, place, 0
         self.follows_inputs = self.follows_outputs = False
         self.register_buffer("weight", cells.weight.clone())
         for name in ("pair", "read_deviation"):
@@ -89,7 +90,8 @@ class Crossbar(nn.Module):
             return self.cells
         key = (*applied, hardware.chip, self.weight._version, self.weight.device, self.weight.dtype)
         if key not in self._programmed:
-            self._programmed = {key: after(self.cells, applied, hardware.chip, self.place)}  # the last one is enough
+            place = self.place if not self.member else (*self.place, self.member)
+            self._programmed = {key: after(self.cells, applied, hardware.chip, place)}  # the last one is enough
         return self._programmed[key]
 
     def follows(self, hardware: Hardware) -> bool:

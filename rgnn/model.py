@@ -16,7 +16,7 @@ from rgnn.errors import InputError
 from rgnn.graphs import Graph, Part, take
 from rgnn.hardware import Hardware
 from rgnn.kernels import Kernels, gate, kernels_for
-from rgnn.moments import MomentLayer, View, invariants
+from rgnn.moments import MomentLayer, View, by_component, invariants
 from rgnn.reading import Readout
 from rgnn.readouts import NetworkReadout, RidgeReadout
 from rgnn.streams import torch_stream
@@ -376,7 +376,8 @@ class RGNN(nn.Module):
             (layer,) = self.layers
             assert isinstance(layer, MomentLayer)
             moments = layer(e, g, fc, chip)
-            yield moments.flatten(1), invariants(layer.view(e, g, g.whole, fc, moments, moments))
+            shown = by_component(moments)
+            yield moments.flatten(1), invariants(layer.view(e, g, g.whole, fc, layer.kinds(g), (shown, shown)))
             return
         for layer in self.layers:
             n, e = layer(n, e, g, fc, chip)
@@ -388,9 +389,9 @@ class RGNN(nn.Module):
         assert isinstance(layer, MomentLayer) and not isinstance(self.head, ForceHead)
         d = g.edge_length.to(self.embedding.dtype)
         e, fc = self.radial(d), self.envelope(d)
-        shown = self.head.shown(layer(e, g, fc, chip))
+        shown, kinds = self.head.shown(layer(e, g, fc, chip)), layer.kinds(g)
         for part in layer.parts(g, chip):
-            yield layer.view(e, g, part, fc, *shown)
+            yield layer.view(e, g, part, fc, kinds, shown)
 
     def chip(
         self,

@@ -103,7 +103,7 @@ class View:
     Attributes:
         gaussians: [out, G] of their lengths, enlarged.
         harmonics: [out, 9] of their directions.
-        centre, neighbour: [N, 9, C] what atoms show to the edges out of and into them: see the readouts.
+        centre, neighbour: what atoms show to the edges out of and into them: see the readouts.
         part: the atoms and the ends of the edges.
         pair: [out] the number of each edge's pair of elements (centre, neighbour).
         arm: [out, 3] fc u.
@@ -152,7 +152,10 @@ class MomentLayer(nn.Module):
         kinds = self.element[g.atomic_numbers]
         if bool((kinds < 0).any()):
             strange = sorted(set(g.atomic_numbers[kinds < 0].tolist()))
-            raise InputError(f"atomic numbers {strange} are not among those the model has rows for: {self.elements}.")
+            raise InputError(
+                f"atomic numbers {strange} are not among those the model has rows for: {self.elements}; train one on "
+                "frames with all elements."
+            )
         return kinds
 
     def parts(self, g: Graph, chip: Readout) -> Sequence[Part]:
@@ -178,12 +181,19 @@ class MomentLayer(nn.Module):
         y = harmonics(unit_vectors(g, part, e.dtype))
         return chip.kernels.moments(part, phi, y if fc is None else y * fc[part.out, None])
 
-    def view(self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, centre: Tensor, neighbour: Tensor) -> View:
-        """What edges see of what atoms show them."""
-        i, j = self.kinds(g)[part.ends_out]
+    def view(
+        self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, kinds: Tensor, shown: tuple[Tensor, Tensor]
+    ) -> View:
+        """What edges see of what atoms of these kinds show them."""
+        i, j = kinds[part.ends_out]
         u = unit_vectors(g, part, e.dtype)
         arm = u if fc is None else u * fc[part.out, None]
-        return View(ENLARGED * e[part.out], harmonics(u), centre, neighbour, part, i * len(self.elements) + j, arm)
+        return View(ENLARGED * e[part.out], harmonics(u), *shown, part, i * len(self.elements) + j, arm)
+
+
+def by_component(moments: Tensor) -> Tensor:
+    """[9, N, K] of [N, 9, K]: sums over whole rows are many times faster than over an inner axis."""
+    return moments.movedim(1, 0).contiguous()
 
 
 def unit_vectors(g: Graph, part: Part, dtype: torch.dtype) -> Tensor:
@@ -193,13 +203,11 @@ def unit_vectors(g: Graph, part: Part, dtype: torch.dtype) -> Tensor:
 
 @torch.no_grad()
 def invariants(view: View) -> Tensor:
-    """[out, X] x_ij, from the moments of the ends of edges."""
-    # Whole rows at a time: many times faster than sums over an inner axis.
-    ends = [shown.movedim(1, 0).contiguous() for shown in (view.centre, view.neighbour)]
+    """[out, X] x_ij, where atoms show their moments `by_component`."""
     directions = view.harmonics, view.harmonics * view.harmonics.new_tensor(PARITY)
     found = [view.gaussians]
     for rank in RANKS:
-        for end, atoms, y in zip(ends, view.part.ends_out, directions, strict=True):
+        for end, atoms, y in zip((view.centre, view.neighbour), view.part.ends_out, directions, strict=True):
             terms = zip(end[rank], y[:, rank].unbind(1), strict=True)
             found.append(sum(m.index_select(0, atoms) * factor[:, None] for m, factor in terms))
     return torch.cat(found, dim=1)

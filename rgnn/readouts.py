@@ -10,7 +10,7 @@ from torch.nn.functional import silu
 from rgnn.cells import Cells
 from rgnn.config import ModelConfig
 from rgnn.crossbar import Crossbar
-from rgnn.moments import RANKS, View, invariants
+from rgnn.moments import RANKS, View, by_component, invariants
 from rgnn.reading import Readout
 
 # Invariants are cut here, so that the codes are spent on what occurs.
@@ -43,8 +43,9 @@ class RidgeReadout(nn.Module):
         self.weight = nn.Parameter(torch.zeros(s, s, x + d))
 
     def shown(self, moments: Tensor) -> tuple[Tensor, Tensor]:
-        """What atoms show to the edges out of and into them: their moments."""
-        return moments, moments
+        """What atoms show to the edges out of and into them: their moments [9, N, K]."""
+        shown = by_component(moments)
+        return shown, shown
 
     def features(self, view: View, chip: Readout) -> Tensor:
         """[out, X + D]."""

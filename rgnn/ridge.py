@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from rgnn.checkpoints import save_model
+from rgnn.checkpoints import load_model, save_model
 from rgnn.committee import members
 from rgnn.epochs import Epoch, Frames, Watcher, write_log
 from rgnn.errors import InputError, Interrupted
@@ -34,9 +34,9 @@ from rgnn.schedules import TrainConfig, hardware_of_step
 from rgnn.streams import torch_stream
 from rgnn.tensorfiles import read_tensors, write_tensors
 from rgnn.training import FitResult, validate
-from rgnn.uncertainty import DRAWS, Uncertainty, calibrated, save_uncertainties
+from rgnn.uncertainty import DRAWS, Uncertainty, calibrated, load_uncertainties, save_uncertainties
 
-FORMAT, VERSION = "rgnn ridge state", 1
+FORMAT, VERSION = "rgnn ridge state", 2
 
 # Frames that set the statistics of invariants and the ranges of converters, before any sum.
 STATISTICS_FRAMES = 32
@@ -105,6 +105,10 @@ def best_weights(train: NormalEquations, validation: NormalEquations) -> tuple[T
 
     def best(k: int) -> tuple[Tensor, float]:
         candidates = [(w, penalty) for penalty in PENALTIES if (w := train.solve(k, penalty)) is not None]
+        if not candidates:
+            raise InputError("the frames' features or forces are not finite; look at the store with rgnn info.")
+        if not validation.square[k]:  # no atom to choose it by
+            return candidates[-1]
         return min(candidates, key=lambda candidate: validation.squared_error(k, candidate[0]))
 
     weights, penalties = zip(*(best(k) for k in range(len(train.b))), strict=True)
@@ -190,6 +194,8 @@ class Ridge:
         self.model, self.config, self.out, self.processes = model, config, out, processes
         self.members = [Member(member, number) for number, member in enumerate(members(model))]
         self.done = 0
+        # Of the runs that this one adds to: batches, stores, and what marked the outside of their frames.
+        self.before, self.added, self.known = 0, list[str](), dict[str, Uncertainty]()
 
     def run(
         self,
@@ -249,7 +255,8 @@ class Ridge:
         """By the posterior of the first member, and by the spread of all where there are several."""
         draws = self.members[0].draws(DRAWS, self.config.seed)
         methods = [draws] if len(self.members) == 1 else [draws, None]
-        return [calibrated(self.model, method, frames, validation, self.config.seed) for method in methods]
+        found = [calibrated(self.model, method, frames, validation, self.config.seed) for method in methods]
+        return [u.spanning(self.known.get(u.calibration.method)) for u in found]
 
     @property
     def ready(self) -> bool:
@@ -266,7 +273,7 @@ class Ridge:
     def _set_statistics(self, frames: Frames, train: Sequence[int]) -> None:
         self.model.train()
         every = max(1, len(train) // STATISTICS_FRAMES)
-        for number, index in enumerate(train[::every]):
+        for number, index in enumerate(train[::every][:STATISTICS_FRAMES]):
             g = frames.graph(index).to(self.model.embedding.device)
             self.model(g, generator=torch_stream(self.config.seed, "ridge statistics", number))
 
@@ -280,11 +287,12 @@ class Ridge:
         assert batch.forces is not None
         g = batch.to(self.model.embedding.device)
         number, kinds = self.done + self.processes.rank, self._layer.kinds(g).cpu()
-        hardware = hardware_of_step(self.model.hardware, self.config, number) if name == "train" else None
+        unique = self.before + number  # of its noise, which frames added later do not share
+        hardware = hardware_of_step(self.model.hardware, self.config, unique) if name == "train" else None
         for member in self.members:
             if member.done <= number:  # else a save was cut off between two members
                 mine = [member.number] if member.number else []
-                noise = torch_stream(self.config.seed, "ridge noise", number, *mine)
+                noise = torch_stream(self.config.seed, "ridge noise", unique, *mine)
                 member.add(name, g, batch.forces, kinds, noise, hardware)
 
     def _bring_together(self) -> None:
@@ -303,7 +311,15 @@ class Ridge:
             tensors = member.tensors()
             if not member.number:
                 tensors |= {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-            settings = {"format": FORMAT, "version": VERSION, "done": member.done, "made_for": self._made_for()}
+            settings = {
+                "format": FORMAT,
+                "version": VERSION,
+                "done": member.done,
+                "before": self.before,
+                "added": self.added,
+                "made_for": self._made_for(),
+                "made_of": self._made_of(),
+            }
             file = self._file(self.out, member)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(file, tensors, settings)
@@ -311,17 +327,36 @@ class Ridge:
     def load(self) -> None:
         """Take up an interrupted pass, or one that is finished; only the first process does."""
         assert self.out is not None
-        self._take_up(self.out)
+        settings = self._take_up(self.out)
+        for what, mine in self._made_of().items():
+            if settings["made_of"][what] != mine:
+                raise InputError(
+                    f"{self.out}: the run was started with {what.replace('_', ' ')} {settings['made_of'][what]}, not "
+                    f"{mine}; bring that back, or start a new run."
+                )
+        self.before, self.added = settings["before"], settings["added"]
         self.done = min(member.done for member in self.members)
 
     def add_to(self, run: Path) -> None:
-        """Take up the sums of another run, features and all, to add frames to them."""
-        self._take_up(run)
+        """Take up the sums of another run, features and all, to add frames to them.
+
+        Raises:
+            InputError: of another model or hardware, or it has these frames already.
+        """
+        settings = self._take_up(run)
+        self.added = [*settings["added"], settings["made_of"]["data_checksum"]]
+        mine = self.model.provenance
+        if mine.data_checksum and mine.data_checksum in self.added:
+            raise InputError(f"{mine.data}: its frames are in {run} already; add a store of new frames only.")
+        self.before = settings["before"] + settings["done"]
         for member in self.members:
             member.done = 0
+        if (run / "best").is_dir():
+            self.known = load_uncertainties(run / "best", load_model(run / "best"))
 
-    def _take_up(self, run: Path) -> None:
-        for member in self.members:
+    def _take_up(self, run: Path) -> dict[str, Any]:
+        """Sums and features of a run; what its state says beside them."""
+        for member in reversed(self.members):
             file = self._file(run, member)
             tensors, settings = read_tensors(file, FORMAT, VERSION)
             if settings["made_for"] != self._made_for():
@@ -332,6 +367,7 @@ class Ridge:
                 model = {k.removeprefix("model/"): t for k, t in tensors.items() if k.startswith("model/")}
                 self.model.load_state_dict(model)
             member.take_up(tensors, int(settings["done"]))
+        return settings
 
     @staticmethod
     def _file(run: Path, member: Member) -> Path:
@@ -341,6 +377,12 @@ class Ridge:
         m, n = self.model, len(self.members)
         chips = {"chips": n} if n > 1 else {}
         return {"model": m.config.to_mapping(), "hardware": m.hardware.to_mapping(), **chips}
+
+    def _made_of(self) -> dict[str, Any]:
+        """What decides on the frames that are in the sums, and how they are read."""
+        config = self.config.to_mapping()
+        names = "seed", "validation", "split", "noise_schedule", "noise_ramp", "noise_reach", "fewest_bits"
+        return {"data_checksum": self.model.provenance.data_checksum} | {name: config[name] for name in names}
 
 
 def batches(indices: Sequence[Item], size: int) -> list[Sequence[Item]]:

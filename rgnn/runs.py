@@ -145,7 +145,7 @@ class RunConfig(Settings):
             model = Committee(shape, self.hardware, cells, seeds)
             source += f", and {n - 1} more" if self.chip is None else f", {n} choices of its cells"
         model.provenance = Provenance(
-            elements=shape.elements or store.elements,
+            elements=store.elements,
             chip=source if shape.uses_chip else "none (all digital)",
             chip_is_measured=chips[0].measured,
             data=self.store,
@@ -191,10 +191,16 @@ class TrainingRun:
         model = config.build_model(store).to(device)
         t = config.training
         train, validation = split_frames(len(store), t.validation, t.seed, how=t.split)
-        seen = training_range(store, train)
-        if config.adds_to is not None:
-            seen = seen.joined(load_model(config.adds_to).provenance.seen)
-        model.provenance = model.provenance.replace(seen=seen)
+        mine = model.provenance.replace(seen=training_range(store, train))
+        if config.adds_to is not None and processes.first:
+            before = load_model(config.adds_to).provenance
+            mine = mine.replace(
+                elements=tuple(sorted({*mine.elements, *before.elements})),
+                seen=mine.seen.joined(before.seen),
+                chip=before.chip,
+                chip_is_measured=before.chip_is_measured,
+            )
+        model.provenance = mine
         return cls(config, store, model, train, validation, processes)
 
     def go(

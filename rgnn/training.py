@@ -7,7 +7,7 @@ and ranges and statistics follow all parts together (`rgnn.following`).
 A run folder holds config.yaml (written by the caller), log.csv (one row an epoch), best/ and last/
 (model folders of the averaged weights) and state.safetensors, from which an interrupted run goes on.
 Every random stream is keyed by seed and step, so a resumed run ends with the same tensors as an
-unbroken one on the same device.
+unbroken one on the same CPU.
 """
 
 import copy
@@ -139,7 +139,8 @@ class Trainer:
         config = self.config
         steps = math.ceil(len(train) / config.batch_size)
         if self.processes.first and not self.following.begun:
-            self._look_at(frames.graph(epoch_order(frames, train, config.seed, 0)[0]))
+            first = epoch_order(frames, train, config.seed, 0)[: min(2, config.batch_size)]
+            self._look_at(Graph.batch([frames.graph(k) for k in first]))
         self._agree()
         at = self.progress
         while at.epoch < config.epochs and at.epochs_since_best < config.stop_after:
@@ -169,7 +170,8 @@ class Trainer:
 
     @torch.no_grad()
     def _look_at(self, g: Graph) -> None:
-        """Begin ranges and statistics with one frame: a step uses those before it."""
+        """Begin ranges and statistics with a frame or two: a step uses those before it."""
+        require_atoms(g)
         self.model.train()
         self.model(
             g.to(self.device),
@@ -206,8 +208,7 @@ class Trainer:
         """Add what a part brings to the sums of the step; the number of the part is that among all processes."""
         if part.forces is None:
             raise InputError("a frame without forces cannot be trained on; convert labelled frames.")
-        if part.n_atoms < 2:
-            raise InputError("a training step needs at least two atoms; give a larger --batch-size or larger cells.")
+        require_atoms(part)
         noise = torch_stream(self.config.seed, "training noise", self.progress.step, *([number] if number else []))
         passing = kernels.use("straight-through") if self.config.gradient == "straight_through" else nullcontext()
         with passing:
@@ -337,6 +338,12 @@ class Trainer:
                     f"{file}: the run was started with {key} = {config[key]}, not {mine[key]}; "
                     "resume with the same value, or start a new run."
                 )
+
+
+def require_atoms(g: Graph) -> None:
+    """Raise InputError where there is nothing to take statistics over."""
+    if g.n_atoms < 2:
+        raise InputError("a training step needs at least two atoms; give a larger --batch-size or larger cells.")
 
 
 @torch.no_grad()

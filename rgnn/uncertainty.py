@@ -16,7 +16,7 @@ of n degrees of freedom: 3 a draw, 3 for each member but one. As usual it is mod
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -112,6 +112,14 @@ class Uncertainty:
 
     calibration: Calibration
     draws: Tensor | None = None
+
+    def spanning(self, before: "Uncertainty | None") -> "Uncertainty":
+        """With limits that leave inside what was inside before frames were added."""
+        if before is None:
+            return self
+        known = {scale.element: scale.limit for scale in before.calibration.scales}
+        scales = tuple(s.replace(limit=max(s.limit, known.get(s.element, 0.0))) for s in self.calibration.scales)
+        return replace(self, calibration=self.calibration.replace(scales=scales))
 
     @torch.no_grad()
     def __call__(

@@ -182,6 +182,7 @@ def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, fol
     from rgnn.config import dump_yaml
     from rgnn.evaluation import evaluate as run_evaluation
     from rgnn.files import write_aside
+    from rgnn.uncertainty import load_uncertainties
     from rgnn_cli.reliability import look
     from rgnn_cli.results import show, write
     from rgnn_cli.signals import asked_to_stop
@@ -189,6 +190,7 @@ def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, fol
     folder.mkdir(parents=True, exist_ok=True)
     note = f"# Goes on with: rgnn eval --resume {folder}\n"
     write_aside(folder / "config.yaml", note + dump_yaml(config.to_mapping()))
+    known = list(load_uncertainties(config.model, model).values())  # before ranges are made, which change the model
     prepare(report, model, data, config)
     with asked_to_stop() as stop, report.progress("Evaluating", None, "passes") as meter:
 
@@ -202,7 +204,7 @@ def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, fol
             keep=folder / "settings", progress=progress, stop=stop,
         )  # fmt: skip
     groups = _temperatures(data, config.frames)
-    uncertainty = look(report, model, data, config)
+    uncertainty = look(report, known, model, data, config)
     files = write(folder, model, data, config, results, groups, uncertainty)
     show(report, results, groups, model, data, uncertainty)
     report.say(f"Results: {', '.join(str(file) for file in files)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,16 +23,17 @@ def together(report: Reporter) -> Iterator[Processes]:
     from rgnn.errors import Interrupted
     from rgnn.processes import LostProcessError, Processes
 
-    processes = Processes.join()
-    if not processes.first:
+    first = os.environ.get("RANK", "0") == "0"
+    if not first:
         report.mute()
         stderr.quiet = True
     try:
+        processes = Processes.join()
         yield processes
     except Interrupted:
         raise
     except Exception as error:
-        if isinstance(error, LostProcessError) or not processes.first:
+        if isinstance(error, LostProcessError) or not first:
             time.sleep(PATIENCE)
             stderr.quiet = False
         raise

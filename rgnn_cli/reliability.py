@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from rgnn.model import RGNN
     from rgnn.plots.report import Picture, Table
     from rgnn.store import GraphStore
+    from rgnn.uncertainty import Uncertainty
     from rgnn_cli.console import Reporter
 
 
-def look(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig) -> list[Reliability]:
+def look(
+    report: Reporter, known: Sequence[Uncertainty], model: RGNN, data: GraphStore, config: EvalConfig
+) -> list[Reliability]:
     """By each method that the model has, the one that rgnn md takes first; nothing for a model without."""
     from rgnn.evaluation.reliability import reliability
-    from rgnn.uncertainty import load_uncertainties
     from rgnn_cli.signals import asked_to_stop
 
-    known = list(load_uncertainties(config.model, model).values())
     if not known:
         return []
     total = len(known) * len(config.frames)

@@ -107,6 +107,7 @@ def train(
     all of them). Ctrl-C saves the state; rgnn train --resume RUN goes on as if nothing had happened.
     Several processes share the frames of each step: torchrun --nproc-per-node 2 --no-python rgnn train ...
     """
+    from rgnn.errors import InputError
     from rgnn.hardware import named_or_read
     from rgnn.plots.learning import training_curve
     from rgnn.runs import RunConfig, TrainingRun
@@ -133,6 +134,8 @@ def train(
             run = _settings(report, config, preset, store, chip, chips, add_to)
             if out is not None:
                 workspace.refuse_existing(out, overwrite)
+                if run.adds_to is not None and out.resolve() == Path(run.adds_to).resolve():
+                    raise InputError(f"{out}: is the run that frames are added to; give another --out.")
         else:
             workspace.refuse_beside_resume(
                 store=store, chip=chip, chips=chips, preset=preset, add_to=add_to, config=config, out=out, bits=bits,
@@ -140,6 +143,10 @@ def train(
             )  # fmt: skip
             out = workspace.run_folder(resume)
             run = RunConfig.read(out / "config.yaml")
+        of_steps = "epochs", "learning_rate", "batch_size", "loss"
+        unused = [f"--{key.replace('_', '-')}" for key in of_steps if given[key] is not None]
+        if run.model.readout == "ridge" and unused:
+            raise InputError(f"a ridge readout is solved for in one pass, without {', '.join(unused)}; leave that out.")
         base = run.hardware if hardware is None else named_or_read(hardware)
         run = run.replace(hardware=base.varied(bits, noise), training=run.training.replace(**training))
         ready = TrainingRun.prepare(run, choose_device(report, device, threads, processes), processes)
@@ -200,8 +207,10 @@ def _settings(
     if sum(given is not None for given in (config, preset, add_to)) > 1:
         raise InputError("--config, --preset and --add-to each set everything; give one of them.")
     if add_to is not None:
-        if chips is not None:
-            raise InputError("--add-to takes the chips of the run, so --chips cannot be given; leave it out.")
+        if chips is not None or chip is not None:
+            raise InputError("--add-to takes the chips of the run; leave --chip and --chips out.")
+        if store is None:
+            raise InputError("--add-to adds the frames of a store; name it: rgnn train STORE --add-to RUN.")
         run = RunConfig.adding_to(workspace.run_folder(add_to))
     else:
         run = RunConfig.read(config) if config else RunConfig.preset(preset.value if preset else "default")

@@ -104,6 +104,8 @@ def test_a_run_on_a_chip_that_is_named_takes_its_cells(cluster, tmp_path) -> Non
     own = set(Chip.load(tmp_path / "chip").weights.tolist())
     taken = [{w for array in m.arrays for w in array.weight.flatten().tolist()} for m in members(model)[1:]]
     assert taken[0] <= own
+    first = {w for layer in (model.layers[0].array, model.head.array) for w in layer.weight.flatten().tolist()}
+    assert len(first & taken[0]) < 0.01 * len(first)  # of 8000 cells each takes its own
     assert model.provenance.chip == "synthetic, seed 8, 2 choices of its cells"
 
 

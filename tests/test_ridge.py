@@ -12,7 +12,7 @@ from rgnn.checkpoints import fingerprint
 from rgnn.epochs import Silent, read_log
 from rgnn.errors import InputError, Interrupted
 from rgnn.model import RGNN
-from rgnn.ridge import NormalEquations, Ridge, best_weights, design
+from rgnn.ridge import PENALTIES, NormalEquations, Ridge, best_weights, design
 from rgnn.schedules import TrainConfig
 from rgnn.streams import torch_stream
 from rgnn.training import validate
@@ -120,6 +120,7 @@ def test_added_frames_count_as_much_as_the_first(untrained, frames, tmp_path) ->
     whole = Ridge(copy.deepcopy(few), CONFIG, None)
     for train in (range(4), range(4, 24)):
         for first in train[::4]:
+            whole.before = 0 if first < 4 else 2  # batches of the first run: noise goes on after theirs
             whole.done = whole.members[0].done = 0 if first < 4 else (first - 4) // 4
             whole.model.eval()
             whole._add("train", whole._batch(frames, range(first, first + 4)))
@@ -127,6 +128,22 @@ def test_added_frames_count_as_much_as_the_first(untrained, frames, tmp_path) ->
         torch.testing.assert_close(
             getattr(whole.members[0].sums["train"], part), getattr(ridge.members[0].sums["train"], part)
         )
+
+
+def test_an_element_without_validation_atoms_gets_the_largest_penalty() -> None:
+    rng = torch.Generator().manual_seed(2)
+    train, validation = NormalEquations.empty(1, 5), NormalEquations.empty(1, 5)
+    train.add(torch.randn(9, 3, 5, generator=rng), torch.randn(9, 3, generator=rng), torch.zeros(9, dtype=torch.int64))
+    assert best_weights(train, validation)[1] == [max(PENALTIES)]
+    train.a.fill_(torch.nan)
+    with pytest.raises(InputError, match="not finite"):
+        best_weights(train, validation)
+
+
+def test_a_resumed_pass_is_of_the_same_frames(untrained, frames, tmp_path) -> None:
+    solved(untrained, frames, tmp_path)
+    with pytest.raises(InputError, match="was started with split blocks, not random"):
+        Ridge(copy.deepcopy(untrained), CONFIG.replace(split="random"), tmp_path).load()
 
 
 def test_only_what_can_be_solved_for(untrained, built_moments, tmp_path, frames) -> None:

@@ -112,7 +112,8 @@ class Together:
             uncertainty = self.uncertainty if any(q.estimates for q in group) else None
             forces, sigma = forces_and_sigma(self.model, uncertainty, g, hardware, noise)
             ends = np.cumsum([q.graph.n_atoms for q in group])[:-1]
-            sigmas = [None] * len(group) if sigma is None else np.split(sigma, ends)
+            each = [None] * len(group) if sigma is None else np.split(sigma, ends)
+            sigmas = [own if q.estimates else None for q, own in zip(group, each, strict=True)]
             answers += zip(np.split(forces, ends), sigmas, strict=True)
         return dict(zip(asked, answers, strict=True))
 

@@ -24,11 +24,15 @@ class Watch:
 
     def ratio(self, sigma: np.ndarray) -> float:
         """The largest sigma in units of its element's limit: above 1, some atom is outside."""
-        return float((sigma / self.limits).max())
+        return float(self._ratios(sigma).max())
+
+    def _ratios(self, sigma: np.ndarray) -> np.ndarray:
+        ratio = sigma / self.limits
+        return np.where(np.isfinite(ratio), ratio, np.inf)  # an element that training frames lack
 
     def look(self, step: int, sigma: np.ndarray) -> None:
         """At sigma [N] of a step, eV/Angstrom."""
-        ratio = sigma / self.limits
+        ratio = self._ratios(sigma)
         for element in sorted(set(self.numbers[ratio > 1].tolist()) - self._told):
             worst = int(np.where(self.numbers == element, ratio, 0).argmax())
             self._told.add(element)

@@ -137,7 +137,7 @@ def reliability(
         rows = list[np.ndarray]()
         for position, index in enumerate(indices):
             if stop():
-                raise Interrupted("stopped while looking at the uncertainty of forces.")
+                raise Interrupted("stopped while looking at the uncertainty of forces; rgnn eval --resume goes on.")
             g = frames.graph(int(index)).to(model.embedding.device)
             assert g.forces is not None
             forces, sigma = uncertainty(model, g, None, torch_stream(seed, "uncertainty noise", int(index)))

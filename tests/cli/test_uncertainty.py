@@ -30,15 +30,16 @@ def structure(trajectory, workdir) -> Path:
     return path
 
 
-def test_a_run_on_several_chips_is_a_run(cli, refused, store, committee) -> None:
+def test_a_run_on_several_chips_is_a_run(cli, refused, store, trajectory, committee) -> None:
     assert {p.name for p in (committee / "members").iterdir()} == {"2.safetensors", "3.safetensors"}
     before = load_file(committee / "best/model.safetensors")
     cli("train", "--resume", committee, "--quiet")
     after = load_file(committee / "best/model.safetensors")
     assert before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
-    cli("train", store, "--add-to", committee, "--out", "runs/more", "--quiet")
+    cli("convert", trajectory, "--every", 2, "--out", "data/more.zarr", "--quiet")
+    cli("train", "data/more.zarr", "--add-to", committee, "--out", "runs/more", "--quiet")
     assert yaml.safe_load(Path("runs/more/config.yaml").read_text())["chips"] == 3
-    assert "leave it out" in refused(2, "train", store, "--add-to", committee, "--chips", 2)
+    assert "leave --chip and --chips out" in refused(2, "train", store, "--add-to", committee, "--chips", 2)
     assert "--chips" in refused(2, "train", "--resume", committee, "--chips", 2)
     assert "take --preset ridge" in refused(2, "train", store, "--chips", 2)
     cli("train", store, "--config", "small.yaml", "--chips", 1, "--out", committee, "--overwrite", "--quiet")
@@ -50,6 +51,12 @@ def test_info_and_costs_tell_of_it(cli, store, committee) -> None:
     told = cli("info", committee / "best")
     assert "the mean of 3, on different chips" in told and "uncertainty by committee" in told
     assert "needed 3 times" in cli("costs", committee, store)
+
+
+def test_eval_of_other_converters_shows_it_too(cli, store, committee) -> None:
+    """Ranges that are made for the evaluation change the model, which the file beside it must not mind."""
+    record = json.loads(cli("eval", committee, store, "--vary", "adc_bits=6", "--out", "e", "--json"))
+    assert [found["method"] for found in record["uncertainty"]] == ["posterior", "committee"]
 
 
 def test_eval_shows_how_well_errors_are_told(cli, store, trajectory, committee) -> None:
