@@ -1,8 +1,10 @@
 """What the benchmarks make of what they measured."""
 
+import json
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rgnn.training import Epoch, write_log
@@ -33,3 +35,17 @@ def test_learning(tmp_path) -> None:
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     with pytest.raises(SystemExit, match="finished epoch"):
         learning["named"](f"x={tmp_path}")
+
+
+def test_stability(tmp_path) -> None:
+    stability = runpy.run_path(str(BENCHMARKS / "stability.py"))
+    values = np.array([1.0, 4.0, 1.0, 2.0, 8.0])
+    assert stability["rise"](values) == pytest.approx(4) and stability["climb"](values) == pytest.approx(8)
+    noise = np.exp(0.1 * np.random.default_rng(0).standard_normal(20_000))
+    assert stability["scatter"](noise * 1.001 ** np.arange(20_000)) == pytest.approx(
+        0.1, rel=0.02
+    )  # a drift is no jump
+    row = {"frames": 24, "loss": 0.1, "plain": [[1.0, 2.0, 4.0, 5], [3.0, 2.0, 4.0, 5]]}
+    (tmp_path / "a.json").write_text(json.dumps([row]))
+    trace = stability["Trace"].read(tmp_path / "a.json")
+    assert trace.squared("plain") == pytest.approx(0.4) and trace.relative("plain") == pytest.approx(0.5)
