@@ -239,7 +239,7 @@ def draw(traces: dict[str, list[Trace]], path: Path) -> Path:
     right.set(xlabel="scatter of the MSE (%)", xlim=(0, None), yticks=range(len(traces)))
     right.set_yticklabels(list(reversed(traces)))
     right.grid(axis="y", color=style.GREY, alpha=0.2, lw=0.6)
-    right.legend(frameon=False, loc="lower right")
+    right.legend(frameon=False, loc="center right")
     for axes in (left, right):
         style.tidy(axes)
     return style.save(drawing, path)
