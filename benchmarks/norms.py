@@ -1,13 +1,15 @@
 """What moves the statistics of batch norms: python benchmarks/norms.py STORE MODEL [--json FILE]
 
 In training a batch norm takes the mean and variance of its batch, in validation the running ones of the batches before,
-10 or so at the usual momentum of 0.1. MODEL, of the published shape, keeps its weights here; there are two tables.
+10 or so at the usual momentum of 0.1. MODEL, of the published shape, keeps its weights here; there are three tables.
 
 1. How much the mean of a batch moves from one to the next, in deviations of a feature, and the logarithm of its
 variance: where the batches are of other frames, and where they are the same but read with other noise. Standard
 deviations over 8 batches, root mean square over features and over the layers of a kind.
 2. The running statistics follow 160 batches of 2 frames in training mode. After every 10 the model is validated: how
 far its mean squared error scatters though no weight has changed, and the largest of these errors over the smallest.
+3. The mean squared error with the running statistics that the model came with, and with those of some of its norms
+taken anew from 20 training frames: of a model saved in a jump this tells in which norms the jump is.
 """
 
 import argparse
@@ -21,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from stability import VALIDATION, Probe, evenly, norms, scatter
-from torch import Tensor
+from stability import TRAINING, VALIDATION, Probe, evenly, norms, scatter
+from torch import Tensor, nn
 
 from rgnn.checkpoints import load_model
 from rgnn.graphs import Graph
 from rgnn.hardware import Hardware
-from rgnn.model import RGNN, ReservoirLayer
+from rgnn.model import RGNN, ReservoirLayer, TrainedLayer
 from rgnn.store import GraphStore, split_frames
 from rgnn.streams import numpy_stream, torch_stream
 
@@ -61,6 +63,12 @@ FOLLOWING = (
     Condition("noise of each read", READ),
     Condition("no noise", QUIET),
 )
+WHICH: dict[str, tuple[type[nn.Module], ...]] = {
+    "as it came": (),
+    "reservoir layers anew": (ReservoirLayer,),
+    "trained layers anew": (TrainedLayer,),
+    "all anew": (ReservoirLayer, TrainedLayer),
+}
 
 
 def batches(store: GraphStore, condition: Condition, seed: int) -> Iterator[Graph]:
@@ -126,6 +134,23 @@ def followed(model: RGNN, store: GraphStore, condition: Condition, seed: int) ->
     return np.array(errors)
 
 
+@torch.no_grad()
+def taken_anew(model: RGNN, store: GraphStore, seed: int) -> dict[str, float]:
+    """Mean squared errors."""
+    train, validation = split_frames(len(store), 0.2, 0)
+    probe = Probe(store, evenly(train, TRAINING), evenly(validation, VALIDATION), seed)
+    anew = probe.with_statistics_anew(model)
+    errors = {}
+    for name, kinds in WHICH.items():
+        mixed = copy.deepcopy(model)
+        for mine, new in zip(mixed.layers, anew.layers, strict=True):
+            if isinstance(mine, kinds):
+                mine.load_state_dict({k: t for k, t in new.state_dict().items() if ".running_" in k}, strict=False)
+        sums = np.sum(probe.errors(mixed.eval()), axis=0)
+        errors[name] = float(sums[1] / sums[3])
+    return errors
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
@@ -147,6 +172,9 @@ def main() -> None:
         results[f"followed: {condition.name}"] = mse.tolist()
         numbers = f"scatter {scatter(mse):.3f}  mean {mse.mean():.4f}  largest / smallest {mse.max() / mse.min():.2f}"
         print(f"{condition.name:34}{numbers}", flush=True)
+    results["statistics taken anew"] = errors = taken_anew(model, store, options.seed)
+    for name, error in errors.items():
+        print(f"{name:34}MSE {error:.4f}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 
