@@ -54,7 +54,7 @@ def _bins(axes: Axes, r: Reliability) -> None:
     _decades(axes, *np.concatenate(all_bins).T)
     axes.set(xlabel="predicted, RMS of σ (eV/Å)", ylabel="actual RMSE (eV/Å)")
     inner = ", ".join(f"{100 * r.within(k):.0f}% in {k}σ" for k in (1, 2))
-    axes.set_title(f"{r.method}: tenths of the atoms; {inner}")
+    axes.set_title(f"tenths of the atoms; {inner}")
     axes.legend(frameon=False, fontsize=8)
 
 
