@@ -66,7 +66,10 @@ def pair() -> Graph:
 
 def ready_model(config: RunConfig) -> RGNN:
     """With ranges calibrated on one frame, untrained: speed does not depend on the trained weights."""
-    model = RGNN(config.model, config.hardware, Chip.synthetic().matrices(RGNN.shapes(config.model)))
+    shape = config.model
+    if shape.moments:
+        shape = shape.replace(elements=tuple(sorted({int(z) for z in frames()[0].numbers})))
+    model = RGNN(shape, config.hardware, Chip.synthetic().matrices(RGNN.shapes(shape)))
     with torch.no_grad():
         model.train()(graph_of())
     return model.eval()
@@ -188,12 +191,15 @@ CASES = [
     Case("forces, 5% plane noise", lambda: forces(Hardware(noise_sharing="plane")), published=8.6),
     Case("forces, published settings", lambda: forces(preset="published"), published=8.6),
     Case("forces, GNNFF (all digital)", lambda: forces(preset="gnnff")),
+    Case("forces, moments, 5% read noise", lambda: forces(preset="moments")),
+    Case("forces, ridge, 5% read noise", lambda: forces(preset="ridge")),
     Case("forces, no noise, plain torch", lambda: forces(Hardware(noise=None), by="plain"), "float"),
     Case("forces, 5% read noise, plain torch", lambda: forces(by="plain"), "float"),
     Case("search, plan and forces", fresh_forces, "noisy"),
     Case("neighbour search", lambda: _search),
     Case("training step, 2 frames", training_step, "step", published=25.0),
     Case("training step, 2 frames, GNNFF", lambda: training_step("gnnff")),
+    Case("training step, 2 frames, moments", lambda: training_step("moments")),
     Case("molecular dynamics", molecular_dynamics, units=STEPS, unit="steps/s"),
     Case("loader", loader, units=LOADED_FRAMES, unit="frames/s"),
     Case("hardware grid 3 x 3, 4 frames", hardware_grid, units=9 * GRID_FRAMES, unit="frames/s"),

@@ -27,7 +27,7 @@ from rgnn.graphs import Graph, Part
 from rgnn.kernels.plain import PARITY
 from rgnn.reading import Readout
 
-# Frames after which the statistics follow a moving average instead of the mean of all.
+# Batches after which the statistics follow a moving average instead of the mean of all.
 STEADY = 1000
 # A deviation is taken for at least this share of the root mean square: what hardly varies is hardly anything but noise.
 LEAST_DEVIATION = 0.01
@@ -126,7 +126,7 @@ class MomentLayer(nn.Module):
     def __init__(self, weights: Sequence[Cells | Tensor], config: ModelConfig) -> None:
         super().__init__()
         (weight,) = weights
-        self.array, self.elements, self.channels = Crossbar(weight), config.elements, config.moments
+        self.array, self.elements = Crossbar(weight), config.elements
         s = len(config.elements)
         self.norms = nn.ModuleList([Standardised(s, config.moments, centred=rank == 0) for rank in range(3)])
         element = torch.full((120,), -1)

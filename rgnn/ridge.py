@@ -351,8 +351,12 @@ class Ridge:
         self.before = settings["before"] + settings["done"]
         for member in self.members:
             member.done = 0
+        self.remember(run)
+
+    def remember(self, run: Path) -> None:
+        """What marked the outside of the frames of a run that this one adds to."""
         if (run / "best").is_dir():
-            self.known = load_uncertainties(run / "best", load_model(run / "best"))
+            self.known = load_uncertainties(run, load_model(run))
 
     def _take_up(self, run: Path) -> dict[str, Any]:
         """Sums and features of a run; what its state says beside them."""

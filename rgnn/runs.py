@@ -225,10 +225,13 @@ class TrainingRun:
         kind = Ridge if self.model.config.readout == "ridge" else Trainer
         trainer = kind(self.model, self.config.training, out, processes)
         if processes.first:
+            adds_to = Path(self.config.adds_to) if self.config.adds_to is not None else None
             if resume and (out / "state.safetensors").exists():
                 trainer.load()
-            elif isinstance(trainer, Ridge) and self.config.adds_to is not None:
-                trainer.add_to(Path(self.config.adds_to))
+                if isinstance(trainer, Ridge) and adds_to is not None:
+                    trainer.remember(adds_to)
+            elif isinstance(trainer, Ridge) and adds_to is not None:
+                trainer.add_to(adds_to)
             out.mkdir(parents=True, exist_ok=True)
             note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
             record = self.config.replace(model=self.model.config, versions=Versions.here(), processes=processes.count)

@@ -37,7 +37,7 @@ class TrainConfig(Settings):
         noise_reach: times the hardware's noise.
         fewest_bits: of the input.
         gradient: of the analog products: "blocked" as published, or "straight_through" the quantisers, for
-            about twice the time and several times the memory of a step.
+            several times the time and memory of a step (docs/stability.md); moments have nothing before the chip.
         gradient_clip: largest norm of the gradient.
         average: decay per step of the moving average of weights that is validated and saved; 0 is off.
         stop_after: epochs without a better validation error before the run ends early.
@@ -68,16 +68,8 @@ class TrainConfig(Settings):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least_one = (
-            "epochs",
-            "batch_size",
-            "accumulate",
-            "plateau_patience",
-            "stop_after",
-            "noise_ramp",
-            "fewest_bits",
-        )
-        for name in at_least_one:
+        of_training = "epochs", "batch_size", "accumulate", "plateau_patience", "stop_after"
+        for name in (*of_training, "noise_ramp", "fewest_bits"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, f"at most {self.batch_size} frames")
         for name in ("learning_rate", "huber_delta", "gradient_clip", "noise_reach"):

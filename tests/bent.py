@@ -1,15 +1,20 @@
 """Clusters with pair forces and forces that depend on angles: what a small ridge readout can learn."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
 
 from rgnn import Graph, GraphStore
+from rgnn.epochs import Silent
 from rgnn.frames import Frame
+from rgnn.ridge import Ridge
+from rgnn.schedules import TrainConfig
 from rgnn.store import write_store
 
 TRAIN, VALIDATION = range(24), range(24, 30)
 CUTOFF = 3.8
+CONFIG = TrainConfig(seed=3)
 
 
 class Bent:
@@ -37,3 +42,12 @@ class Bent:
     def store(self, path: Path) -> GraphStore:
         """The same in a store."""
         return write_store(self.frames, path, cutoff=CUTOFF)
+
+
+def solved(untrained, frames, out=None, train=TRAIN, validation=VALIDATION, stop=lambda: False, start=None) -> Ridge:
+    """A copy of a model with its weights solved for, on frames added to those of the run `start` where it is given."""
+    ridge = Ridge(copy.deepcopy(untrained), CONFIG, out)
+    if start is not None:
+        ridge.add_to(start)
+    ridge.run(frames, train, validation, Silent(), stop)
+    return ridge

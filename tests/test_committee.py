@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from bent import TRAIN, VALIDATION, Bent
+from bent import CONFIG, TRAIN, VALIDATION, Bent, solved
 
 from rgnn import Chip, Hardware, load_model, save_model
 from rgnn.checkpoints import fingerprint
@@ -14,13 +14,10 @@ from rgnn.errors import InputError, Interrupted
 from rgnn.model import RGNN
 from rgnn.ridge import Ridge
 from rgnn.runs import RunConfig, TrainingRun
-from rgnn.schedules import TrainConfig
 from rgnn.store import GraphStore
 from rgnn.streams import torch_stream
 from rgnn.training import validate
 from rgnn.uncertainty import load_uncertainties
-
-CONFIG = TrainConfig(seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +32,6 @@ def frames(cluster) -> Bent:
     return Bent(cluster)
 
 
-def solved(untrained, frames, out=None, train=TRAIN, validation=VALIDATION, stop=lambda: False, start=None) -> Ridge:
-    ridge = Ridge(copy.deepcopy(untrained), CONFIG, out)
-    if start is not None:
-        ridge.add_to(start)
-    ridge.run(frames, train, validation, Silent(), stop)
-    return ridge
-
-
 def test_forces_are_the_mean_of_members_that_read_their_own_chips(untrained, frames) -> None:
     model, g = solved(untrained, frames).model, frames.graph(0)
     each = model.of_members(g)
@@ -53,6 +42,19 @@ def test_forces_are_the_mean_of_members_that_read_their_own_chips(untrained, fra
     noisy = model.of_members(g, None, torch_stream(0, "noise"))
     assert not torch.equal(noisy[1], RGNN.forward(model.others[0], g, None, torch_stream(0, "noise")))
     assert torch.equal(noisy[0], RGNN.forward(model, g, None, torch_stream(0, "noise")))
+
+
+def test_what_is_frozen_on_a_chip_differs_between_members(untrained) -> None:
+    """The first member is as it would be alone."""
+    frozen = Hardware(noise=0.1, noise_sharing="chip")
+    ratios = []
+    for member in members(untrained):
+        array = member.layers[0].array
+        ratios.append(array.programmed(frozen, noisy=True).weight / array.weight)
+    assert (ratios[0] - ratios[1]).abs().median() > 0.02 < (ratios[1] - ratios[2]).abs().median()
+    weights = [[array.weight] for array in untrained.arrays[:2]]
+    alone = RGNN(untrained.config, frozen, weights).layers[0].array
+    assert torch.equal(alone.programmed(frozen, noisy=True).weight / alone.weight, ratios[0])
 
 
 def test_a_committee_is_kept_in_one_model_folder(untrained, frames, tmp_path) -> None:

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from bent import TRAIN, VALIDATION, Bent
+from bent import CONFIG, TRAIN, VALIDATION, Bent, solved
 
 from rgnn import Hardware, load_model
 from rgnn.checkpoints import fingerprint
@@ -13,11 +13,8 @@ from rgnn.epochs import Silent, read_log
 from rgnn.errors import InputError, Interrupted
 from rgnn.model import RGNN
 from rgnn.ridge import PENALTIES, NormalEquations, Ridge, best_weights, design
-from rgnn.schedules import TrainConfig
 from rgnn.streams import torch_stream
 from rgnn.training import validate
-
-CONFIG = TrainConfig(seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +25,6 @@ def untrained(built_moments) -> RGNN:
 @pytest.fixture
 def frames(cluster) -> Bent:
     return Bent(cluster)
-
-
-def solved(untrained, frames, out=None, train=TRAIN, validation=VALIDATION, stop=lambda: False, start=None) -> Ridge:
-    ridge = Ridge(copy.deepcopy(untrained), CONFIG, out)
-    if start is not None:
-        ridge.add_to(start)
-    ridge.run(frames, train, validation, Silent(), stop)
-    return ridge
 
 
 def test_design_times_weights_is_the_force(untrained, frames) -> None:

@@ -6,17 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from bent import TRAIN, VALIDATION, Bent
+from bent import CUTOFF, TRAIN, VALIDATION, Bent
 
 from rgnn import Chip, Graph, Hardware, RGNNCalculator, load_model, save_model
 from rgnn.checkpoints import fingerprint
 from rgnn.committee import Committee, members
 from rgnn.epochs import Silent
-from rgnn.errors import InputError
+from rgnn.errors import InputError, Interrupted
 from rgnn.evaluation.reliability import Reliability, reliability
 from rgnn.model import RGNN
 from rgnn.ridge import NormalEquations, Ridge, design
+from rgnn.runs import RunConfig, TrainingRun
 from rgnn.schedules import TrainConfig
+from rgnn.store import write_store
 from rgnn.streams import torch_stream
 from rgnn.uncertainty import (
     MARGIN,
@@ -30,6 +32,9 @@ from rgnn.uncertainty import (
     save_uncertainties,
     with_deviation,
 )
+
+# Frames of a run, and those that are added to it.
+PARTS = {"a.zarr": slice(0, 20), "b.zarr": slice(20, 40)}
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +164,26 @@ def test_limits_are_beyond_what_validation_frames_had(run, frames) -> None:
         assert known.calibration.limits(np.array([15, 3])) == pytest.approx(
             [s.limit for s in (known.calibration.scales[2], known.calibration.scales[0])]
         )
+
+
+def test_added_frames_leave_inside_what_was_inside(cluster, tmp_path) -> None:
+    """Also where the run that adds them was stopped and resumed."""
+    frames = Bent(cluster, 40)
+    shape = RunConfig.preset("ridge").model.replace(moments=4, random_features=24, elements=(3, 8, 15))
+    stores = [write_store(frames.frames[part], tmp_path / name, CUTOFF) for name, part in PARTS.items()]
+    TrainingRun.prepare(RunConfig(str(stores[0].path), model=shape)).go(tmp_path / "first")
+    model = load_model(tmp_path / "first")
+    (before,) = load_uncertainties(tmp_path / "first", model).values()
+    wide = tuple(scale.replace(limit=100 * scale.limit) for scale in before.calibration.scales)
+    before = replace(before, calibration=before.calibration.replace(scales=wide))
+    save_uncertainties(model, [before], tmp_path / "first" / "best")
+    config = RunConfig.adding_to(tmp_path / "first").replace(store=str(stores[1].path))
+    left = iter([False, True])
+    with pytest.raises(Interrupted):
+        TrainingRun.prepare(config).go(tmp_path / "more", stop=lambda: next(left))
+    TrainingRun.prepare(config).go(tmp_path / "more", resume=True)
+    (after,) = load_uncertainties(tmp_path / "more", load_model(tmp_path / "more")).values()
+    assert [s.limit for s in after.calibration.scales] == [s.limit for s in wide]
 
 
 def test_an_element_that_validation_frames_lack_is_as_all_others(run, frames) -> None:

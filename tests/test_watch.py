@@ -53,6 +53,16 @@ def watched(structure, trained, config, out, method="posterior", **options):
     return result, said, read_log(out)
 
 
+def test_an_atom_that_nothing_is_known_of_is_outside() -> None:
+    """Of an element that training frames lack the deviation is no number."""
+    said: list[str] = []
+    known = Uncertainty(Calibration(scales=(Scale(3, limit=1.0), Scale(8, limit=1.0))))
+    watch = Watch(known, np.array([3, 8]), said.append)
+    assert watch.ratio(np.array([0.5, np.nan])) == np.inf
+    watch.look(7, np.array([0.5, np.nan]))
+    assert len(said) == 1 and "step 7" in said[0] and "(O)" in said[0]
+
+
 @pytest.mark.parametrize("method", ["posterior", "committee"])
 def test_a_run_like_its_training_is_inside(structure, trained, tmp_path, method: str) -> None:
     result, said, log = watched(structure, trained, CONFIG, tmp_path / "run", method)
