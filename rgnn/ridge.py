@@ -70,7 +70,8 @@ class NormalEquations:
     def add(self, design: Tensor, forces: Tensor, kinds: Tensor) -> None:
         """Atoms with their design [N, 3, n], forces [N, 3] and elements [N], in place."""
         for k in range(len(self.b)):
-            p, f = design[kinds == k].flatten(0, 1), forces[kinds == k].flatten()
+            p = design[kinds == k].flatten(0, 1)
+            f = forces[kinds == k].flatten().to(p.dtype)
             self.a[k] += p.T @ p
             self.b[k] += p.T @ f
             self.square[k] += f.double().square().sum()

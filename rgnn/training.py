@@ -116,7 +116,8 @@ class Trainer:
         self.following = Following(model)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         # All gradients one after the other, the loss and the number of components, to be summed at once.
-        self.sums = torch.zeros(sum(p.numel() for p in self.parameters) + 2, device=self.device)
+        n = sum(p.numel() for p in self.parameters) + 2
+        self.sums = torch.zeros(n, device=self.device, dtype=self.parameters[0].dtype)
         for p, piece in zip(self.parameters, self.sums[:-2].split([p.numel() for p in self.parameters]), strict=True):
             p.grad = piece.view_as(p)
         self.optimizer = Adam(self.parameters)
