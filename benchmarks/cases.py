@@ -10,17 +10,18 @@ import torch
 from ase import Atoms
 
 from rgnn import RGNN, Chip, Graph, Hardware, kernels
-from rgnn.dynamics import MDConfig, run_md
+from rgnn.base.rng import torch_stream
+from rgnn.data.frames import Frame
+from rgnn.data.sample import sample_frames
+from rgnn.data.store.reader import GraphStore
+from rgnn.data.store.writer import write_store
 from rgnn.evaluation import evaluate, grid
-from rgnn.frames import Frame
+from rgnn.graphs.neighbours import neighbour_list
 from rgnn.kernels.compiled import Operand, integers_are_exact_and_fast
-from rgnn.neighbours import neighbour_list
-from rgnn.runs import RunConfig
-from rgnn.sample import sample_frames
-from rgnn.schedules import TrainConfig
-from rgnn.store import GraphStore, write_store
-from rgnn.streams import torch_stream
-from rgnn.training import Trainer
+from rgnn.md import MDConfig, run_md
+from rgnn.training.gradient import Trainer
+from rgnn.training.run import RunConfig
+from rgnn.training.settings import TrainConfig
 
 CUTOFF, GRID_FRAMES, LOADED_FRAMES, STEPS = 3.8, 4, 40, 20
 SIZES = {192: (1, 1, 1), 1536: (2, 2, 2), 12288: (4, 4, 4), 98304: (8, 8, 8)}

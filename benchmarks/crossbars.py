@@ -20,10 +20,10 @@ import torch
 from potentials import python_of
 from scipy.stats import chi2
 
-from rgnn.cells import Cells
-from rgnn.crossbar import Crossbar
-from rgnn.hardware import Hardware
-from rgnn.streams import numpy_stream, torch_stream
+from rgnn.base.rng import numpy_stream, torch_stream
+from rgnn.chip.cells import Cells
+from rgnn.chip.crossbar import Crossbar
+from rgnn.chip.hardware import Hardware
 
 OUT, IN, ROWS = 36, 64, 8
 

@@ -23,12 +23,12 @@ import numpy as np
 from ase.data import chemical_symbols
 from ase.neighborlist import primitive_neighbor_list
 
-from rgnn.frames import Frame
-from rgnn.graphs import Graph
-from rgnn.loader import epoch_order, prefetched
-from rgnn.neighbours import neighbour_list
-from rgnn.sample import sample_frames
-from rgnn.store import GraphStore
+from rgnn.data.frames import Frame
+from rgnn.data.loader import epoch_order, prefetched
+from rgnn.data.sample import sample_frames
+from rgnn.data.store.reader import GraphStore
+from rgnn.graphs.graph import Graph
+from rgnn.graphs.neighbours import neighbour_list
 
 # The tests know the shape of the published graphs.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

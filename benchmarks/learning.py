@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from rgnn.epochs import Epoch, read_log
 from rgnn.plots import style
+from rgnn.training.log import Epoch, read_log
 
 MINUTES = (1, 2, 5, 10, 30)
 SETTLED = 10  # epochs after which the error should no longer rise

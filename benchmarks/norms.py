@@ -26,12 +26,14 @@ import torch
 from stability import TRAINING, VALIDATION, Probe, evenly, norms, scatter
 from torch import Tensor, nn
 
-from rgnn.checkpoints import load_model
-from rgnn.graphs import Graph
-from rgnn.hardware import Hardware
-from rgnn.model import RGNN, ReservoirLayer, TrainedLayer
-from rgnn.store import GraphStore, split_frames
-from rgnn.streams import numpy_stream, torch_stream
+from rgnn.base.rng import numpy_stream, torch_stream
+from rgnn.chip.hardware import Hardware
+from rgnn.data.store.reader import GraphStore
+from rgnn.data.store.split import split_frames
+from rgnn.graphs.graph import Graph
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import load_model
+from rgnn.models.message_passing.layers import ReservoirLayer, TrainedLayer
 
 BATCHES, FOLLOWED, EVERY = 8, 160, 10
 PUBLISHED = Hardware.published()

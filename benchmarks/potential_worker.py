@@ -21,8 +21,8 @@ ELEMENTS = {3: "Li", 8: "O", 15: "P"}
 
 def rgnn(preset: str = "default") -> Calculator:
     from rgnn import RGNN, Chip, Graph, RGNNCalculator
-    from rgnn.runs import RunConfig
-    from rgnn.sample import sample_frames
+    from rgnn.data.sample import sample_frames
+    from rgnn.training.run import RunConfig
 
     config = RunConfig() if preset == "default" else RunConfig.preset(preset)
     model = RGNN(config.model, config.hardware, Chip.synthetic().matrices(RGNN.shapes(config.model)))

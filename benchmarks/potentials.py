@@ -19,7 +19,7 @@ import numpy as np
 from ase import Atoms
 from potential_worker import MD_STEPS, POTENTIALS
 
-from rgnn.sample import sample_frames
+from rgnn.data.sample import sample_frames
 
 TORCH = "torch<=2.13.0"
 # What the environment of each needs; None is the environment of rgnn itself.

@@ -13,8 +13,8 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from rgnn import GraphStore, load_model
+from rgnn.analysis.observables import radial_distribution
 from rgnn.evaluation import predict
-from rgnn.observables import radial_distribution
 from rgnn.plots import style
 from rgnn.plots.dynamics import second_half
 

@@ -17,12 +17,14 @@ from pathlib import Path
 import torch
 from stability import evenly
 
-from rgnn.graphs import Graph
-from rgnn.loader import epoch_order
-from rgnn.runs import RunConfig
-from rgnn.schedules import TrainConfig
-from rgnn.store import GraphStore, split_frames
-from rgnn.training import Trainer, validate
+from rgnn.data.loader import epoch_order
+from rgnn.data.store.reader import GraphStore
+from rgnn.data.store.split import split_frames
+from rgnn.graphs.graph import Graph
+from rgnn.training.gradient import Trainer
+from rgnn.training.run import RunConfig
+from rgnn.training.settings import TrainConfig
+from rgnn.training.validation import validate
 
 TRAINING, VALIDATION = 200, 40
 DEFAULT = TrainConfig()

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from cases import BY_NAME, CASES, FLOORS, LARGE, WITH_MEMORY, Case, graph_of
 
-from rgnn.selftest import environment
+from rgnn.doctor import environment
 
 Times = dict[str, list[float]]
 

@@ -28,16 +28,17 @@ import torch
 from matplotlib.ticker import FuncFormatter
 from torch import nn
 
-from rgnn.checkpoints import load_model, save_model
-from rgnn.graphs import Graph
-from rgnn.hardware import Hardware
-from rgnn.loader import epoch_order
-from rgnn.model import RGNN
+from rgnn.base.rng import torch_stream
+from rgnn.chip.hardware import Hardware
+from rgnn.data.loader import epoch_order
+from rgnn.data.store.reader import GraphStore
+from rgnn.data.store.split import split_frames
+from rgnn.graphs.graph import Graph
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import load_model, save_model
 from rgnn.plots import style
-from rgnn.runs import RunConfig
-from rgnn.store import GraphStore, split_frames
-from rgnn.streams import torch_stream
-from rgnn.training import Trainer
+from rgnn.training.gradient import Trainer
+from rgnn.training.run import RunConfig
 
 TRAINING, VALIDATION = 120, 10  # frames, spread evenly
 BETWEEN, TOTAL, ANEW = 24, 720, 20  # frames trained on from one validation to the next, in all, and for statistics anew

@@ -13,10 +13,10 @@ from ase.constraints import FixCom
 from ase.md.langevin import Langevin
 
 from rgnn import RGNN, Chip, Hardware, RGNNCalculator, evaluate, fit
-from rgnn.config import ModelConfig
-from rgnn.registry import make_sample_store
-from rgnn.schedules import TrainConfig
-from rgnn.store import split_frames
+from rgnn.data.fetch.registry import make_sample_store
+from rgnn.data.store.split import split_frames
+from rgnn.models.settings import ModelConfig
+from rgnn.training.settings import TrainConfig
 
 
 def main(folder: Path, epochs: int = 4, md_steps: int = 100) -> None:

@@ -1,6 +1,6 @@
 """How the packaged sample was made: python examples/make_sample.py train_a.xyz train_b.xyz
 
-Takes frames evenly from each file and temperature, and writes rgnn/sample/lipo.xyz.xz: extended XYZ
+Takes frames evenly from each file and temperature, and writes rgnn/data/sample/lipo.xyz.xz: extended XYZ
 with positions to 1e-5 Angstrom and forces to 1e-4 eV/Angstrom, a hundredth of the model's error.
 """
 

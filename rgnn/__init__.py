@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rgnn.calculator import RGNNCalculator
-    from rgnn.checkpoints import load_model, save_model
-    from rgnn.chip import Chip
+    from rgnn.chip.chip import Chip
+    from rgnn.chip.hardware import Hardware
+    from rgnn.data.store.reader import GraphStore
     from rgnn.evaluation import evaluate
-    from rgnn.graphs import Graph
-    from rgnn.hardware import Hardware
-    from rgnn.model import RGNN
-    from rgnn.store import GraphStore
-    from rgnn.training import fit
+    from rgnn.graphs.graph import Graph
+    from rgnn.models.base import RGNN
+    from rgnn.models.checkpoints import load_model, save_model
+    from rgnn.training.fit import fit
 
 __all__ = [
     "RGNN",
@@ -31,16 +31,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "RGNN": "model",
-    "Chip": "chip",
-    "Graph": "graphs",
-    "GraphStore": "store",
-    "Hardware": "hardware",
+    "RGNN": "models.base",
+    "Chip": "chip.chip",
+    "Graph": "graphs.graph",
+    "GraphStore": "data.store.reader",
+    "Hardware": "chip.hardware",
     "RGNNCalculator": "calculator",
     "evaluate": "evaluation",
-    "fit": "training",
-    "load_model": "checkpoints",
-    "save_model": "checkpoints",
+    "fit": "training.fit",
+    "load_model": "models.checkpoints",
+    "save_model": "models.checkpoints",
 }
 
 

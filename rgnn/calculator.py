@@ -9,14 +9,14 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.data import chemical_symbols
 
-from rgnn.checkpoints import load_model
-from rgnn.errors import InputError
-from rgnn.graphs import Graph
-from rgnn.hardware import Hardware
-from rgnn.model import RGNN
-from rgnn.neighbours import SkinList
-from rgnn.streams import torch_stream
-from rgnn.uncertainty import Uncertainty
+from rgnn.base.errors import InputError
+from rgnn.base.rng import torch_stream
+from rgnn.chip.hardware import Hardware
+from rgnn.graphs.graph import Graph
+from rgnn.graphs.skin import SkinList
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import load_model
+from rgnn.models.uncertainty import Uncertainty
 
 
 class NoEnergyError(PropertyNotImplementedError):

@@ -1,13 +1,12 @@
 """The Typer app: one line per command, and how errors end a command."""
 
-import errno
 import os
 import sys
 from typing import Annotated
 
 import typer
 
-from rgnn_cli import (
+from rgnn_cli.commands import (
     analyse,
     convert,
     costs,
@@ -22,6 +21,7 @@ from rgnn_cli import (
     sweep,
     train,
 )
+from rgnn_cli.session.errors import show
 
 INTERRUPTED = 130
 
@@ -73,7 +73,7 @@ def main() -> None:
         app()
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # Typer has turned Ctrl-C into this, and says nothing
-            from rgnn_cli.console import stderr
+            from rgnn_cli.session.console import stderr
 
             stderr.print("Interrupted; what was not finished is not written.")
         raise
@@ -81,37 +81,3 @@ def main() -> None:
         if os.environ.get("RGNN_DEBUG"):
             raise
         sys.exit(show(error))
-
-
-def show(error: BaseException) -> int:
-    """Print one sentence; return the exit code."""
-    from rich.markup import escape
-
-    from rgnn.errors import Interrupted, RGNNError
-    from rgnn_cli.console import stderr
-
-    if isinstance(error, Interrupted):
-        stderr.print(escape(f"{str(error)[:1].upper()}{str(error)[1:]}"))
-        return error.exit_code
-    if isinstance(error, RGNNError):
-        stderr.print(f"[red]Error:[/] {escape(str(error))}")
-        return error.exit_code
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        stderr.print(
-            f"[red]Error:[/] no space is left on the disk of {escape(str(error.filename or 'the output'))}; "
-            "what was written whole before is intact: free some space and run the command again."
-        )
-        return 2
-    if isinstance(error, OSError) and error.filename:
-        what = (error.strerror or type(error).__name__).lower()
-        stderr.print(f"[red]Error:[/] {escape(str(error.filename))}: {what}; check the path and its permissions.")
-        return 2
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        stderr.print("[red]Error:[/] out of memory; use a smaller batch or structure, or a machine with more memory.")
-        return 4
-    first = str(error).splitlines()[0] if str(error) else ""
-    stderr.print(
-        f"[red]Error:[/] unexpected {type(error).__name__}: {escape(first)} "
-        "(run again with 'rgnn --debug ...' for the traceback, and please report it)."
-    )
-    return 1

@@ -13,8 +13,8 @@ import torch
 from hypothesis import settings
 
 from rgnn import RGNN, Chip, Graph, Hardware
-from rgnn.config import ModelConfig
-from rgnn.sample import sample_frames
+from rgnn.data.sample import sample_frames
+from rgnn.models.settings import ModelConfig
 
 # The same examples on every run: a test that fails, fails for everybody.
 settings.register_profile("rgnn", derandomize=True, deadline=None)

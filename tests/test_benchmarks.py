@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rgnn.epochs import Epoch, write_log
+from rgnn.training.log import Epoch, write_log
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

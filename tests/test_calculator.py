@@ -8,10 +8,10 @@ from ase.optimize import FIRE
 from scipy.spatial.transform import Rotation
 
 from rgnn import RGNN, Chip, Graph, Hardware, RGNNCalculator, save_model
+from rgnn.base.errors import InputError
+from rgnn.base.provenance import Provenance
 from rgnn.calculator import NoEnergyError
-from rgnn.config import ModelConfig
-from rgnn.errors import InputError
-from rgnn.model import Provenance
+from rgnn.models.settings import ModelConfig
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import lzma
 import runpy
 from pathlib import Path
 
-from rgnn import registry, sample
+from rgnn.data import sample
+from rgnn.data.fetch import registry
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

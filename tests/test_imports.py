@@ -1,10 +1,10 @@
 """What the house rules promise about imports."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 import rgnn
@@ -12,70 +12,20 @@ import rgnn
 ROOT = Path(rgnn.__file__).parent
 
 
-def imports(path: Path) -> set[str]:
-    """Modules of rgnn that a file imports anywhere outside TYPE_CHECKING."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("rgnn"):
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
-
-
-def modules() -> dict[str, Path]:
-    names = {}
-    for path in ROOT.rglob("*.py"):
-        parts = ["rgnn", *path.relative_to(ROOT).with_suffix("").parts]
-        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return names
-
-
-# Each layer may import from those above it.
-LAYERS = (
-    "errors",
-    "config files streams optimizer processes",
-    "downloads hardware",
-    "cells",
-    "triplets analog tensorfiles neighbours",
-    "crossbar",
-    "graphs chip frames conductances schedules",
-    "kernels epochs",
-    "reading",
-    "moments",
-    "readouts",
-    "model ledger labels measurement following",
-    "blocks trajectories committee",
-    "checkpoints published store sample graphpickle calibration",
-    "conversion loader coverage uncertainty",
-    "training calculator registry selftest costs",
-    "ridge",
-    "runs",
-    "dynamics observables",
-    "evaluation lammps",
-    "analysis",
-    "plots",
-)
-
-
-def test_imports_go_one_way() -> None:
-    layer = {name: k for k, names in enumerate(LAYERS) for name in names.split()}
-    for name, path in modules().items():
-        if name == "rgnn":
-            continue
-        mine = name.split(".")[1]
-        for other in imports(path) & set(modules()) - {"rgnn"}:
-            theirs = other.split(".")[1]
-            assert theirs == mine or layer[theirs] < layer[mine], f"{name} imports {other}"
-
-
-def test_the_library_does_not_know_its_command_line() -> None:
-    for name, path in modules().items():
-        outside = imports(path)
-        assert not any(other.split(".")[0] in {"rgnn_cli", "typer", "rich"} for other in outside), name
-        if not name.startswith("rgnn.plots"):
-            assert "matplotlib" not in path.read_text().replace('"matplotlib"', ""), name
+def test_imports_go_one_way_and_no_two_modules_import_each_other() -> None:
+    """The layers of pyproject.toml, which `lint-imports` checks too; and no circle of modules anywhere."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")], cwd=ROOT.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    graph = grimp.build_graph("rgnn", "rgnn_cli")
+    circles = {
+        tuple(sorted((a, b)))
+        for a in graph.modules
+        for b in graph.find_modules_directly_imported_by(a)
+        if graph.chain_exists(importer=b, imported=a)
+    }
+    assert not circles
 
 
 def test_import_rgnn_is_light() -> None:

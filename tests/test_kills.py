@@ -16,19 +16,20 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from servers import serving
 
-from rgnn import RGNN, Chip, Graph, GraphStore, Hardware, registry, save_model
-from rgnn.config import ModelConfig
-from rgnn.conversion import convert
+from rgnn import RGNN, Chip, Graph, GraphStore, Hardware, save_model
+from rgnn.data.conversion import convert
+from rgnn.data.fetch import registry
+from rgnn.models.settings import ModelConfig
 
 KILLS = 50
 # Small blocks, so that there are many moments between two of them.
 COMMAND = """
 import sys
-import rgnn.store
+import rgnn.data.store.reader
 from rgnn_cli.app import main
 
 if __name__ == "__main__":
-    rgnn.store.BLOCK_FRAMES = 300
+    rgnn.data.store.reader.BLOCK_FRAMES = 300
     sys.argv[0] = "rgnn"
     main()
 """

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from rgnn import evaluate, load_model
-from rgnn.conversion import convert
-from rgnn.dynamics import MDConfig, read_log, read_structure, run_md
-from rgnn.hardware import Hardware
-from rgnn.observables import radial_distribution
+from rgnn.analysis.observables import radial_distribution
+from rgnn.chip.hardware import Hardware
+from rgnn.data.conversion import convert
+from rgnn.md import MDConfig, read_log, read_structure, run_md
 from rgnn.plots.dynamics import second_half
-from rgnn.runs import RunConfig, TrainingRun
+from rgnn.training.run import RunConfig, TrainingRun
 
 pytestmark = pytest.mark.long
 

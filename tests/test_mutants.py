@@ -26,7 +26,7 @@ class Mutant:
     test: str
 
 
-CROSSBAR, CELLS, CONVERTERS = "tests/test_crossbar.py", "tests/test_cells.py", "tests/test_converters.py"
+CROSSBAR, CELLS, CONVERTERS = "tests/chip/test_crossbar.py", "tests/chip/test_cells.py", "tests/chip/test_converters.py"
 MUTANTS = {
     "1 shift and add": Mutant(
         "analog.py", "y.div_(self.levels)", "y.div_(self.levels + 1)", f"{CROSSBAR}::test_bit_serial_product"

@@ -8,8 +8,8 @@ from ase.units import kB
 from scipy.stats import t as student
 
 from rgnn.analysis.run import Analysis
-from rgnn.errors import InputError
-from rgnn.evaluation.measures import Estimate
+from rgnn.base.errors import InputError
+from rgnn.base.estimate import Estimate
 
 # Standard deviations that a 95% interval of a normal distribution reaches on either side.
 REACH = 1.959964

@@ -12,11 +12,10 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from rgnn.analysis.statistics import PARTS, mean_of_parts
-from rgnn.errors import InputError
-from rgnn.evaluation.measures import Estimate
-from rgnn.observables import mean_squared_displacement
-from rgnn.streams import stream_seed
+from rgnn.analysis.observables import mean_squared_displacement
+from rgnn.base.errors import InputError
+from rgnn.base.estimate import PARTS, Estimate, mean_of_parts
+from rgnn.base.rng import stream_seed
 
 # 1 square Angstrom per ps in square centimetres per second.
 CM2_PER_S = 1e-4

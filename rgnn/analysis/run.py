@@ -9,13 +9,12 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from rgnn.analysis.diffusion import Displacements, displacements
-from rgnn.analysis.statistics import block_error, mean_of_parts, rate
+from rgnn.analysis.observables import RadialCounts, RadialDistribution, integrated_difference, pooled
 from rgnn.analysis.trajectory import Trajectory
-from rgnn.config import Settings, require
-from rgnn.dynamics import element_temperature
-from rgnn.errors import InputError
-from rgnn.evaluation.measures import Estimate
-from rgnn.observables import RadialCounts, RadialDistribution, integrated_difference, pooled
+from rgnn.base.errors import InputError
+from rgnn.base.estimate import Estimate, block_error, mean_of_parts, rate
+from rgnn.base.settings import Settings, require
+from rgnn.md import element_temperature
 
 # Frames that g(r) is averaged over, fewer where their atoms together would be more than that.
 RADIAL_FRAMES, RADIAL_ATOMS = 1000, 400_000

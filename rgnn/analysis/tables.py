@@ -8,7 +8,7 @@ from ase.data import chemical_symbols
 
 from rgnn.analysis.activation import Arrhenius
 from rgnn.analysis.run import Analysis, AnalysisConfig, differences, pair_name, to_mapping
-from rgnn.evaluation.measures import Estimate
+from rgnn.base.estimate import Estimate
 
 
 def record(

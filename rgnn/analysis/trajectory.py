@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import open_with_compression
 
-from rgnn.config import read_yaml
-from rgnn.errors import InputError, first_line
-from rgnn.trajectories import safe_format
+from rgnn.base.errors import InputError, first_line
+from rgnn.base.settings import read_yaml
+from rgnn.data.formats import safe_format
 
 # A frame belongs to a temperature that was asked for within so many K.
 SAME_TEMPERATURE = 0.5

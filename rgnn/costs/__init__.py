@@ -1,8 +1,9 @@
 """What a model costs on a chip and without one: exact counts, and estimates of energy, time and area with sources."""
 
-from rgnn.costs.counts import MatrixUse, Operations, Workload, operations, training_share, workload
+from rgnn.costs.counts import operations, training_share, workload
 from rgnn.costs.estimate import Comparison, Estimate, compare, efficiency
 from rgnn.costs.figures import Figure, Figures
+from rgnn.models.operations import MatrixUse, Operations, Workload
 
 __all__ = [
     "Comparison",

@@ -7,9 +7,9 @@ Whatever is digital in both (trained matrices, gates, sums) is in both, and form
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rgnn.costs.counts import MatrixUse, Operations
+from rgnn.chip.hardware import Hardware
 from rgnn.costs.figures import Figures, Level
-from rgnn.hardware import Hardware
+from rgnn.models.operations import MatrixUse, Operations
 
 # Energy of a conversion of n bits relative to one of 8: envelope of Murmann's survey at 40 nm (arXiv 2404.06553).
 ADC_ENERGY = {4: 1.41 / 2.61, 5: 1.42 / 2.61, 6: 1.62 / 2.61, 7: 2.00 / 2.61, 8: 1.0, 10: 5.03 / 2.61}

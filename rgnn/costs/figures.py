@@ -7,8 +7,8 @@ from typing import Literal
 
 import yaml
 
-from rgnn.config import Settings, read_yaml
-from rgnn.errors import InputError
+from rgnn.base.errors import InputError
+from rgnn.base.settings import Settings, read_yaml
 
 Level = Literal["low", "nominal", "high"]
 LEVELS: tuple[Level, ...] = ("low", "nominal", "high")

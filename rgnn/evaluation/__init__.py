@@ -1,7 +1,8 @@
 """Force errors of a model on labelled frames, for the ideal chip and for hardware settings, with intervals."""
 
-from rgnn.evaluation.measures import ErrorSums, Estimate, Setting, csv_rows
-from rgnn.evaluation.sweep import EvalConfig, LabelledFrames, evaluate, grid, predict
+from rgnn.base.estimate import Estimate
+from rgnn.evaluation.errors import ErrorSums, Setting, csv_rows
+from rgnn.evaluation.evaluate import EvalConfig, LabelledFrames, evaluate, grid, predict
 
 __all__ = [
     "ErrorSums",

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rgnn.analog import Counts
-from rgnn.evaluation.sweep import LabelledFrames
-from rgnn.graphs import Graph
-from rgnn.hardware import Hardware
-from rgnn.model import RGNN
-from rgnn.streams import torch_stream
+from rgnn.base.rng import torch_stream
+from rgnn.chip.converters import Counts
+from rgnn.chip.hardware import Hardware
+from rgnn.evaluation.evaluate import LabelledFrames
+from rgnn.graphs.graph import Graph
+from rgnn.models.base import RGNN
 
 # Frames that are looked at; their layers are averages over thousands of edges.
 DIAGNOSIS_FRAMES = 4

@@ -9,11 +9,11 @@ import torch
 from scipy.special import erf
 from scipy.stats import spearmanr
 
-from rgnn.errors import Interrupted
-from rgnn.evaluation.sweep import LabelledFrames
-from rgnn.model import RGNN
-from rgnn.streams import torch_stream
-from rgnn.uncertainty import Uncertainty
+from rgnn.base.errors import Interrupted
+from rgnn.base.rng import torch_stream
+from rgnn.evaluation.evaluate import LabelledFrames
+from rgnn.models.base import RGNN
+from rgnn.models.uncertainty import Uncertainty
 
 # Of equally many atoms, from the surest to the least sure.
 BINS = 10

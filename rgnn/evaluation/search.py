@@ -5,11 +5,12 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rgnn.errors import InputError
-from rgnn.evaluation.measures import Estimate, Setting
-from rgnn.evaluation.sweep import LabelledFrames, evaluate
-from rgnn.hardware import Hardware
-from rgnn.model import RGNN
+from rgnn.base.errors import InputError
+from rgnn.base.estimate import Estimate
+from rgnn.chip.hardware import Hardware
+from rgnn.evaluation.errors import Setting
+from rgnn.evaluation.evaluate import LabelledFrames, evaluate
+from rgnn.models.base import RGNN
 
 # What is tried of each setting, the cheapest first. Noise is bracketed by these, then halved between.
 COUNTS = {"bits": tuple(range(1, 13)), "adc_bits": tuple(range(2, 15))}

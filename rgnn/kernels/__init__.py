@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from rgnn.errors import InputError
+from rgnn.base.errors import InputError
 from rgnn.kernels.plain import Kernels, Plain, StraightThrough, gate
 
 __all__ = ["NAMES", "Kernels", "Plain", "gate", "kernels_for", "must_be_compiled", "use"]
@@ -50,6 +50,7 @@ def must_be_compiled(device: torch.device) -> bool:
     """Whether the first pass on this device will have to wait for the compiler."""
     if kernels_for(device).name != "compiled":
         return False
+
     from rgnn.kernels import loops
 
     source = Path(loops.__file__).stat().st_mtime

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from rgnn.analog import AnalogProduct, NoNoise, PlaneNoise, RowNoise
-from rgnn.graphs import Part
+from rgnn.base.rng import quantiles
+from rgnn.chip.noise import NoNoise, PlaneNoise, RowNoise
+from rgnn.chip.product import AnalogProduct
+from rgnn.graphs.topology import Part
+from rgnn.graphs.triplets import TripletPlan
 from rgnn.kernels import loops
 from rgnn.kernels.edges import AlongEdges, share_cores, sums_over_edges
 from rgnn.kernels.plain import Plain
-from rgnn.streams import quantiles
-from rgnn.triplets import TripletPlan
 
 # Rows of edges in one block; blocks of triplets are the plan's.
 ROWS = 1024

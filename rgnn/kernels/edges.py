@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgnn.graphs import Part
+from rgnn.graphs.topology import Part
 from rgnn.kernels import edge_loops
 from rgnn.kernels.plain import PARITY
 

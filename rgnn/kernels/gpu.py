@@ -12,10 +12,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from rgnn.analog import AnalogProduct, NoNoise, RowNoise
+from rgnn.base.rng import quantiles
+from rgnn.chip.noise import NoNoise, RowNoise
+from rgnn.chip.product import AnalogProduct
+from rgnn.graphs.triplets import TripletPlan
 from rgnn.kernels.plain import Plain
-from rgnn.streams import quantiles
-from rgnn.triplets import TripletPlan
 
 # Triplets at a time, and columns of W5 at a time.
 ROWS, COLUMNS = 32, 64
@@ -37,7 +38,7 @@ def _square(code, BY_PLANES: tl.constexpr):
 
 @triton.jit
 def _normal(key, number, column, words, quantiles):
-    """The numbers of `rgnn.streams.normal` for rows [rows, 1] and columns [1, columns]."""
+    """The numbers of `rgnn.base.rng.normal` for rows [rows, 1] and columns [1, columns]."""
     word = column % words
     x = (number * words + word + 1).to(tl.uint64) * 0x9E3779B97F4A7C15 + key.to(tl.uint64)
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9

@@ -48,7 +48,7 @@ def _squares(codes, zero, squares, by_planes, factor, half, shift):
 
 @njit(inline="always", **LOOP)
 def _mix(x):
-    """SplitMix64, as in `rgnn.streams.normal`."""
+    """SplitMix64, as in `rgnn.base.rng.normal`."""
     x = (x ^ (x >> u64(30))) * u64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> u64(27))) * u64(0x94D049BB133111EB)
     return x ^ (x >> u64(31))
@@ -200,7 +200,7 @@ def _sums(y, mean, scale, shift, other, kind, other_scale, first, m):
 
 @njit(inline="always", **FUSED)
 def _add_row_noise(y, variance, scale, quantiles, key, numbers, first, m):
-    """Y += sqrt(variance) scale z, with z as `rgnn.streams.normal` gives it to these row numbers."""
+    """Y += sqrt(variance) scale z, with z as `rgnn.base.rng.normal` gives it to these row numbers."""
     outputs = y.shape[0]
     words = (outputs + 3) // 4
     for c in range(words):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from rgnn.analog import AnalogProduct
-from rgnn.graphs import Part
-from rgnn.triplets import TripletPlan, triplet_extremes, triplet_sum
+from rgnn.chip.product import AnalogProduct
+from rgnn.graphs.topology import Part
+from rgnn.graphs.triplets import TripletPlan, triplet_extremes, triplet_sum
 
 # Signs of the harmonics of rank 0, 1 and 2 in the opposite direction.
 PARITY = (1, -1, -1, -1, 1, 1, 1, 1, 1)

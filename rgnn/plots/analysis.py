@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from rgnn.analysis import Analysis, Arrhenius, pair_name
-from rgnn.observables import RadialDistribution
+from rgnn.analysis.observables import RadialDistribution
 from rgnn.plots import style
 
 COLUMNS = 4

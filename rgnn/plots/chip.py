@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from scipy.stats import norm
 from torch import Tensor
 
-from rgnn.measurement import SIEMENS, Imported, Measurement
+from rgnn.chip.measurement import SIEMENS, Imported, Measurement
 from rgnn.plots import style
 
 

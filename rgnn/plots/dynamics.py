@@ -8,8 +8,8 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from matplotlib.axes import Axes
 
-from rgnn.dynamics import opened, read_log
-from rgnn.observables import RadialDistribution, mean_squared_displacement, radial_distribution
+from rgnn.analysis.observables import RadialDistribution, mean_squared_displacement, radial_distribution
+from rgnn.md import opened, read_log
 from rgnn.plots import style
 
 # Frames that radial distributions are averaged over at most, fewer where atoms are many.

@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 
 from rgnn.evaluation import LabelledFrames, Setting, predict
 from rgnn.evaluation.diagnosis import Diagnosis
-from rgnn.model import RGNN
+from rgnn.models.base import RGNN
 from rgnn.plots import style
 
 # Frames that a parity plot shows; more only make the cloud thicker.

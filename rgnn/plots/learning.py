@@ -5,8 +5,8 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
-from rgnn.epochs import Epoch
 from rgnn.plots import style
+from rgnn.training.log import Epoch
 
 
 def training_curve(history: Sequence[Epoch], path: str | Path) -> Path:

@@ -12,8 +12,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
 from rgnn import RGNN, Graph, Hardware, save_model
-from rgnn.config import ModelConfig
-from rgnn.model import Provenance
+from rgnn.base.provenance import Provenance
+from rgnn.models.settings import ModelConfig
 from rgnn_cli import app as rgnn_app
 
 

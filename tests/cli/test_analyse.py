@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from rgnn.dynamics import MDConfig, run_md
-from rgnn_cli import analysis_results
+from rgnn.md import MDConfig, run_md
+from rgnn_cli.show import analyse as analysis_results
 
 
 @pytest.fixture(scope="module")

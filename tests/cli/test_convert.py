@@ -7,7 +7,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from rgnn import GraphStore
-from rgnn.store import StoreWriter
+from rgnn.data.store.writer import StoreWriter
 
 
 def frames_of(trajectory):
@@ -156,13 +156,13 @@ def test_ctrl_c_says_what_became_of_it(refused, trajectory, monkeypatch) -> None
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rgnn.store.StoreWriter.commit", interrupted)
+    monkeypatch.setattr("rgnn.data.store.writer.StoreWriter.commit", interrupted)
     assert "not written" in refused(130, "convert", trajectory, "--out", "a.zarr")
     assert list(Path().iterdir()) == []
 
 
 def test_ctrl_c_keeps_the_whole_blocks(cli, refused, trajectory, monkeypatch) -> None:
-    monkeypatch.setattr("rgnn.store.BLOCK_FRAMES", 8)
+    monkeypatch.setattr("rgnn.data.store.writer.BLOCK_FRAMES", 8)
     commit = StoreWriter.commit
 
     def interrupted(self, *written):
@@ -171,7 +171,7 @@ def test_ctrl_c_keeps_the_whole_blocks(cli, refused, trajectory, monkeypatch) ->
         commit(self, *written)
 
     with monkeypatch.context() as patch:
-        patch.setattr("rgnn.store.StoreWriter.commit", interrupted)
+        patch.setattr("rgnn.data.store.writer.StoreWriter.commit", interrupted)
         said = refused(130, "convert", trajectory, "--out", "a.zarr", "--workers", 1)
     assert "16 frames are kept" in said
     assert len(GraphStore("a.zarr.partial")) == 16

@@ -1,14 +1,14 @@
 import itertools
 from pathlib import Path
 
-from rgnn import sample
-from rgnn_cli import demo
+from rgnn.data import sample
+from rgnn_cli.commands import demo
 
 
 def test_the_demo_goes_from_data_to_dynamics(cli, monkeypatch) -> None:
     """On a few frames and steps; the README's first command runs the whole."""
     frames = list(itertools.islice(sample.sample_frames(), 0, 270, 30))
-    monkeypatch.setattr("rgnn.registry.sample_frames", lambda: iter(frames))
+    monkeypatch.setattr("rgnn.data.fetch.registry.sample_frames", lambda: iter(frames))
     monkeypatch.setattr(demo, "EPOCHS", 1)
     monkeypatch.setattr(demo, "MD_STEPS", 10)
     out = cli("demo")

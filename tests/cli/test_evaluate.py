@@ -8,8 +8,8 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from rgnn import GraphStore, load_model
+from rgnn.data.store.split import split_frames
 from rgnn.evaluation import predict
-from rgnn.store import split_frames
 
 
 def test_evaluates_held_out_frames_and_writes_results(cli, run) -> None:

@@ -8,8 +8,9 @@ import yaml
 from graphpickles import write_graph_pickle
 from servers import serving
 
-from rgnn import GraphStore, registry
-from rgnn.sample import sample_frames
+from rgnn import GraphStore
+from rgnn.data.fetch import registry
+from rgnn.data.sample import sample_frames
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ase.constraints import FixAtoms
 
-from rgnn.dynamics import read_log
+from rgnn.md import read_log
 
 
 @pytest.fixture

@@ -42,8 +42,8 @@ def test_info_knows_what_lies_there(cli, refused, run) -> None:
 
 def conductances(path: Path, layers: int = 2) -> None:
     """A file of the published kind, with random weights."""
-    from rgnn.config import ModelConfig
-    from rgnn.model import RGNN
+    from rgnn.models.base import RGNN
+    from rgnn.models.settings import ModelConfig
 
     generator = torch.Generator().manual_seed(0)
     shapes = RGNN.shapes(ModelConfig())[:layers]
@@ -127,7 +127,7 @@ def test_the_published_model_knows_its_elements_and_its_chip(cli, refused, share
     cli("import-conductance", shared / "chip/Conductance.pkl", "--out", "chip", "--quiet")
     cli("import-checkpoint", shared / "chip/checkpoint.pkl", "--chip", "chip", "--out", "model", "--quiet")
     assert json.loads(cli("info", "model", "--json"))["elements"] == "Li O P"
-    from rgnn.chip import Chip
+    from rgnn.chip.chip import Chip
 
     Chip.synthetic().save("other")
     said = refused(2, "import-checkpoint", shared / "chip/checkpoint.pkl", "--chip", "other", "--out", "m2")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from rgnn.epochs import read_log
+from rgnn.training.log import read_log
 
 
 def tensors(folder):
@@ -114,7 +114,7 @@ def test_a_full_disk_keeps_what_was_written(cli, refused, run, monkeypatch) -> N
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr("rgnn.files.os.fsync", full)
+        patched.setattr("rgnn.base.files.os.fsync", full)
         said = refused(2, "train", "--resume", run, "--epochs", 4, "--quiet")
     assert "no space" in said
     assert same(before, tensors(run / "best"))
@@ -162,7 +162,7 @@ def test_the_cutoff_is_that_of_the_store(cli, refused, trajectory, workdir) -> N
 
 
 def test_two_commands_at_once_do_not_share_a_folder(workdir) -> None:
-    from rgnn_cli.workspace import new_folder
+    from rgnn_cli.session.workspace import new_folder
 
     assert [str(new_folder("runs", "train")) for _ in range(2)] == ["runs/train-001", "runs/train-002"]
 

@@ -8,25 +8,25 @@ from pathlib import Path
 import yaml
 from processes_ranks import torchrun
 
-from rgnn.epochs import read_log
+from rgnn.training.log import read_log
 
 RGNN = ("--no-python", Path(sys.executable).parent / "rgnn")
 SHORT = ("--preset", "moments", "--epochs", 300, "--threads", 1, "--out", "runs/a")
 # rgnn, but the second process cannot read its third frame.
 BROKEN = """
 import os, sys
-import rgnn.store
-from rgnn.errors import InputError
+import rgnn.data.store.reader
+from rgnn.base.errors import InputError
 from rgnn_cli.app import main
 
-read, left = rgnn.store.GraphStore.graph, iter(range(2))
+read, left = rgnn.data.store.reader.GraphStore.graph, iter(range(2))
 
 def graph(self, index):
     if os.environ["RANK"] == "1" and next(left, None) is None:
         raise InputError(f"frame {index} is damaged")
     return read(self, index)
 
-rgnn.store.GraphStore.graph = graph
+rgnn.data.store.reader.GraphStore.graph = graph
 main()
 """
 

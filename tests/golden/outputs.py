@@ -15,18 +15,18 @@ import torch
 from ase import Atoms
 
 from rgnn import Chip, Graph, Hardware, evaluate, fit, kernels
-from rgnn.committee import Committee
-from rgnn.config import ModelConfig
+from rgnn.base.rng import torch_stream
 from rgnn.costs import Figures, Workload, compare, operations
 from rgnn.costs.figures import LEVELS
-from rgnn.dynamics import MDConfig, run_md
-from rgnn.model import RGNN
-from rgnn.runs import RunConfig, TrainingRun
-from rgnn.sample import sample_frames
-from rgnn.schedules import TrainConfig
-from rgnn.store import write_store
-from rgnn.streams import torch_stream
-from rgnn.uncertainty import calibrated, with_deviation
+from rgnn.data.sample import sample_frames
+from rgnn.data.store.writer import write_store
+from rgnn.md import MDConfig, run_md
+from rgnn.models.base import RGNN
+from rgnn.models.committee import Committee
+from rgnn.models.settings import ModelConfig
+from rgnn.models.uncertainty import calibrated, with_deviation
+from rgnn.training.run import RunConfig, TrainingRun
+from rgnn.training.settings import TrainConfig
 
 EXPECTED = Path(__file__).with_name("expected.json")
 ELEMENTS = (3, 8, 15)

@@ -1,0 +1,78 @@
+"""Estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+# Blocks that an error needs to be told from: with fewer it is too uncertain itself.
+FEWEST_BLOCKS = 16
+
+
+# Parts of a run whose results are compared.
+PARTS = 5
+
+
+def block_error(x: np.ndarray) -> float:
+    """Standard error of the mean of a correlated series; NaN for fewer than two values.
+
+    Neighbours are averaged in pairs again and again; the naive error of the averages grows until they are
+    independent (Flyvbjerg & Petersen, J. Chem. Phys. 91, 461 (1989), doi 10.1063/1.457480). The largest is
+    taken of all lengths of which the series has `FEWEST_BLOCKS`.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if len(x) < 2:
+        return float("nan")
+    largest = 0.0
+    while True:
+        largest = max(largest, float(x.std(ddof=1) / len(x) ** 0.5))
+        if len(x) // 2 < FEWEST_BLOCKS:
+            return largest
+        x = 0.5 * (x[0 : len(x) // 2 * 2 : 2] + x[1::2])
+
+
+def mean_of_parts(values: np.ndarray, value: float | None = None) -> Estimate:
+    """Mean of a few independent values with its 95% interval by Student's t; `value` where the middle is known better.
+
+    An interval of a single value is unbounded.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    middle = float(values.mean()) if value is None else value
+    if len(values) < 2:
+        return Estimate(middle, -np.inf, np.inf)
+    half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+    return Estimate(middle, middle - half, middle + half)
+
+
+def rate(time: np.ndarray, sums: np.ndarray, parts: int = 10) -> Estimate:
+    """What a cumulated sum grows by per unit of time, with a 95% interval from consecutive parts of the run."""
+    parts = min(parts, len(time) - 1)
+    if parts < 1:
+        return Estimate(float("nan"), -np.inf, np.inf)
+    ends = np.linspace(0, len(time) - 1, parts + 1).round().astype(int)
+    whole = float((sums[-1] - sums[0]) / (time[-1] - time[0]))
+    return mean_of_parts(np.diff(sums[ends]) / np.diff(time[ends]), whole)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.2f}% [{100 * self.low:.2f}, {100 * self.high:.2f}]"
+
+
+def evenly(frames: Sequence[int], n: int) -> list[int]:
+    """So many of them, evenly chosen; all, where there are fewer."""
+    import numpy as np
+
+    if len(frames) <= n:
+        return list(frames)
+    return [frames[k] for k in np.linspace(0, len(frames) - 1, n).round().astype(int)]

@@ -1,0 +1,66 @@
+"""The cells of one matrix on a chip, and what happens to them before they are read: one small class an effect.
+
+A signed weight is the difference of two conductances, w = G+ - G-, in the model's units. Each effect takes cells and
+gives cells; those drawn by lot take a generator of their own, so that each can be switched without moving the others.
+"""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from rgnn.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One matrix as its cells.
+
+    Attributes:
+        weight: [out, in] G+ - G- in the model's units.
+        pair: [2, out, in] G+ and G- in the model's units, or None where only the differences are known.
+        read_deviation: [out, in] measured standard deviation of a read of the weight, or None.
+        siemens: conductance of one unit of weight, or None where it is not known.
+    """
+
+    weight: Tensor
+    pair: Tensor | None = None
+    read_deviation: Tensor | None = None
+    siemens: float | Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape)
+
+    def conductances(self, wanted_for: str) -> Tensor:
+        """G+ and G-, [2, out, in] in the model's units.
+
+        Raises:
+            InputError: only their differences are known.
+        """
+        if self.pair is None:
+            raise InputError(
+                f"{wanted_for} needs the conductances of both cells of each weight, but this chip is known by their "
+                "differences only; import a map of pairs, or leave that setting out."
+            )
+        return self.pair
+
+    def with_pair(self, pair: Tensor) -> "Cells":
+        """The same cells at other conductances."""
+        return replace(self, weight=pair[0] - pair[1], pair=pair)
+
+    def reference(self, kind: str) -> Tensor:
+        """[out, in]: what a relative fluctuation of a weight is relative to.
+
+        "weight" |w|; "device" sqrt(G+^2 + G-^2), since both cells fluctuate for themselves; "measured" the
+        deviation found from repeated reads.
+        """
+        if kind == "weight":
+            return self.weight.abs()
+        if kind == "device":
+            return self.conductances("noise_reference 'device'").square().sum(0).sqrt()
+        if self.read_deviation is None:
+            raise InputError(
+                "noise_reference 'measured' needs a chip whose read noise was measured; import a folder of repeated "
+                "reads, or set noise_reference to 'weight'."
+            )
+        return self.read_deviation

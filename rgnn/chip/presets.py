@@ -1,0 +1,64 @@
+"""Presets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rgnn.base.errors import InputError
+from rgnn.base.settings import read_yaml
+from rgnn.chip.hardware import Hardware
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Hardware named after a device family.
+
+    Attributes:
+        hardware: its settings.
+        family: what it stands for.
+        source: where the numbers come from.
+    """
+
+    hardware: Hardware
+    family: str
+    source: str
+
+
+PRESETS = {
+    "default": Preset(Hardware(), "none in particular", "8 bits and 5% noise of each weight, new at each read"),
+    "published": Preset(
+        Hardware.published(),
+        "40-nm TaOx macro of 256 kb",
+        "Xu et al., Nat. Comput. Sci. 2025, doi 10.1038/s43588-025-00844-3, and its program",
+    ),
+    "measured": Preset(
+        Hardware(noise=1.0, noise_reference="measured"),
+        "the chip itself, from repeated reads of it",
+        "rgnn import-conductance with a folder of reads",
+    ),
+    "hfox-neurram": Preset(
+        Hardware(noise=0.01, noise_reference="device", adc_bits=8, retention="1 day", compensation="column"),
+        "130-nm HfOx cells of NeuRRAM, 256 x 256, a day after programming",
+        "Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8: arrays, 8 output bits, relaxation; "
+        "read noise of 1%: aihwkit 1.1, ReRamWan2022NoiseModel",
+    ),
+    "cmo-hfox": Preset(
+        Hardware(noise=0.01, noise_reference="device", adc_bits=8, programming_noise=0.0113),
+        "analog CMO/HfOx cells, programmed to within 2%",
+        "aihwkit 1.1, ReRamCMONoiseModel: programming deviation 0.0113 G + 0.011 uS, read noise of 1%; "
+        "8 output bits are an assumption",
+    ),
+}
+
+
+def named_or_read(name: str) -> Hardware:
+    """The preset of this name, or the settings in the YAML file of this path (under `hardware:`, or alone).
+
+    Raises:
+        InputError: neither.
+    """
+    if name in PRESETS:
+        return PRESETS[name].hardware
+    if not Path(name).is_file():
+        raise InputError(f"'{name}' is no hardware known here nor a YAML file; take one of {', '.join(PRESETS)}.")
+    settings = read_yaml(name)
+    return Hardware.from_mapping(settings.get("hardware", settings), name)

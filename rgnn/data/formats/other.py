@@ -1,0 +1,66 @@
+"""All other formats: those that ASE reads frame by frame, and those that only dpdata knows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from rgnn.base.errors import InputError, first_line
+from rgnn.data.formats.selection import Items, Selection
+from rgnn.data.formats.text import CUT_SHORT
+from rgnn.data.frames import Unusable
+
+
+def read_with_ase(path: Path, format: str, wanted: Selection) -> Items:  # noqa: A002 (ASE's word)
+    """The wanted frames, up to the first that ASE cannot read."""
+    import ase.io
+
+    part = slice(wanted.first, wanted.last, wanted.every)
+    reader = ase.io.iread(str(path), index=part, format=format, do_not_split_by_at_sign=True)
+    index = wanted.first
+    while True:
+        try:
+            atoms = next(reader, None)
+        except Exception as error:  # ASE's readers raise whatever their parsing runs into
+            yield index, Unusable(f"{path}: frame {index} cannot be read ({first_line(error)}).", CUT_SHORT)
+            return
+        if atoms is None:
+            return
+        yield index, wanted.frame(atoms, f"{path}: frame {index}")
+        index += wanted.every
+
+
+def read_with_dpdata(path: Path, format: str, wanted: Selection) -> Items:  # noqa: A002 (dpdata's word too)
+    """The wanted frames of a format that dpdata reads; it reads the whole file at once.
+
+    Raises:
+        InputError: dpdata is not installed, does not know the format, or cannot read the file.
+    """
+    try:
+        import dpdata
+    except ImportError:
+        raise InputError(
+            f"{path}: format 'dpdata:{format}' needs dpdata, which is not installed; pip install dpdata."
+        ) from None
+    try:
+        system = dpdata.LabeledSystem(str(path), fmt=format)
+    except Exception as error:  # dpdata raises whatever its parsing runs into
+        raise InputError(f"{path}: dpdata cannot read it as '{format}' ({first_line(error)}).") from None
+    for index, atoms in enumerate(_dpdata_frames(system.data)):
+        if wanted.past(index):
+            return
+        if index in wanted:
+            yield index, wanted.frame(atoms, f"{path}: frame {index}")
+
+
+def _dpdata_frames(data: dict) -> Iterator[Atoms]:
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    symbols = [data["atom_names"][kind] for kind in data["atom_types"]]
+    for k, positions in enumerate(data["coords"]):
+        periodic = not data.get("nopbc", False)
+        atoms = Atoms(symbols, positions, cell=data["cells"][k] if periodic else None, pbc=periodic)
+        results = {"forces": np.asarray(data["forces"][k])} if "forces" in data else {}
+        atoms.calc = SinglePointCalculator(atoms, energy=float(data["energies"][k]), **results)
+        yield atoms

@@ -1,0 +1,55 @@
+"""Frames in training order, made ready before they are needed, in bounded memory.
+
+A store that stays in memory is shuffled as a whole. Of a larger one, random blocks are read, `WINDOW` at a time, and
+the frames of a window are shuffled: every frame still comes once an epoch, and every block is read once. The order
+depends on the seed and the epoch alone, so a resumed epoch goes on where it was.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from rgnn.base.rng import torch_stream
+from rgnn.data.store.reader import WINDOW, GraphStore
+
+AHEAD = 8  # items that are made before they are asked for
+WORKERS = 1  # threads that make them; see docs/data.md for what one of them can do
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def epoch_order(frames: object, train: Sequence[int], seed: int, epoch: int) -> list[int]:
+    """The numbers of the training frames in the order of an epoch."""
+    generator = torch_stream(seed, "order", epoch)
+    if not isinstance(frames, GraphStore) or frames.in_memory:
+        return [train[k] for k in torch.randperm(len(train), generator=generator).tolist()]
+    chosen = np.asarray(train)
+    block = np.searchsorted(frames.first, chosen, side="right") - 1
+    blocks = torch.randperm(len(frames.first) - 1, generator=generator).numpy()
+    window = np.empty_like(blocks)
+    window[blocks] = np.arange(len(blocks)) // WINDOW
+    shuffled = torch.randperm(len(chosen), generator=generator).numpy()
+    by_window = np.argsort(window[block[shuffled]], kind="stable")
+    return chosen[shuffled[by_window]].tolist()
+
+
+def prefetched(
+    make: Callable[[Item], Made], items: Iterable[Item], workers: int = WORKERS, ahead: int = AHEAD
+) -> Iterator[Made]:
+    """What `make` makes of the items, in their order, made by threads some items ahead."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
+    waiting: deque[Future[Made]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,19 @@
+"""The packaged sample: frames of amorphous Li3PO4 with CHGNet labels; README.md beside tells their story."""
+
+import io
+import lzma
+from collections.abc import Iterator
+from importlib.resources import files
+
+import ase.io
+
+from rgnn.data.frames import Frame, frame_of
+
+NAME = "lipo.xyz.xz"
+
+
+def sample_frames() -> Iterator[Frame]:
+    """The frames, one after the other: five temperatures of two melt-quenched samples of 192 atoms."""
+    text = io.StringIO(lzma.decompress((files(__name__) / NAME).read_bytes()).decode("utf-8"))
+    for index, atoms in enumerate(ase.io.iread(text, index=":", format="extxyz")):
+        yield frame_of(atoms, f"{NAME}: frame {index}")

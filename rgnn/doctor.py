@@ -1,0 +1,139 @@
+"""What `rgnn doctor` looks at: the environment, and checks with answers known in advance."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from statistics import median
+
+import numpy as np
+import torch
+
+from rgnn import kernels
+from rgnn.base.rng import torch_stream
+from rgnn.chip.chip import Chip
+from rgnn.chip.crossbar import Crossbar
+from rgnn.chip.hardware import Hardware
+from rgnn.data.sample import sample_frames
+from rgnn.graphs.graph import Graph
+from rgnn.models.base import RGNN
+from rgnn.models.settings import ModelConfig
+
+PACKAGES = ("rgnn", "torch", "numpy", "numba", "ase", "vesin", "zarr", "safetensors", "scipy", "matplotlib", "typer")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: what was compared, whether it held, and the figure."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def environment() -> dict[str, str]:
+    """Versions, devices and threads of this process."""
+    facts = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for name in PACKAGES:
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "missing"
+    facts["CPU threads"] = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
+    cuda = torch.cuda.is_available()
+    facts["CUDA"] = torch.cuda.get_device_name() if cuda else "none (computing on the CPU)"
+    return facts
+
+
+def run_checks() -> list[Check]:
+    """All checks; a check that raises has failed."""
+    results = []
+    for name, check in CHECKS.items():
+        try:
+            results.append(Check(name, *check()))
+        except Exception as error:
+            results.append(Check(name, False, f"{type(error).__name__}: {error}"))
+    return results
+
+
+def _bit_serial() -> tuple[bool, str]:
+    """Codes times weights, bit plane by bit plane in whole numbers, against the analog product."""
+    generator = torch_stream(0, "self-test")
+    weight = torch.randint(-128, 128, (36, 144), generator=generator).float()
+    codes = torch.randint(0, 256, (64, 144), generator=generator)
+    codes[0, 0], codes[0, 1] = 0, 255
+    array = Crossbar(weight)
+    seen = (torch.tensor(0.0), torch.tensor(255.0))
+    product = array.begin(Hardware(noise=None, range="dynamic"), None, seen)(codes.float())
+    planes = sum(2**b * ((codes >> b & 1) @ weight.long().T) for b in range(8))
+    worst = float((product - planes).abs().max())
+    return worst <= 0.5, f"largest difference {worst:g} of {int(planes.abs().max()):,}"
+
+
+def _model_and_frame() -> tuple[RGNN, Graph]:
+    frame = next(iter(sample_frames()))
+    config = ModelConfig()
+    g = Graph.from_positions(frame.numbers, frame.positions, frame.cell, frame.pbc, config.cutoff)
+    model = RGNN(config, Hardware(), Chip.synthetic().matrices(RGNN.shapes(config)))
+    with torch.no_grad():
+        model.train()(g)  # sets the ranges
+    return model.eval(), g
+
+
+@torch.no_grad()
+def _rotation() -> tuple[bool, str]:
+    """Forces of a rotated frame against rotated forces."""
+    model, g = _model_and_frame()
+    ideal = Hardware().ideal()
+    rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch_stream(0, "rotation")))[0]
+    turned = replace(g, edge_vector=g.edge_vector @ rotation)
+    forces = model(g, ideal)
+    worst = float((model(turned, ideal) - forces @ rotation.float()).abs().max())
+    return worst < 1e-4 * float(forces.abs().max()), f"largest difference {worst:.1e} eV/Å"
+
+
+@torch.no_grad()
+def _neighbours() -> tuple[bool, str]:
+    """Edges of a packaged frame against ASE's neighbour list."""
+    from ase.neighborlist import primitive_neighbor_list
+
+    frame = next(iter(sample_frames()))
+    g = Graph.from_positions(frame.numbers, frame.positions, frame.cell, frame.pbc, 3.8)
+    d = np.sort(primitive_neighbor_list("d", frame.pbc, frame.cell, frame.positions, 3.8))
+    same = len(d) == g.n_edges and np.allclose(d, np.sort(g.edge_length.numpy()))
+    return same, f"{g.n_edges} edges, ASE finds {len(d)}"
+
+
+@torch.no_grad()
+def _kernels() -> tuple[bool, str]:
+    """Forces by the kernels of this device against those in plain torch, where a code may fall on another side."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, g = _model_and_frame()
+    model, g, hardware = model.to(device), g.to(device), Hardware(noise=None)
+    with kernels.use("plain"):
+        expected = model(g, hardware)
+    difference = float((model(g, hardware) - expected).square().mean().sqrt() / expected.square().mean().sqrt())
+    return difference < 0.02, f"{kernels.kernels_for(device).name}; differ from plain ones by {100 * difference:.2g}%"
+
+
+@torch.no_grad()
+def _speed() -> tuple[bool, str]:
+    """Time of one force evaluation; any time passes."""
+    model, g = _model_and_frame()
+    times = []
+    for repeat in range(7):
+        began = time.perf_counter()
+        model(g, generator=torch_stream(0, "self-test", repeat))
+        times.append(time.perf_counter() - began)
+    return True, f"{1e3 * median(times[2:]):.0f} ms for {g.n_atoms} atoms with 8 bits and read noise"
+
+
+CHECKS: dict[str, Callable[[], tuple[bool, str]]] = {
+    "bit-serial product": _bit_serial,
+    "neighbour list": _neighbours,
+    "rotation": _rotation,
+    "kernels": _kernels,
+    "forces": _speed,
+}

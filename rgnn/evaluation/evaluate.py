@@ -1,0 +1,190 @@
+"""A grid of hardware settings, each evaluated on all frames with fresh noise and fresh chips; resumable."""
+
+import dataclasses
+import hashlib
+import io
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.files import write_aside
+from rgnn.base.rng import torch_stream
+from rgnn.base.settings import Settings
+from rgnn.chip.hardware import Hardware
+from rgnn.evaluation.errors import TERMS, ErrorSums, Setting
+from rgnn.graphs.graph import Graph
+from rgnn.models.base import RGNN
+
+# Edges of the frames that are evaluated together, where the hardware reads every row for itself.
+BATCH_EDGES = 16384
+
+
+class LabelledFrames(Protocol):
+    """Labelled graphs by number, with what is known of each frame."""
+
+    def graph(self, index: int) -> Graph:
+        """The labelled graph of one frame."""
+
+
+@dataclass(frozen=True)
+class EvalConfig(Settings):
+    """All that an evaluation depends on; written to its config.yaml.
+
+    Attributes:
+        model, fingerprint: the model and what its tensors hash to.
+        store, checksum: the store and its checksum.
+        frames: which of its frames.
+        calibration: frames that missing ranges of converters were made from; none where none was missing.
+        settings: hardware.
+        repeats: fresh noise draws of each frame.
+        chips: fresh draws of what is frozen on a chip.
+        seed: of the noise.
+    """
+
+    model: str = ""
+    fingerprint: str = ""
+    store: str = ""
+    checksum: str = ""
+    frames: tuple[int, ...] = ()
+    calibration: tuple[int, ...] = ()
+    settings: tuple[Hardware, ...] = ()
+    repeats: int = 5
+    chips: int = 1
+    seed: int = 0
+
+
+@torch.no_grad()
+def predict(model: RGNN, g: Graph, hardware: Hardware, seed: int, *key: int) -> np.ndarray:
+    """Forces [N, 3] in eV/Angstrom with a noise stream of its own for each key."""
+    device = model.embedding.device
+    noise = torch_stream(seed, "evaluation noise", *key)
+    return model(g.to(device), hardware, noise).cpu().numpy()
+
+
+def evaluate(
+    model: RGNN,
+    frames: LabelledFrames,
+    indices: Sequence[int],
+    settings: Sequence[Hardware],
+    repeats: int = 1,
+    chips: int = 1,
+    seed: int = 0,
+    *,
+    keep: str | Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Setting]:
+    """Errors of `model` on labelled frames for each hardware setting.
+
+    Args:
+        model: ready to predict (`load_model` or `eval()`).
+        frames, indices: which frames.
+        settings: hardware to evaluate. Nothing is computed twice that a repeat or another chip does not change.
+        repeats: fresh noise draws of each frame.
+        chips: fresh draws of what is frozen on a chip, numbered from the setting's own `chip`.
+        seed: of the noise.
+        keep: folder for the sums of finished settings; those found there are not computed again.
+        progress: told of (done, total) forward passes.
+        stop: asked before each batch; True raises Interrupted.
+
+    Raises:
+        InputError: no frames, or a frame without labels.
+        Interrupted: `stop` said so; finished settings are in `keep`.
+    """
+    if not len(indices):
+        raise InputError("there are no frames to evaluate on; widen the selection.")
+    model.eval()
+    elements = tuple(sorted({z for k in indices for z in frames.graph(int(k)).atomic_numbers.unique().tolist()}))
+    shapes = [(chips if h.is_chosen_by_lot else 1, repeats if h.is_random else 1, len(indices)) for h in settings]
+    done, total = 0, sum(c * r * n for c, r, n in shapes)
+    results = []
+    for hardware, shape in zip(settings, shapes, strict=True):
+        file = None if keep is None else Path(keep) / f"{_name(hardware, shape, seed)}.npy"
+        if file is not None and file.exists():
+            sums = np.load(file, allow_pickle=False)
+            done += int(np.prod(shape))
+            progress(done, total)
+        else:
+            sums = np.zeros((*shape, len(elements), TERMS))
+            for passes in _fill(sums, model, frames, indices, hardware, elements, seed):
+                done += passes
+                progress(done, total)
+                if stop():
+                    raise Interrupted("stopped; finished settings are kept.")
+            if file is not None:
+                _write(file, sums)
+        results.append(Setting(hardware, elements, sums))
+    return results
+
+
+def _fill(
+    sums: np.ndarray,
+    model: RGNN,
+    frames: LabelledFrames,
+    indices: Sequence[int],
+    hardware: Hardware,
+    elements: Sequence[int],
+    seed: int,
+) -> Iterator[int]:
+    """Fill in the sums of one setting; the number of passes after each step."""
+    for c in range(sums.shape[0]):
+        chip = dataclasses.replace(hardware, chip=hardware.chip + c)
+        for first, graphs in _batches(frames, indices):
+            batch = Graph.batch(graphs)
+            assert batch.forces is not None
+            label, numbers = batch.forces.numpy(), batch.atomic_numbers.numpy()
+            ends = np.cumsum(batch.atoms_per_frame)[:-1]
+            truths = list(zip(np.split(label, ends), np.split(numbers, ends), strict=True))
+            calls = [batch] if chip.treats_rows_alone else graphs
+            for r in range(sums.shape[1]):
+                parts = [predict(model, g, chip, seed, int(indices[first + k]), r) for k, g in enumerate(calls)]
+                for f, p in enumerate(np.split(np.concatenate(parts), ends)):
+                    t, n = truths[f]
+                    for z, element in enumerate(elements):
+                        sums[c, r, first + f, z] = ErrorSums.of(p[n == element], t[n == element]).sums
+                yield len(graphs)
+
+
+def _name(hardware: Hardware, shape: tuple[int, ...], seed: int) -> str:
+    """Of the file that keeps a setting's sums."""
+    return hashlib.sha256(repr((hardware, shape, seed)).encode()).hexdigest()[:16]
+
+
+def _write(file: Path, sums: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.save(buffer, sums)
+    write_aside(file, buffer.getvalue())
+
+
+def _batches(frames: LabelledFrames, indices: Sequence[int]) -> Iterator[tuple[int, list[Graph]]]:
+    """Consecutive frames of about `BATCH_EDGES` edges together, with the position of the first."""
+    first, graphs = 0, list[Graph]()
+    for position, index in enumerate(indices):
+        g = frames.graph(int(index))
+        if g.forces is None:
+            raise InputError(f"frame {index} has no forces to compare with; evaluate on labelled frames.")
+        if graphs and sum(h.n_edges for h in graphs) + g.n_edges > BATCH_EDGES:
+            yield first, graphs
+            first, graphs = position, []
+        graphs.append(g)
+    yield first, graphs
+
+
+def grid(base: Hardware, choices: Mapping[str, Sequence[Any]]) -> list[Hardware]:
+    """Every combination of the values of some settings, all else as in `base`.
+
+    Raises:
+        InputError: no such setting, or a combination that excludes itself.
+    """
+    plain = base.to_mapping()
+    return [
+        Hardware.from_mapping({**plain, **dict(zip(choices, values, strict=True))}, "hardware")
+        for values in itertools.product(*choices.values())
+    ]

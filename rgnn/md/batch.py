@@ -1,0 +1,234 @@
+"""Independent runs stepped together, the forces of all of them from one call of the model for each step.
+
+Each run has its own integrator, outputs and restart, and a thread of its own in which it waits for its forces; one
+thread, the caller's, evaluates the model. So nothing of a run is written twice for batches.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from rgnn.base.errors import BrokenRunError, InputError, Interrupted
+from rgnn.base.rng import torch_stream
+from rgnn.calculator import RGNNCalculator, forces_and_sigma
+from rgnn.chip.hardware import Hardware
+from rgnn.graphs.graph import Graph
+from rgnn.md.loop import Run
+from rgnn.models.base import RGNN
+from rgnn.models.uncertainty import Uncertainty
+
+if TYPE_CHECKING:
+    from rgnn.md.settings import MDConfig, MDResult, Origin
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a run asks of the model: the forces of a graph in its call of this number, with the seed of its noise.
+
+    `estimates` asks for their uncertainty as well.
+    """
+
+    graph: Graph
+    seed: int
+    call: int
+    estimates: bool = False
+
+
+Answer = tuple[np.ndarray, np.ndarray | None]
+
+
+class Together:
+    """Where runs meet: waits until every live run has asked for its forces, and answers all of them at once."""
+
+    def __init__(self, model: RGNN, n_runs: int, uncertainty: Uncertainty | None = None) -> None:
+        self.model, self.uncertainty = model, uncertainty
+        self.live = set(range(n_runs))
+        self.steps, self.temperatures = [0] * n_runs, [0.0] * n_runs
+        self.stopping = False
+        self._changed = threading.Condition()
+        self._asked: dict[int, Question] = {}
+        self._answers: dict[int, Answer] = {}
+        self._failure: BaseException | None = None
+        self._batch: tuple[list[Graph], Graph] | None = None
+
+    def ask(self, number: int, question: Question) -> Answer:
+        """Forces and sigma as of `RGNNCalculator.evaluate` for the run of this number, in the run's thread."""
+        with self._changed:
+            self._asked[number] = question
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: number in self._answers or self._failure is not None)
+            if self._failure is not None:
+                raise Interrupted("the batch was given up.")
+            return self._answers.pop(number)
+
+    def leave(self, number: int) -> None:
+        """The run of this number asks no more."""
+        with self._changed:
+            self.live.discard(number)
+            self._changed.notify_all()
+
+    def serve(self, hardware: Hardware, progress: Callable[[int, float], None], stop: Callable[[], bool]) -> None:
+        """Answer until no run is left; `stop` is asked once for all of them, so that all stop at the same step."""
+        begun = max(self.steps)
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._asked.keys() >= self.live)
+                    if not self.live:
+                        return
+                    asked, self._asked = dict(sorted(self._asked.items())), {}
+                answers = self._evaluate(asked, hardware)
+                self.stopping = self.stopping or stop()
+                if min(self.steps[k] for k in asked) > begun:
+                    progress(min(self.steps[k] for k in asked), float(np.mean([self.temperatures[k] for k in asked])))
+                with self._changed:
+                    self._answers.update(answers)
+                    self._changed.notify_all()
+        except BaseException as error:
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+            raise
+
+    def _evaluate(self, asked: Mapping[int, Question], hardware: Hardware) -> dict[int, Answer]:
+        """By one call of the model, unless its arrays look at all the rows at once and would mix the runs."""
+        questions = list(asked.values())
+        mixes = self.model.config.uses_chip and not hardware.treats_rows_alone
+        groups = [[q] for q in questions] if mixes else [questions]
+        answers = list[Answer]()
+        for group in groups:
+            g = self._joined([q.graph for q in group])
+            key = [group[0].call] if len(group) == 1 else [n for q in group for n in (q.seed, q.call)]
+            noise = torch_stream(group[0].seed, "md noise", *key)
+            uncertainty = self.uncertainty if any(q.estimates for q in group) else None
+            forces, sigma = forces_and_sigma(self.model, uncertainty, g, hardware, noise)
+            ends = np.cumsum([q.graph.n_atoms for q in group])[:-1]
+            each = [None] * len(group) if sigma is None else np.split(sigma, ends)
+            sigmas = [own if q.estimates else None for q, own in zip(group, each, strict=True)]
+            answers += zip(np.split(forces, ends), sigmas, strict=True)
+        return dict(zip(asked, answers, strict=True))
+
+    def _joined(self, graphs: list[Graph]) -> Graph:
+        """One graph of all; the last one with other vectors where no edge has come or gone."""
+        if len(graphs) == 1:
+            return graphs[0]
+        if self._batch is not None:
+            before, whole = self._batch
+            if len(before) == len(graphs) and all(
+                a.edge_index is b.edge_index for a, b in zip(before, graphs, strict=True)
+            ):
+                whole = whole.moved(torch.cat([g.edge_vector for g in graphs]).numpy())
+                self._batch = graphs, whole
+                return whole
+        self._batch = graphs, Graph.batch(graphs)
+        return self._batch[1]
+
+
+class SharedCalculator(RGNNCalculator):
+    """The calculator of one run of a batch."""
+
+    def __init__(self, together: Together, number: int, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.together, self.number = together, number
+
+    def evaluate(self, g: Graph) -> Answer:
+        """As of its base."""
+        return self.together.ask(self.number, Question(g, self.seed, self.calls, self.estimates))
+
+
+def _unwatched(step: int, temperature: float) -> None:
+    """Nothing."""
+
+
+def run_many(
+    structures: Sequence[Atoms] | None,
+    model: RGNN,
+    configs: Sequence[MDConfig],
+    outs: Sequence[str | Path],
+    *,
+    resume: bool = False,
+    origins: Sequence[Origin] | None = None,
+    progress: Callable[[int, float], None] = _unwatched,
+    stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda message: None,
+    warn: Callable[[str], None] = lambda message: None,
+    uncertainty: Uncertainty | None = None,
+) -> list[MDResult | BrokenRunError | Interrupted]:
+    """Run molecular dynamics of several structures at once, each into a folder of its own.
+
+    Without read noise each run equals the same run alone, to the rounding of sums in another order. With it, the draws
+    of a step depend on which runs are in the batch, so a resumed batch equals an unbroken one where all its runs stood
+    at the same step (they do when it was stopped, and when it was killed, unless that fell between two restart files).
+    A run that ends or breaks off leaves the batch, and the others go on.
+
+    Args:
+        structures: where to start; None on `resume`.
+        model: on the device to compute on.
+        configs: of each run; they differ in the seed, and agree in bits and noise.
+        outs: folders of the runs.
+        resume: go on from the restart files.
+        origins: of each run, for its config.yaml.
+        progress: told of (step, mean temperature in K) after each step of the batch.
+        stop: asked once a step; True saves all states, and every run's outcome is Interrupted.
+        tell, warn, uncertainty: as in `run_md`.
+
+    Returns:
+        What each run came to: its result, or the error that it broke off with.
+
+    Raises:
+        InputError: as `run_md`, before any run has begun; or the runs differ in bits or noise.
+    """
+    if len({(c.bits, c.noise) for c in configs}) != 1:
+        raise InputError("runs of one batch share a chip; give them the same bits and noise, or run them apart.")
+    together = Together(model, len(outs), uncertainty)
+    runs = [
+        Run.prepare(
+            None if structures is None else structures[k],
+            model,
+            config,
+            Path(out),
+            resume=resume,
+            origin=None if origins is None else origins[k],
+            stop=stop,
+            tell=lambda message, name=Path(out).name: tell(f"{name}: {message}"),  # type: ignore[misc]
+            warn=lambda message, name=Path(out).name: warn(f"{name}: {message}"),  # type: ignore[misc]
+            uncertainty=uncertainty,
+            calculator=partial(SharedCalculator, together, k),
+        )
+        for k, (config, out) in enumerate(zip(configs, outs, strict=True))
+    ]
+    together.steps = [run.state.step for run in runs]
+    outcomes: list[Any] = [None] * len(runs)
+
+    def work(number: int) -> None:
+        def follow(step: int, temperature: float) -> None:
+            together.steps[number], together.temperatures[number] = step, temperature
+
+        try:
+            outcomes[number] = runs[number].go(follow, lambda: together.stopping)
+        except BaseException as error:
+            outcomes[number] = error
+        finally:
+            together.leave(number)
+
+    threads = [threading.Thread(target=work, args=(number,), name=f"run {number}") for number in range(len(runs))]
+    for thread in threads:
+        thread.start()
+    try:
+        together.serve(model.hardware.varied(configs[0].bits, configs[0].noise), progress, stop)
+    finally:
+        for thread in threads:
+            thread.join()
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, BrokenRunError | Interrupted):
+            raise outcome
+    return outcomes

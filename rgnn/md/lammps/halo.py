@@ -1,0 +1,178 @@
+"""The graph of one rank: its own atoms, and what it borrows from the ranks of their neighbours.
+
+Own atoms come first. Then come the neighbours of own atoms that others own (their edges are needed, as e_jk of triplets
+i -> j -> k), and then the neighbours of these (their features only). An atom is one node, however many of its
+periodic images are near. The owner of an atom hands out its edges, so all ranks have the same edges in the same order:
+sums then run in one order everywhere, and the same bits come to the quantisers, which turn a different last bit
+into a different code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgnn.base.errors import BrokenRunError
+from rgnn.graphs.graph import Graph
+from rgnn.md.lammps.world import World
+
+
+@dataclass
+class Directory:
+    """Who owns which atom, by its tag, and which element it is; kept while no atom changes its owner."""
+
+    tags: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    owner: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    atomic_numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def update(self, world: World, tags: np.ndarray, atomic_numbers: np.ndarray) -> None:
+        """Learn of the own atoms; all ranks must call."""
+        moved = not np.array_equal(tags, self.tags)
+        if world.sum(np.array([moved], np.int64))[0] == 0:
+            return
+        self.tags = tags
+        everywhere = world.swap([np.stack([tags, atomic_numbers], axis=1)] * world.size)
+        n_tags = 1 + max(int(rows[:, 0].max(initial=0)) for rows in everywhere)
+        self.owner, self.atomic_numbers = np.full(n_tags, -1, np.int32), np.zeros(n_tags, np.int64)
+        for rank, rows in enumerate(everywhere):
+            self.owner[rows[:, 0]], self.atomic_numbers[rows[:, 0]] = rank, rows[:, 1]
+
+    def by_owner(self, world: World, tags: np.ndarray) -> list[np.ndarray]:
+        """These tags, each once and sorted, for each rank."""
+        tags = np.unique(tags)
+        owner = self.owner[tags]
+        return [tags[owner == rank] for rank in range(world.size)]
+
+
+@dataclass(frozen=True)
+class OwnEdges:
+    """The edges out of a rank's own atoms, in an order that does not depend on the rank.
+
+    Attributes:
+        tags: [n] of the own atoms, rising.
+        centre: [E] row of i among them, rising.
+        neighbour: [E] tag of j; rising for each i, its images in the order of `sorted_edges`.
+        vector: [E, 3] r_j - r_i, in Angstrom.
+    """
+
+    tags: np.ndarray
+    centre: np.ndarray
+    neighbour: np.ndarray
+    vector: np.ndarray
+
+    @property
+    def starts(self) -> np.ndarray:
+        """[n + 1] the first edge of each atom."""
+        return np.searchsorted(self.centre, np.arange(len(self.tags) + 1))
+
+
+def sorted_edges(centre: np.ndarray, neighbour: np.ndarray, vector: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """What sorts edges by centre, tag of the neighbour and, for its images, whole cell vectors between them.
+
+    This is the order of `neighbour_list`, for tags that count as its atoms do.
+    """
+    order = np.lexsort((neighbour, centre))
+    c, n = centre[order], neighbour[order]
+    fresh = np.ones(len(order), dtype=bool)
+    fresh[1:] = (c[1:] != c[:-1]) | (n[1:] != n[:-1])
+    if fresh.all():
+        return order
+    first = np.flatnonzero(fresh)[np.cumsum(fresh) - 1]
+    between = np.rint((vector[order] - vector[order[first]]) @ np.linalg.inv(cell)).astype(np.int64)
+    return order[np.lexsort((*between.T[::-1], n, c))]
+
+
+@dataclass(frozen=True)
+class RankHalo:
+    """Which rows go to which rank and come from it.
+
+    Attributes:
+        own_edges: edges of own atoms; they come first.
+        nodes_out, nodes_in: [ranks] rows of the nodes that each rank is sent, and that it sends.
+        edges_out: [ranks] rows of the edges that each rank is sent; those it sends come one rank after the other.
+        edges_in: [ranks] how many it sends.
+    """
+
+    world: World
+    own_edges: int
+    nodes_out: list[Tensor]
+    nodes_in: list[Tensor]
+    edges_out: list[Tensor]
+    edges_in: list[int]
+
+    def nodes(self, n: Tensor) -> Tensor:
+        """[N, F] with the rows of the others as they have them."""
+        received = self._swap(n, self.nodes_out, [len(rows) for rows in self.nodes_in])
+        return n.index_copy(0, torch.cat(self.nodes_in).to(n.device), received)
+
+    def edges(self, e: Tensor) -> Tensor:
+        """[E, F] with the rows of the others as they have them."""
+        e[self.own_edges :] = self._swap(e, self.edges_out, self.edges_in)
+        return e
+
+    def _swap(self, x: Tensor, out: list[Tensor], expected: list[int]) -> Tensor:
+        sent = [x.index_select(0, rows.to(x.device)).cpu().numpy() for rows in out]
+        return torch.from_numpy(np.concatenate(self.world.swap(sent, expected))).to(x.device)
+
+
+def shared_graph(world: World, directory: Directory, own: OwnEdges) -> Graph:
+    """The graph of this rank, with what it borrows; all ranks must call.
+
+    Raises:
+        BrokenRunError: another rank asks for an atom that is not here.
+    """
+    starts = own.starts
+    # The edges of neighbours that others own.
+    halo = directory.by_owner(world, np.setdiff1d(own.neighbour, own.tags))
+    asked = world.swap(halo)
+    rows = [_rows(own.tags, tags) for tags in asked]
+    edges_out = [_ranges(starts[r], starts[r + 1]) for r in rows]
+    degree = np.diff(starts)
+    degrees = world.swap([degree[r] for r in rows], [len(tags) for tags in halo])
+    edges_in = [int(counts.sum()) for counts in degrees]
+    ends = world.swap([own.neighbour[e] for e in edges_out], edges_in)
+    vectors = world.swap([own.vector[e] for e in edges_out], edges_in)
+    # The features of what these edges end at.
+    known = np.concatenate([own.tags, *halo])
+    further = directory.by_owner(world, np.setdiff1d(np.concatenate(ends), known))
+    wanted = world.swap(further)
+    nodes = np.concatenate([known, *further])
+    by_tag = np.argsort(nodes)
+
+    def row(tags: np.ndarray) -> np.ndarray:
+        return by_tag[np.searchsorted(nodes, tags, sorter=by_tag)]
+
+    centre = np.repeat(np.arange(len(own.tags), len(known)), np.concatenate(degrees))
+    edge_index = np.stack([np.concatenate([own.centre, centre]), row(np.concatenate([own.neighbour, *ends]))])
+    nodes_out = [np.concatenate([r, _rows(own.tags, tags)]) for r, tags in zip(rows, wanted, strict=True)]
+    nodes_in = [row(np.concatenate(pair)) for pair in zip(halo, further, strict=True)]
+    links = RankHalo(world, len(own.centre), _tensors(nodes_out), _tensors(nodes_in), _tensors(edges_out), edges_in)
+    return Graph(
+        torch.from_numpy(directory.atomic_numbers[nodes]),
+        torch.from_numpy(edge_index),
+        torch.from_numpy(np.concatenate([own.vector, *vectors])),
+        (len(nodes),),
+        halo=links if world.size > 1 else None,
+    )
+
+
+def _rows(tags: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Places of the asked tags among these rising ones."""
+    rows = np.searchsorted(tags, asked)
+    here = rows < len(tags)
+    if not (here.all() and np.array_equal(tags[rows], asked)):
+        lost = asked[~here] if not here.all() else asked[tags[rows] != asked]
+        raise BrokenRunError(f"another process asks for atom {lost[0]}, which is not here; please report this.")
+    return rows
+
+
+def _ranges(first: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """First ... end - 1 of each pair, one after the other."""
+    lengths = end - first
+    return np.arange(lengths.sum()) + np.repeat(first - (np.cumsum(lengths) - lengths), lengths)
+
+
+def _tensors(arrays: Sequence[np.ndarray]) -> list[Tensor]:
+    return [torch.from_numpy(np.asarray(array, dtype=np.int64)) for array in arrays]

@@ -1,0 +1,67 @@
+"""What a run folder says of its run: config.yaml before the first step, and what it came to after the last."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+
+from rgnn.base.files import write_aside
+from rgnn.base.settings import dump_yaml
+from rgnn.md.heating import heating
+from rgnn.md.outputs import read_log
+from rgnn.md.settings import MDConfig, MDRecord, MDResult, MDVersions, Origin
+from rgnn.md.state import State
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import fingerprint
+
+
+def write_record(
+    out: Path,
+    model: RGNN,
+    config: MDConfig,
+    origin: Origin | None,
+    resume: bool,
+    command: str = "rgnn md",
+    versions: MDVersions | None = None,
+) -> None:
+    """Write config.yaml; a resumed run keeps the origin it had, unless another is given.
+
+    Args:
+        out: run folder, which exists.
+        model, config, origin: of the run.
+        resume: it goes on.
+        command: that starts such a run.
+        versions: None are those of this process.
+    """
+    if resume and origin is None and (out / "config.yaml").is_file():
+        origin = MDRecord.read(out).origin
+    record = MDRecord(config, origin or Origin(), fingerprint(model), versions or MDVersions.here())
+    folder = shlex.quote(str(out))
+    note = f"# Goes on with: {command} --resume {folder}\n# Repeats with: {command} --config {folder}/config.yaml\n"
+    write_aside(out / "config.yaml", note + dump_yaml(record.to_mapping()))
+
+
+def sum_up(out: Path, state: State, config: MDConfig, seconds: float, first: int) -> MDResult:
+    """What a run came to, from its log; this process has taken `seconds` for the steps after `first`."""
+    log = read_log(out)
+    half = log["step"] >= min(state.step / 2, log["step"][-1])
+    rate = (state.step - first) / max(seconds, 1e-9)
+    warming = heating(log, config, len(state.atoms), state.atoms.get_number_of_degrees_of_freedom())
+    uncertain = log.get("uncertainty_ratio", np.zeros(0))
+    return MDResult(
+        steps=state.step,
+        temperature=float(log["temperature_K"][half].mean()),
+        element_temperature={n.removeprefix("T_"): float(log[n][half].mean()) for n in log if n.startswith("T_")},
+        net_force=float(log["net_force"][half].mean()),
+        work=warming.work,
+        seconds=seconds,
+        steps_per_second=rate,
+        ns_per_day=rate * config.timestep * 86_400e-6,
+        warning=config.warning,
+        heat=warming.heat,
+        temperature_shift=warming.shift,
+        temperature_shift_error=warming.error,
+        heating=warming.verdict,
+        uncertainty_checks=int(np.isfinite(uncertain).sum()),
+        uncertainty_outside=int((uncertain > 1).sum()),
+    )

@@ -1,0 +1,127 @@
+"""The state of a run, which is all that its future depends on, and its restart file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.data import atomic_masses
+
+from rgnn.base.errors import InputError
+from rgnn.base.rng import numpy_stream
+from rgnn.base.tensorfiles import read_tensors, write_tensors
+from rgnn.md.constraints import Plain, constraints_of, hold
+from rgnn.md.settings import MDConfig
+from rgnn.md.structures import check_structure
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import fingerprint
+
+FORMAT, VERSION = "rgnn dynamics restart", 1
+
+
+@dataclass
+class State:
+    """All that the future of a run depends on.
+
+    Attributes:
+        atoms: with momenta; positions are never wrapped.
+        step: done so far.
+        forces: [N, 3] at this step, eV/Angstrom; None before the first call of the model.
+        work: done by the forces so far, eV.
+        kinetic_start: kinetic energy at step 0, eV.
+        constraints: of the structure, as plain values from which the very same are made again.
+        chain: [M] velocities of a Nose-Hoover chain, 1/ASE's unit of time; None where there is none.
+    """
+
+    atoms: Atoms
+    step: int
+    forces: np.ndarray | None
+    work: float
+    kinetic_start: float
+    constraints: tuple[Plain, ...] = ()
+    chain: np.ndarray | None = None
+
+    @classmethod
+    def start(cls, atoms: Atoms, model: RGNN, config: MDConfig) -> "State":
+        """Fresh Maxwell-Boltzmann velocities within the constraints, without drift where no atom is anchored."""
+        check_structure(atoms, model, config.any_element)
+        constraints = constraints_of(atoms)
+        atoms = _bare(atoms.numbers, atoms.positions, atoms.cell[:], atoms.pbc, atoms.get_masses())
+        # Drawn here, since ASE's function for it changed its name in 3.29.
+        normal = numpy_stream(config.seed, "velocities").standard_normal((len(atoms), 3))
+        hold(atoms, constraints)
+        atoms.set_momenta(normal * np.sqrt(atoms.get_masses() * units.kB * config.temperature)[:, None])
+        return cls(atoms, 0, None, 0.0, atoms.get_kinetic_energy(), constraints)
+
+    def copy(self) -> "State":
+        """The state as it is now, to be saved when the next step goes wrong."""
+        a = self.atoms
+        atoms = _bare(a.numbers, a.positions, a.cell[:], a.pbc, a.get_masses())
+        atoms.set_momenta(a.get_momenta())
+        return replace(self, atoms=atoms)
+
+    def save(self, out: Path, model: str, config: MDConfig) -> None:
+        """Write the restart file; `model` is its fingerprint."""
+        a = self.atoms
+        arrays = {
+            "numbers": a.numbers,
+            "masses": a.get_masses(),
+            "positions": a.positions,
+            "momenta": a.get_momenta(),
+            "cell": a.cell[:],
+            "pbc": a.pbc,
+        }
+        if self.forces is not None:
+            arrays["forces"] = self.forces
+        if self.chain is not None:
+            arrays["chain"] = self.chain
+        settings = {
+            "format": FORMAT,
+            "version": VERSION,
+            "step": self.step,
+            "work": self.work,
+            "kinetic_start": self.kinetic_start,
+            "config": config.to_mapping(),
+            "model": model,
+            "constraints": list(self.constraints),
+        }
+        tensors = {name: torch.from_numpy(np.array(values)) for name, values in arrays.items()}
+        write_tensors(out / "restart.safetensors", tensors, settings)
+
+    @classmethod
+    def load(cls, out: Path, model: RGNN, config: MDConfig) -> "State":
+        """Read the restart file of the same run."""
+        file = out / "restart.safetensors"
+        if not file.is_file():
+            raise InputError(f"{out}: has no restart file, so there is no run to resume; start it again.")
+        tensors, settings = read_tensors(file, FORMAT, VERSION)
+        if settings["model"] != fingerprint(model):
+            raise InputError(f"{file}: was written with another model; resume with that one, or start a new run.")
+        mine, step = config.to_mapping(), int(settings["step"])
+        theirs = MDConfig().to_mapping() | settings["config"]  # what an earlier rgnn did not know was as by default
+        for name in sorted(set(mine) - {"steps"}):
+            if theirs[name] != mine[name]:
+                raise InputError(
+                    f"{file}: the run was started with {name} = {theirs[name]}, not {mine[name]}; "
+                    "resume with the same value, or start a new run."
+                )
+        if config.steps < step:
+            raise InputError(
+                f"{file}: the run has done {step} steps, but steps is {config.steps}; that counts the total: give more."
+            )
+        a = {name: tensor.numpy() for name, tensor in tensors.items()}
+        atoms = _bare(a["numbers"], a["positions"], a["cell"], a["pbc"], a["masses"])
+        constraints = tuple(settings.get("constraints", ()))
+        hold(atoms, constraints)
+        atoms.set_momenta(a["momenta"], apply_constraint=False)
+        work, kinetic = float(settings["work"]), float(settings["kinetic_start"])
+        return cls(atoms, step, a.get("forces"), work, kinetic, constraints, a.get("chain"))
+
+
+def _bare(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, masses: np.ndarray) -> Atoms:
+    """Atoms without the labels of a file, so that a resumed run writes the same frames; masses only where unusual."""
+    atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc)
+    if not np.array_equal(masses, atomic_masses[numbers]):
+        atoms.set_masses(masses)
+    return atoms

@@ -1,0 +1,125 @@
+"""The same molecular dynamics on several settings of the hardware: what they do to observables, not to forces.
+
+Structure, starting velocities and the thermostat's random numbers are the same in all runs; each has a folder of its
+own, with the hardware beside it. What is finished is kept, and what was cut off goes on.
+"""
+
+import copy
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from rgnn.base.errors import InputError
+from rgnn.base.files import write_aside
+from rgnn.base.settings import Settings, dump_yaml, read_yaml
+from rgnn.chip.hardware import Hardware
+from rgnn.md import MDConfig, Origin, run_md
+from rgnn.models.base import RGNN
+from rgnn.models.calibration import needs_calibration
+
+
+@dataclass(frozen=True)
+class SweepConfig(Settings):
+    """All that a sweep depends on; written to its config.yaml.
+
+    Attributes:
+        md: how every run goes; its hardware is as trained, since each model is given another.
+        origin: structure and model.
+        fingerprint: what the model's tensors hash to.
+        settings: hardware, the ideal chip first.
+    """
+
+    md: MDConfig = MDConfig()
+    origin: Origin = Origin()
+    fingerprint: str = ""
+    settings: tuple[Hardware, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.md.bits is not None or self.md.noise is not None:
+            raise InputError("md.bits and md.noise of a sweep are those of its settings; leave them out of md.")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "SweepConfig":
+        """Of a sweep's folder.
+
+        Raises:
+            InputError: it holds no sweep.
+        """
+        file = Path(folder) / "config.yaml"
+        if not file.is_file():
+            raise InputError(f"{folder}: is no sweep (it has no config.yaml); name a folder such as sweeps/glass-001.")
+        return cls.from_mapping(read_yaml(file), str(file))
+
+
+def on_hardware(model: RGNN, hardware: Hardware) -> RGNN:
+    """The same trained model on other hardware.
+
+    Raises:
+        InputError: it lacks a range that the hardware's converters need.
+    """
+    if needs_calibration(model, hardware):
+        raise InputError(
+            f"the converters of {hardware.describe()} were never calibrated for this model; train it with such "
+            "hardware, or set adc_range to full or range to dynamic."
+        )
+    other = copy.deepcopy(model)
+    other.hardware = hardware
+    return other
+
+
+def folder_of(out: str | Path, number: int, hardware: Hardware) -> Path:
+    """Of one run: its place in the sweep, and its hardware in words."""
+    words = "ideal" if number == 0 else hardware.describe()
+    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in words.replace("%", "pc").replace(", ", "_"))
+    return Path(out) / f"{number:02d}-{name[:60]}"
+
+
+def run_sweep(
+    atoms: Atoms,
+    model: RGNN,
+    config: SweepConfig,
+    out: str | Path,
+    progress: Callable[[int, int, float], None] = lambda number, step, temperature: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Path]:
+    """Run, or finish, every setting; the folders of the runs.
+
+    Args:
+        atoms: where all runs start.
+        model: on the device to compute on.
+        config: of the sweep.
+        out: folder of the sweep.
+        progress: told of (number of the setting, step, temperature in K).
+        stop: as in `run_md`.
+
+    Raises:
+        InputError: hardware that the model lacks a range for; nothing has run then.
+        BrokenRunError, Interrupted: as in `run_md`; the same call goes on.
+    """
+    models = [on_hardware(model, hardware) for hardware in config.settings]
+    folders = [folder_of(out, number, hardware) for number, hardware in enumerate(config.settings)]
+    for number, (mine, folder) in enumerate(zip(models, folders, strict=True)):
+        if (folder / "summary.json").is_file():
+            continue
+        resume = (folder / "restart.safetensors").is_file()
+        if not resume and folder.exists():  # cut off before the first state was saved
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        note = "# The hardware of this run, in place of the model's own; goes on with rgnn sweep --resume.\n"
+        write_aside(folder / "hardware.yaml", note + dump_yaml({"hardware": mine.hardware.to_mapping()}))
+
+        def told(step: int, temperature: float, number: int = number) -> None:
+            progress(number, step, temperature)
+
+        start = None if resume else atoms
+        run_md(start, mine, config.md, folder, resume=resume, origin=config.origin, progress=told, stop=stop)
+    return folders
+
+
+def names(settings: Sequence[Hardware], own: Hardware) -> list[str]:
+    """Of the settings in a table."""
+    words = ["as trained" if h == own else h.describe() for h in settings]
+    return ["ideal chip", *words[1:]]

@@ -1,0 +1,160 @@
+"""Moments of each atom's neighbourhood in random channels: elements and angles, at the cost of edges.
+
+    phi_ij = A(onehot(Z_j) x gaussians(d_ij); W) fc(d_ij)              K channels, the only analog product
+    M_i    = sum_j phi_ij (1, u_ij, Y_ij)                              moments rho, V, T of rank 0, 1 and 2
+    x_ij   = [gaussians_ij, rho_i, rho_j, V_i.u_ij, -V_j.u_ij, T_i.Y_ij, T_j.Y_ij]
+
+Y(u) are the five quadratic harmonics with Y(u).Y(v) = (u.v)^2 - 1/3, so that V_i.u_ij = sum_k phi_ik cos(jik) and
+T_i.Y_ij = sum_k phi_ik (cos^2(jik) - 1/3): angles without a loop over triplets, as in moment tensor potentials
+(Shapeev 2016, 10.1137/15M1054183) and the atomic cluster expansion (Drautz 2019, 10.1103/PhysRevB.99.014104). All
+rows but those of Z_j get zero, and a row that is not driven adds no noise.
+
+Moments are standardised for each element of the centre: what tells two atoms of phosphorus apart is small beside what
+tells phosphorus from lithium.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rgnn.base.errors import InputError
+from rgnn.chip.cells import Cells
+from rgnn.chip.crossbar import Crossbar
+from rgnn.graphs.graph import Graph
+from rgnn.graphs.topology import Part
+from rgnn.kernels.plain import PARITY
+from rgnn.models.parts.standardise import Standardised
+from rgnn.models.reading import Readout
+from rgnn.models.settings import ModelConfig
+
+# Gaussians lie between 0 and 1, and are mostly small; among standardised moments they count as much when so enlarged.
+ENLARGED = 3.0
+# Where the harmonics of rank 0, 1 and 2 lie among nine.
+RANKS = (slice(0, 1), slice(1, 4), slice(4, 9))
+
+
+def harmonics(u: Tensor) -> Tensor:
+    """[E, 9]: 1, u and Y(u) for unit vectors [E, 3]."""
+    x, y, z = u.unbind(1)
+    root = 2**0.5
+    quadratic = [root * x * y, root * y * z, root * z * x, (x * x - y * y) / root, (3 * z * z - 1) / 6**0.5]
+    return torch.stack([torch.ones_like(x), x, y, z, *quadratic], dim=1)
+
+
+@dataclass(frozen=True)
+class View:
+    """What the edges out of the atoms of a part see.
+
+    Attributes:
+        gaussians: [out, G] of their lengths, enlarged.
+        harmonics: [out, 9] of their directions.
+        centre, neighbour: what atoms show to the edges out of and into them: see the readouts.
+        part: the atoms and the ends of the edges.
+        pair: [out] the number of each edge's pair of elements (centre, neighbour).
+        arm: [out, 3] fc u.
+    """
+
+    gaussians: Tensor
+    harmonics: Tensor
+    centre: Tensor
+    neighbour: Tensor
+    part: Part
+    pair: Tensor
+    arm: Tensor
+
+
+class MomentLayer(nn.Module):
+    """The moments of atoms; nothing in it is trained."""
+
+    element: Tensor
+
+    def __init__(self, weights: Sequence[Cells | Tensor], config: ModelConfig) -> None:
+        super().__init__()
+        (weight,) = weights
+        self.array, self.elements = Crossbar(weight), config.elements
+        s = len(config.elements)
+        self.norms = nn.ModuleList([Standardised(s, config.moments, centred=rank == 0) for rank in range(3)])
+        element = torch.full((120,), -1)
+        element[list(config.elements)] = torch.arange(s)
+        self.register_buffer("element", element, persistent=False)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its statistics have been set."""
+        return any(bool(norm.batches.any()) for norm in self.norms if isinstance(norm, Standardised))
+
+    @staticmethod
+    def shapes(config: ModelConfig) -> list[tuple[int, int]]:
+        """(out, in) of W."""
+        return [(config.moments, len(config.elements) * config.n_features)]
+
+    def kinds(self, g: Graph) -> Tensor:
+        """[N] the place of each atom's element among those of the model.
+
+        Raises:
+            InputError: an element that the model has no rows for.
+        """
+        kinds = self.element[g.atomic_numbers]
+        if bool((kinds < 0).any()):
+            strange = sorted(set(g.atomic_numbers[kinds < 0].tolist()))
+            raise InputError(
+                f"atomic numbers {strange} are not among those the model has rows for: {self.elements}; train one on "
+                "frames with all elements."
+            )
+        return kinds
+
+    def parts(self, g: Graph, chip: Readout) -> Sequence[Part]:
+        """Those of a graph that may be worked on one after the other."""
+        return g.parts if chip.hardware.treats_rows_alone and not self.training else (g.whole,)
+
+    @torch.no_grad()
+    def forward(self, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
+        """Standardised moments [N, 9, K] of all atoms, from the Gaussians e [E, G] and the envelope fc [E]."""
+        kinds = self.kinds(g)
+        own = torch.cat([self._moments(e, g, part, fc, kinds, chip) for part in self.parts(g, chip)])
+        # Other processes' atoms as their owners read them: with noise, one read of an atom serves all who see it.
+        moments = g.exchange_nodes(own.flatten(1)).view_as(own)
+        ranks = [norm(moments[:, rank], kinds) for norm, rank in zip(self.norms, RANKS, strict=True)]
+        return torch.cat(ranks, dim=1)
+
+    def _moments(self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, kinds: Tensor, chip: Readout) -> Tensor:
+        """[atoms, 9, K] as they are."""
+        j, gaussians = part.ends_out[1], e[part.out]
+        placed = gaussians.new_zeros((len(j), len(self.elements), gaussians.shape[1]))
+        placed[torch.arange(len(j), device=j.device), kinds[j]] = gaussians
+        phi = chip.product(self.array, placed.flatten(1))
+        y = harmonics(unit_vectors(g, part, e.dtype))
+        return chip.kernels.moments(part, phi, y if fc is None else y * fc[part.out, None])
+
+    def view(
+        self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, kinds: Tensor, shown: tuple[Tensor, Tensor]
+    ) -> View:
+        """What edges see of what atoms of these kinds show them."""
+        i, j = kinds[part.ends_out]
+        u = unit_vectors(g, part, e.dtype)
+        arm = u if fc is None else u * fc[part.out, None]
+        return View(ENLARGED * e[part.out], harmonics(u), *shown, part, i * len(self.elements) + j, arm)
+
+
+def by_component(moments: Tensor) -> Tensor:
+    """[9, N, K] of [N, 9, K]: sums over whole rows are many times faster than over an inner axis."""
+    return moments.movedim(1, 0).contiguous()
+
+
+def unit_vectors(g: Graph, part: Part, dtype: torch.dtype) -> Tensor:
+    """[out, 3] from the atoms of a part to their neighbours."""
+    return (g.edge_vector[part.out] / g.edge_length[part.out, None]).to(dtype)
+
+
+@torch.no_grad()
+def invariants(view: View) -> Tensor:
+    """[out, X] x_ij, where atoms show their moments `by_component`."""
+    directions = view.harmonics, view.harmonics * view.harmonics.new_tensor(PARITY)
+    found = [view.gaussians]
+    for rank in RANKS:
+        for end, atoms, y in zip((view.centre, view.neighbour), view.part.ends_out, directions, strict=True):
+            terms = zip(end[rank], y[:, rank].unbind(1), strict=True)
+            found.append(sum(m.index_select(0, atoms) * factor[:, None] for m, factor in terms))
+    return torch.cat(found, dim=1)

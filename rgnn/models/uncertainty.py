@@ -1,0 +1,266 @@
+"""How far a predicted force may be off: a standard deviation for each atom, found on validation frames to be one.
+
+There are two sources of a raw deviation r of an atom's force, both a root mean square over x, y and z:
+
+- "posterior" of a ridge readout. With features P_i and sums A as in `rgnn.training.linear`, Bayesian linear regression has the
+  weights of an element distributed with covariance s^2 (A + penalty)^-1, s^2 the variance of a residual, and so a force
+  with s^2 (1 + r_i^2), r_i^2 = tr P_i (A + penalty)^-1 P_i^T / 3 (MacKay 1992, 10.1162/neco.1992.4.3.415; Bishop 2006,
+  section 3.3). The trace is taken over `DRAWS` weights drawn once: within 5% of r, for a fraction of its cost.
+- "committee": r_i is the deviation between its members, each with noise of its own, in eV/Angstrom.
+
+Neither knows of what no weights could fit, which is most of the error of a ridge readout. Both are calibrated for each
+element by one factor, under which the errors on validation frames are most likely, as is known for features of networks
+(Bigi et al. 2024, arXiv 2403.02251); the textbook's 1 + r^2 is nearly a constant. r^2 is a variance over few samples,
+of n degrees of freedom: 3 a draw, 3 for each member but one. As usual it is moderated by `PRIOR` more of its mean m^2
+(Smyth 2004, 10.2202/1544-6115.1027): sigma_i^2 = scale^2 (r_i^2 + m^2 PRIOR / n) = floor^2 + scale^2 r_i^2.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgnn.base.errors import InputError
+from rgnn.base.rng import torch_stream
+from rgnn.base.settings import Settings
+from rgnn.base.tensorfiles import read_tensors, write_tensors
+from rgnn.chip.hardware import Hardware
+from rgnn.graphs.graph import Graph
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import find_model, fingerprint
+from rgnn.models.committee import Committee, members
+from rgnn.models.moments.ridge import RidgeReadout
+
+FORMAT, VERSION, FILE = "rgnn uncertainty", 1, "uncertainty.safetensors"
+
+Method = Literal["posterior", "committee"]
+
+# Weights drawn from a posterior: a deviation over K of them is within 1 / sqrt(6 K) of that over all, here 5%.
+DRAWS = 64
+# An atom is outside of what was trained on where its raw deviation is this many times the largest of validation frames,
+# which hold far fewer atoms than a run of molecular dynamics.
+MARGIN = 2.0
+# Degrees of freedom of the mean size.
+PRIOR = 3
+
+
+class LabelledFrames(Protocol):
+    """Labelled graphs by number."""
+
+    def graph(self, index: int) -> Graph:
+        """The labelled graph of one frame."""
+
+
+@dataclass(frozen=True)
+class Scale(Settings):
+    """Of one element, in eV/Angstrom.
+
+    Attributes:
+        element: atomic number.
+        floor, scale: of sigma^2 = floor^2 + scale^2 r^2; that of a committee has no unit.
+        limit: sigma beyond which an atom is outside of what was trained on.
+    """
+
+    element: int = 0
+    floor: float = 0.0
+    scale: float = 1.0
+    limit: float = 0.0
+
+
+@dataclass(frozen=True)
+class Calibration(Settings):
+    """From raw deviations to standard deviations of a force component.
+
+    Attributes:
+        method: what gives raw deviations.
+        scales: of each element of the model.
+        frames: that it was found on.
+    """
+
+    method: Method = "posterior"
+    scales: tuple[Scale, ...] = ()
+    frames: int = 0
+
+    def sigma(self, raw: Tensor, atomic_numbers: Tensor) -> Tensor:
+        """[N] of atoms with these raw deviations, eV/Angstrom."""
+        floor, scale = self._of(atomic_numbers, "floor", raw), self._of(atomic_numbers, "scale", raw)
+        return (floor.square() + (scale * raw).square()).sqrt()
+
+    def limits(self, atomic_numbers: np.ndarray) -> np.ndarray:
+        """[N] eV/Angstrom."""
+        return self._of(torch.from_numpy(np.asarray(atomic_numbers)), "limit", torch.zeros(())).numpy()
+
+    def _of(self, atomic_numbers: Tensor, name: str, like: Tensor) -> Tensor:
+        table = like.new_full((120,), torch.nan, dtype=torch.float32)
+        for scale in self.scales:
+            table[scale.element] = getattr(scale, name)
+        return table[atomic_numbers]
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Forces with the standard deviation of each atom's.
+
+    Attributes:
+        calibration: of a model.
+        draws: [S, S, n, K] for "posterior", deviations of the weights of the (first) ridge readout; else None.
+    """
+
+    calibration: Calibration
+    draws: Tensor | None = None
+
+    def spanning(self, before: "Uncertainty | None") -> "Uncertainty":
+        """With limits that leave inside what was inside before frames were added."""
+        if before is None:
+            return self
+        known = {scale.element: scale.limit for scale in before.calibration.scales}
+        scales = tuple(s.replace(limit=max(s.limit, known.get(s.element, 0.0))) for s in self.calibration.scales)
+        return replace(self, calibration=self.calibration.replace(scales=scales))
+
+    @torch.no_grad()
+    def __call__(
+        self, model: RGNN, g: Graph, hardware: Hardware | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Forces [N, 3], those that the model itself gives, and sigma [N] of a component, in eV/Angstrom.
+
+        Arguments as of the model; the calibration holds for the hardware it was trained for.
+        """
+        forces, raw = with_deviation(model, self.draws, g, hardware, generator)
+        return forces, self.calibration.sigma(raw, g.atomic_numbers)
+
+
+@torch.no_grad()
+def with_deviation(
+    model: RGNN,
+    draws: Tensor | None,
+    g: Graph,
+    hardware: Hardware | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Forces [N, 3] and raw deviations [N]: of these draws, or without any of the members of a committee."""
+    if g.n_edges == 0:
+        return model.embedding.new_zeros((g.n_atoms, 3)), model.embedding.new_zeros(g.n_atoms)
+    if draws is None:
+        assert isinstance(model, Committee)
+        each = model.of_members(g, hardware, generator)
+        return each.mean(0), each.var(0).mean(1).sqrt()
+    first, variance = _with_posterior(model, draws, g, hardware, generator)
+    each = torch.stack([first, *(m(g, hardware, generator) for m in members(model)[1:])])
+    return each.mean(0), variance.sqrt()
+
+
+def _with_posterior(
+    model: RGNN, draws: Tensor, g: Graph, hardware: Hardware | None, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Forces [N, 3] of a ridge readout and their variance [N] over draws, from one read of the chip."""
+    assert isinstance(model.head, RidgeReadout)
+    chip, of_pair = model.chip(hardware, generator), draws.flatten(0, 1)
+    forces, variance = [], []
+    for view in model.views(g, chip):
+        h, part, pair, arm = model.head.features(view, chip), view.part, view.pair, view.arm
+        forces.append(part.sum_over_neighbours(model.head.weighted(h, pair) * arm))
+        m = h.new_empty(len(h), draws.shape[-1])
+        for k, w in enumerate(of_pair):
+            mine = (pair == k).nonzero()[:, 0]
+            m[mine] = h[mine] @ w
+        axes = [part.sum_over_neighbours(m * arm[:, axis, None]) for axis in range(3)]
+        variance.append(torch.stack(axes).square().mean((0, 2)))
+    return torch.cat(forces), torch.cat(variance)
+
+
+def calibrated(
+    model: RGNN, draws: Tensor | None, frames: LabelledFrames, indices: Sequence[int], seed: int = 0
+) -> Uncertainty:
+    """Calibrate on labelled frames that the model was not trained on, with the noise of the hardware as trained.
+
+    An element that these frames lack is treated as all others together.
+
+    Args:
+        model: ready to predict.
+        draws: as of `Uncertainty`; None takes the spread of a committee.
+        frames, indices: validation frames.
+        seed: of the noise.
+    """
+    found = list[np.ndarray]()
+    for index in indices:
+        g = frames.graph(int(index)).to(model.embedding.device)
+        assert g.forces is not None
+        forces, raw = with_deviation(model, draws, g, None, torch_stream(seed, "uncertainty noise", int(index)))
+        square = (forces - g.forces).double().square().mean(1)
+        found.append(torch.stack([raw.double(), square, g.atomic_numbers.double()]).cpu().numpy())
+    r, e, z = np.concatenate(found, axis=1)
+    samples = draws.shape[-1] if draws is not None else len(members(model)) - 1
+    scales = []
+    for element in model.config.elements:
+        mine = z == element if (z == element).any() else np.ones(len(z), bool)
+        floor, scale = floor_and_scale(r[mine], e[mine], 3 * samples)
+        limit = float(np.hypot(floor, scale * MARGIN * r[mine].max()))
+        scales.append(Scale(element, floor, scale, limit))
+    method: Method = "committee" if draws is None else "posterior"
+    return Uncertainty(Calibration(method, tuple(scales), len(indices)), draws)
+
+
+def floor_and_scale(raw: np.ndarray, square: np.ndarray, freedom: int) -> tuple[float, float]:
+    """Those of `Scale` under which normal errors are most likely.
+
+    Args:
+        raw: [n] deviations r.
+        square: [n] mean square errors of a force component of the same atoms.
+        freedom: degrees of freedom of r^2.
+    """
+    r = np.square(raw)
+    if not r.any():
+        return float(np.sqrt(square.mean())), 0.0
+    prior = r.mean() * PRIOR / freedom
+    scale = float(np.sqrt(np.mean(square / (r + prior))))
+    return scale * float(np.sqrt(prior)), scale
+
+
+def save_uncertainties(model: RGNN, found: Sequence[Uncertainty], folder: str | Path) -> None:
+    """Write them into the folder of their model."""
+    draws = next((u.draws for u in found if u.draws is not None), None)
+    settings: dict[str, Any] = {"format": FORMAT, "version": VERSION, "model": fingerprint(model)}
+    settings["calibrations"] = [u.calibration.to_mapping() for u in found]
+    write_tensors(Path(folder) / FILE, {} if draws is None else {"draws": draws}, settings)
+
+
+def load_uncertainties(path: str | Path, model: RGNN) -> dict[str, Uncertainty]:
+    """By method, the best first, those in the model folder or training run that `model` was loaded from; there may be
+    none.
+
+    Raises:
+        InputError: damaged, or of another model.
+    """
+    file = find_model(path) / FILE
+    if not file.is_file():
+        return {}
+    tensors, settings = read_tensors(file, FORMAT, VERSION)
+    if settings["model"] != fingerprint(model):
+        raise InputError(f"{file}: belongs to another model than the one beside it; resume the run that wrote them.")
+    found = [Calibration.from_mapping(mapping, str(file)) for mapping in settings["calibrations"]]
+    draws = tensors["draws"].to(model.embedding.device) if "draws" in tensors else None
+    return {c.method: Uncertainty(c, draws if c.method == "posterior" else None) for c in found}
+
+
+def chosen_uncertainty(path: str | Path, model: RGNN, method: str = "auto") -> Uncertainty | None:
+    """That of the model loaded from `path` by a method; "auto" is the best that there is, if any, "none" is None.
+
+    Raises:
+        InputError: the model has none by this method.
+    """
+    if method == "none":
+        return None
+    found = load_uncertainties(path, model)
+    if method == "auto":
+        return next(iter(found.values()), None)
+    if method not in found:
+        has = f"{', '.join(found)} only" if found else "none"
+        raise InputError(
+            f"{path}: the uncertainty by {method} was asked for, but the model has {has}; train one with "
+            "rgnn train --preset ridge, with --chips 4 for a committee."
+        )
+    return found[method]

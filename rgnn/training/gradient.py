@@ -1,0 +1,296 @@
+"""Training: Adam on the force error, a moving average of the weights, and exact resume.
+
+The frames of a step may be worked on in parts, one after the other (`TrainConfig.accumulate`) or by several processes
+(`rgnn.training.distributed`). A step sums gradients over all force components of all parts before it divides by their number,
+and ranges and statistics follow all parts together (`rgnn.training.running_statistics`).
+
+A run folder holds config.yaml (written by the caller), log.csv (one row an epoch), best/ and last/
+(model folders of the averaged weights) and state.safetensors, from which an interrupted run goes on.
+Every random stream is keyed by seed and step, so a resumed run ends with the same tensors as an
+unbroken one on the same CPU.
+"""
+
+import copy
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rgnn import kernels
+from rgnn.base.errors import BrokenRunError, InputError, Interrupted
+from rgnn.base.rng import torch_stream
+from rgnn.base.tensorfiles import read_tensors, write_tensors
+from rgnn.data.loader import epoch_order, prefetched
+from rgnn.graphs.graph import Graph
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import save_model
+from rgnn.training.distributed import ALONE, Processes
+from rgnn.training.log import Epoch, Frames, Watcher, write_log
+from rgnn.training.optimizer import Adam, Plateau
+from rgnn.training.running_statistics import Following
+from rgnn.training.schedule import hardware_of_step
+from rgnn.training.settings import TrainConfig
+from rgnn.training.validation import FitResult, validate
+
+FORMAT, VERSION = "rgnn training state", 3
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with its state."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    best: float = math.inf
+    epochs_since_best: int = 0
+
+
+class Trainer:
+    """The state of a training run and its loop."""
+
+    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None, processes: Processes = ALONE) -> None:
+        config.require_frames_for(processes)
+        self.model, self.config, self.out, self.processes = model, config, out, processes
+        self.device = model.embedding.device
+        self.following = Following(model)
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        # All gradients one after the other, the loss and the number of components, to be summed at once.
+        n = sum(p.numel() for p in self.parameters) + 2
+        self.sums = torch.zeros(n, device=self.device, dtype=self.parameters[0].dtype)
+        for p, piece in zip(self.parameters, self.sums[:-2].split([p.numel() for p in self.parameters]), strict=True):
+            p.grad = piece.view_as(p)
+        self.optimizer = Adam(self.parameters)
+        self.schedule = Plateau(
+            config.learning_rate, config.plateau_factor, config.plateau_patience, config.min_learning_rate
+        )
+        self.average = copy.deepcopy(model).eval()
+        self.best = copy.deepcopy(self.average)
+        self.progress, self.history = Progress(), list[Epoch]()
+
+    def run(
+        self,
+        frames: Frames,
+        train: Sequence[int],
+        validation: Sequence[int],
+        watcher: Watcher,
+        stop: Callable[[], bool],
+    ) -> FitResult:
+        """Train until the last epoch, or until the validation error has long stopped falling."""
+        config = self.config
+        steps = math.ceil(len(train) / config.batch_size)
+        if self.processes.first and not self.following.begun:
+            first = epoch_order(frames, train, config.seed, 0)[: min(2, config.batch_size)]
+            self._look_at(Graph.batch([frames.graph(k) for k in first]))
+        self._agree()
+        at = self.progress
+        while at.epoch < config.epochs and at.epochs_since_best < config.stop_after:
+            began = time.monotonic()
+            order = epoch_order(frames, train, config.seed, at.epoch)
+            size = config.batch_size
+            batches = [order[first : first + size] for first in range(at.step_in_epoch * size, len(order), size)]
+            for parts in prefetched(lambda batch: self._parts(frames, batch), batches):
+                if self.processes.any(stop()):
+                    at.seconds += time.monotonic() - began
+                    self.save()
+                    self.processes.meet()
+                    how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
+                    raise Interrupted(f"stopped in epoch {at.epoch + 1} as asked, the state is saved{how}")
+                loss = self.step(*parts)
+                watcher.step(at.epoch * steps + at.step_in_epoch, config.epochs * steps, loss)
+            is_best = self.end_epoch(frames, validation, steps, at.seconds + time.monotonic() - began)
+            watcher.epoch(self.history[-1], is_best)
+        return FitResult(self.best, tuple(self.history), at.epoch < config.epochs)
+
+    def _parts(self, frames: Frames, batch: Sequence[int]) -> list[Graph]:
+        """The parts of a step that are for this process; without frames for all, there is nothing for the last."""
+        n = max(self.config.accumulate, self.processes.count)
+        cuts = [k * (len(batch) // n) + min(k, len(batch) % n) for k in range(n + 1)]
+        mine = self.processes.share([batch[a:b] for a, b in itertools.pairwise(cuts) if a < b])
+        return [Graph.batch([frames.graph(k) for k in part]) for part in mine]
+
+    @torch.no_grad()
+    def _look_at(self, g: Graph) -> None:
+        """Begin ranges and statistics with a frame or two: a step uses those before it."""
+        require_atoms(g)
+        self.model.train()
+        self.model(
+            g.to(self.device),
+            hardware_of_step(self.model.hardware, self.config, self.progress.step),
+            torch_stream(self.config.seed, "first look"),
+        )
+
+    def step(self, *parts: Graph) -> float:
+        """One step of Adam on the labelled parts that are for this process; the loss of all parts before it."""
+        at, processes = self.progress, self.processes
+        self.model.train()
+        self.sums.zero_()
+        self.following.begin()
+        for number, part in enumerate(parts):
+            with self.following.part(part.n_edges):
+                self._add(part.to(self.device), processes.rank + number * processes.count)
+        self.following.end(processes)
+        processes.sum_(self.sums)
+        self.sums /= self.sums[-1].clone()
+        value = float(self.sums[-2])
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        if not (math.isfinite(value) and math.isfinite(float(norm))):
+            kept = f"; {self.out / 'best'} keeps the best model so far" if self.out and self.history else ""
+            raise BrokenRunError(
+                f"training diverged at step {at.step} of epoch {at.epoch + 1} (loss {value:g}){kept}; "
+                "lower --learning-rate."
+            )
+        self.optimizer.step(self.schedule.rate)
+        at.step, at.step_in_epoch, at.loss_sum = at.step + 1, at.step_in_epoch + 1, at.loss_sum + value
+        self._update_average()
+        return value
+
+    def _add(self, part: Graph, number: int) -> None:
+        """Add what a part brings to the sums of the step; the number of the part is that among all processes."""
+        if part.forces is None:
+            raise InputError("a frame without forces cannot be trained on; convert labelled frames.")
+        require_atoms(part)
+        noise = torch_stream(self.config.seed, "training noise", self.progress.step, *([number] if number else []))
+        passing = kernels.use("straight-through") if self.config.gradient == "straight_through" else nullcontext()
+        with passing:
+            predicted = self.model(part, hardware_of_step(self.model.hardware, self.config, self.progress.step), noise)
+        components = part.forces.numel()
+        loss = self.config.loss_function(predicted, part.forces) * components
+        if loss.requires_grad:  # there are edges
+            loss.backward()
+        self.sums[-2] += loss.detach()
+        self.sums[-1] += components
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # A young average forgets faster, so that the random start does not linger in it.
+        decay = min(self.config.average, (1 + self.progress.step) / (10 + self.progress.step))
+        mine = self.model.state_dict()
+        for name, tensor in self.average.state_dict().items():
+            if tensor.is_floating_point() and not torch.isnan(tensor).any():
+                tensor.lerp_(mine[name], 1 - decay)
+            else:
+                tensor.copy_(mine[name])
+
+    def end_epoch(self, frames: Frames, validation: Sequence[int], steps: int, seconds: float) -> bool:
+        """Validate the average, follow the plateau, write everything; True where this is the best epoch."""
+        at = self.progress
+        mae, rmse, relative = self.validate(frames, validation)
+        rate = self.schedule.rate
+        self.history.append(Epoch(at.epoch + 1, at.loss_sum / steps, mae, rmse, relative, rate, seconds))
+        self.schedule.follow(relative)
+        is_best = relative < at.best
+        at.epoch, at.step_in_epoch, at.loss_sum, at.seconds = at.epoch + 1, 0, 0.0, 0.0
+        at.epochs_since_best = 0 if is_best else at.epochs_since_best + 1
+        if is_best:
+            at.best = relative
+            self.best.load_state_dict(self.average.state_dict())
+        self.save(best=is_best)
+        return is_best
+
+    def validate(self, frames: Frames, validation: Sequence[int]) -> tuple[float, float, float]:
+        """`validate` of the averaged model."""
+        return validate(self.average, frames, validation, self.config.seed, self.processes)
+
+    # What a run keeps on disk
+
+    def save(self, best: bool = False) -> None:
+        """Write log, models and state; the state last, so that it never knows more than the rest."""
+        if self.out is None or not self.processes.first:
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        if self.history:
+            write_log(self.out, self.history)
+            save_model(self.average, self.out / "last")
+        if best:
+            save_model(self.average, self.out / "best")
+        settings = {
+            "format": FORMAT,
+            "version": VERSION,
+            "config": self.config.to_mapping(),
+            "made_for": self._made_for(),
+            **self._numbers(),
+        }
+        write_tensors(self.out / "state.safetensors", self._tensors(), settings)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state().items()}
+        for part in ("model", "average", "best"):
+            tensors |= {f"{part}/{name}": tensor for name, tensor in getattr(self, part).state_dict().items()}
+        return tensors
+
+    def _numbers(self) -> dict[str, Any]:
+        """What the state holds beside tensors."""
+        history = [asdict(row) for row in self.history]
+        return {"progress": asdict(self.progress), "history": history, "schedule": asdict(self.schedule)}
+
+    def _take_up(self, numbers: dict[str, Any]) -> None:
+        self.schedule = Plateau(**numbers["schedule"])
+        self.progress = Progress(**numbers["progress"])
+        self.history = [Epoch(**row) for row in numbers["history"]]
+
+    def _agree(self) -> None:
+        """All processes go on with the state of the first."""
+        self._take_up(self.processes.same(self._numbers()))
+        self.processes.spread_(self._tensors().values())
+
+    def load(self) -> None:
+        """Take up the state of an interrupted run; only the first process does."""
+        assert self.out is not None
+        file = self.out / "state.safetensors"
+        tensors, settings = read_tensors(file, FORMAT, VERSION)
+        self._check_same_run(settings, file)
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {k.removeprefix(f"{name}/"): t for k, t in tensors.items() if k.startswith(f"{name}/")}
+
+        try:
+            for name in ("model", "average", "best"):
+                getattr(self, name).load_state_dict(part(name))
+            self.optimizer.load(part("optimizer"))
+        except (KeyError, RuntimeError):
+            raise InputError(
+                f"{file}: belongs to a model of another shape; resume with the run's own settings."
+            ) from None
+        self._take_up(settings)
+
+    def _made_for(self) -> dict[str, Any]:
+        """What a state must not be taken up with another of."""
+        m = self.model
+        return {
+            "model": m.config.to_mapping(),
+            "hardware": m.hardware.to_mapping(),
+            "data_checksum": m.provenance.data_checksum,
+        }
+
+    def _check_same_run(self, saved: dict[str, Any], file: Path) -> None:
+        made_for = saved.get("made_for", {})
+        for what, mine in self._made_for().items():
+            if made_for.get(what) != mine:
+                raise InputError(
+                    f"{file}: the run was started with another {what.replace('_', ' ')} than now; "
+                    "bring that back, or start a new run."
+                )
+        free = {"epochs", "stop_after"}  # a run may be made longer
+        config, mine = TrainConfig.from_mapping(saved["config"], str(file)).to_mapping(), self.config.to_mapping()
+        for key in sorted(set(mine) - free):
+            if config[key] != mine[key]:
+                raise InputError(
+                    f"{file}: the run was started with {key} = {config[key]}, not {mine[key]}; "
+                    "resume with the same value, or start a new run."
+                )
+
+
+def require_atoms(g: Graph) -> None:
+    """Raise InputError where there is nothing to take statistics over."""
+    if g.n_atoms < 2:
+        raise InputError("a training step needs at least two atoms; give a larger --batch-size or larger cells.")

@@ -1,0 +1,341 @@
+"""The ridge readout, solved for in one pass over the frames.
+
+The force on atom i is linear in the weights w of its element: F_i = sum_j w_{Z_j} . h_ij fc u_ij = P_i w, with the
+features h of `RidgeReadout`, read with the hardware's noise. The sums A = sum P^T P and b = sum P^T F over the training
+frames give w = (A + penalty mean(diag A))^-1 b. The same sums over the validation frames give the error of any w
+without another pass, sum F^2 - 2 w.b + w.A w, by which the penalty of each element is chosen. Sums are kept, so that
+frames can be added. They also tell how sure the weights are, see `rgnn.models.uncertainty`.
+
+A committee is solved for in the same pass: each member has features and sums of its own.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.rng import torch_stream
+from rgnn.base.tensorfiles import read_tensors, write_tensors
+from rgnn.chip.hardware import Hardware
+from rgnn.data.loader import prefetched
+from rgnn.graphs.graph import Graph
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import load_model, save_model
+from rgnn.models.committee import members
+from rgnn.models.moments.ridge import RidgeReadout
+from rgnn.models.parts.moments import MomentLayer
+from rgnn.models.uncertainty import DRAWS, Uncertainty, calibrated, load_uncertainties, save_uncertainties
+from rgnn.training.distributed import ALONE, Processes
+from rgnn.training.log import Epoch, Frames, Watcher, write_log
+from rgnn.training.normal_equations import NormalEquations, best_weights
+from rgnn.training.schedule import hardware_of_step
+from rgnn.training.settings import TrainConfig
+from rgnn.training.validation import FitResult, validate
+
+FORMAT, VERSION = "rgnn ridge state", 2
+
+# Frames that set the statistics of invariants and the ranges of converters, before any sum.
+STATISTICS_FRAMES = 32
+# Frames whose sums are taken at once.
+BATCH = 4
+
+Item = TypeVar("Item")
+
+
+@torch.no_grad()
+def design(model: RGNN, g: Graph, generator: torch.Generator | None, hardware: Hardware | None = None) -> Tensor:
+    """[N, 3, S n]: the force on each atom for a weight of 1 on each feature and element of the neighbour."""
+    assert isinstance(model.head, RidgeReadout)
+    s, chip, parts = len(model.config.elements), model.chip(hardware, generator), []
+    for view in model.views(g, chip):
+        h, part = model.head.features(view, chip), view.part
+        row = (part.ends_out[0] - part.atoms.start) * s + view.pair % s
+        sums = h.new_zeros((3, part.n_atoms * s, h.shape[1]))
+        for axis in range(3):
+            sums[axis].index_add_(0, row, h * view.arm[:, axis, None])
+        parts.append(sums.view(3, part.n_atoms, -1).movedim(0, 1))
+    return torch.cat(parts)
+
+
+class Member:
+    """A model's sums over the frames so far, and its weights from them.
+
+    Args:
+        model: with a ridge readout.
+        number: among the members of a committee, from 0.
+
+    Attributes:
+        sums: of "train" and of "validation" frames.
+        done: batches that are in them.
+        penalties: of each element, once the weights are solved for.
+    """
+
+    def __init__(self, model: RGNN, number: int = 0) -> None:
+        if not isinstance(model.head, RidgeReadout):
+            raise InputError("only a model with a ridge readout can be solved for; train this one.")
+        self.model, self.head, self.number = model, model.head, number
+        s, _, n = model.head.weight.shape
+        self.sums = {name: NormalEquations.empty(s, s * n) for name in ("train", "validation")}
+        self.done, self.penalties = 0, list[float]()
+
+    def add(
+        self, name: str, g: Graph, forces: Tensor, kinds: Tensor, noise: torch.Generator, hardware: Hardware | None
+    ) -> None:
+        """A batch, read on this hardware; labels and elements of the atoms as of `NormalEquations.add`."""
+        self.sums[name].add(design(self.model, g, noise, hardware).cpu(), forces, kinds)
+
+    @torch.no_grad()
+    def solve(self) -> None:
+        """Set the weights of the model."""
+        weights, self.penalties = best_weights(self.sums["train"], self.sums["validation"])
+        self.head.weight.copy_(weights.view_as(self.head.weight))
+
+    def draws(self, n: int, seed: int) -> Tensor:
+        """[S, S, X + D, n] deviations of the weights that were solved for, float32: see `NormalEquations.draws`."""
+        train, like = self.sums["train"], self.head.weight
+        each = [train.draws(k, p, n, torch_stream(seed, "posterior", k)) for k, p in enumerate(self.penalties)]
+        return torch.stack(each).view(*like.shape, n).to(like)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums, to be kept in a file."""
+        return {
+            f"{name}/{part}": packed(tensor) for name, sums in self.sums.items() for part, tensor in vars(sums).items()
+        }
+
+    def take_up(self, tensors: Mapping[str, Tensor], done: int) -> None:
+        """The sums of such a file, over so many batches."""
+        self.done = done
+        for name, sums in self.sums.items():
+            for part, tensor in vars(sums).items():
+                unpack(tensors[f"{name}/{part}"], tensor)
+
+
+class Ridge:
+    """The state of a fit and its pass; in place of a `Trainer`, for models with a ridge readout and committees of them.
+
+    Its run folder is that of `rgnn.training.gradient`, with members/2.safetensors and so on for the sums of further members,
+    and the uncertainty of its forces beside each model.
+    """
+
+    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None, processes: Processes = ALONE) -> None:
+        self.model, self.config, self.out, self.processes = model, config, out, processes
+        self.members = [Member(member, number) for number, member in enumerate(members(model))]
+        self.done = 0
+        # Of the runs that this one adds to: batches, stores, and what marked the outside of their frames.
+        self.before, self.added, self.known = 0, list[str](), dict[str, Uncertainty]()
+
+    def run(
+        self,
+        frames: Frames,
+        train: Sequence[int],
+        validation: Sequence[int],
+        watcher: Watcher,
+        stop: Callable[[], bool],
+    ) -> FitResult:
+        """Sum over the frames that are not in the sums yet, and solve.
+
+        Raises:
+            Interrupted: `stop` said so; the sums so far are saved.
+        """
+        began = time.monotonic()
+        if not self.ready and self.processes.first:
+            self._set_statistics(frames, train)
+        self.processes.spread_(self.model.state_dict().values())
+        self.done = self.processes.same(self.done)
+        for member in self.members:
+            member.done = self.processes.same(member.done)
+        self.model.eval()
+        todo = [(name, some) for name, all_of_it in (("train", train), ("validation", validation))
+                for some in batches(all_of_it, BATCH)]  # fmt: skip
+        # Each process takes one of `count` batches at a time; all sums come together at the end.
+        turns = batches(todo[self.done :], self.processes.count)
+        made = prefetched(lambda turn: [(n, self._batch(frames, k)) for n, k in self.processes.share(turn)], turns)
+        for turn, mine in zip(turns, made, strict=True):
+            if self.processes.any(stop()):
+                self._bring_together()
+                self.save()
+                self.processes.meet()
+                how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
+                raise Interrupted(f"stopped after {self.done} of {len(todo)} steps as asked, the sums are saved{how}")
+            for name, batch in mine:
+                self._add(name, batch)
+            self.done += len(turn)
+            for member in self.members:
+                member.done = max(member.done, self.done)
+            watcher.step(self.done, len(todo), math.nan)
+        self._bring_together()
+        for member in self.members:
+            member.solve()
+        mae, rmse, relative = validate(self.model, frames, validation, self.config.seed, self.processes)
+        found = self._uncertainties(frames, validation) if self.processes.first else []
+        row = Epoch(1, rmse**2, mae, rmse, relative, 0.0, time.monotonic() - began)
+        if self.out is not None and self.processes.first:
+            self.save()
+            write_log(self.out, [row])
+            for folder in ("best", "last"):
+                save_model(self.model, self.out / folder)
+                save_uncertainties(self.model, found, self.out / folder)
+        watcher.epoch(row, True)
+        return FitResult(self.model, (row,), False)
+
+    def _uncertainties(self, frames: Frames, validation: Sequence[int]) -> list[Uncertainty]:
+        """By the posterior of the first member, and by the spread of all where there are several."""
+        draws = self.members[0].draws(DRAWS, self.config.seed)
+        methods = [draws] if len(self.members) == 1 else [draws, None]
+        found = [calibrated(self.model, method, frames, validation, self.config.seed) for method in methods]
+        return [u.spanning(self.known.get(u.calibration.method)) for u in found]
+
+    @property
+    def ready(self) -> bool:
+        """Whether statistics and ranges are set; from then on they stay, for sums of the same features."""
+        return self._layer.ready
+
+    @property
+    def _layer(self) -> MomentLayer:
+        (layer,) = self.model.layers
+        assert isinstance(layer, MomentLayer)
+        return layer
+
+    @torch.no_grad()
+    def _set_statistics(self, frames: Frames, train: Sequence[int]) -> None:
+        self.model.train()
+        every = max(1, len(train) // STATISTICS_FRAMES)
+        for number, index in enumerate(train[::every][:STATISTICS_FRAMES]):
+            g = frames.graph(index).to(self.model.embedding.device)
+            self.model(g, generator=torch_stream(self.config.seed, "ridge statistics", number))
+
+    def _batch(self, frames: Frames, chosen: Sequence[int]) -> Graph:
+        g = Graph.batch([frames.graph(k) for k in chosen])
+        if g.forces is None:
+            raise InputError("a frame without forces cannot be trained on; convert labelled frames.")
+        return g
+
+    def _add(self, name: str, batch: Graph) -> None:
+        assert batch.forces is not None
+        g = batch.to(self.model.embedding.device)
+        number, kinds = self.done + self.processes.rank, self._layer.kinds(g).cpu()
+        unique = self.before + number  # of its noise, which frames added later do not share
+        hardware = hardware_of_step(self.model.hardware, self.config, unique) if name == "train" else None
+        for member in self.members:
+            if member.done <= number:  # else a save was cut off between two members
+                mine = [member.number] if member.number else []
+                noise = torch_stream(self.config.seed, "ridge noise", unique, *mine)
+                member.add(name, g, batch.forces, kinds, noise, hardware)
+
+    def _bring_together(self) -> None:
+        for member in self.members:
+            for sums in member.sums.values():
+                for tensor in vars(sums).values():
+                    unpack(self.processes.sum_(packed(tensor).contiguous()), tensor)
+
+    # What a run keeps on disk
+
+    def save(self) -> None:
+        """Sums, and the model that they belong to; the file that a resumed run looks for is the last."""
+        if self.out is None or not self.processes.first:
+            return
+        for member in reversed(self.members):
+            tensors = member.tensors()
+            if not member.number:
+                tensors |= {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+            settings = {
+                "format": FORMAT,
+                "version": VERSION,
+                "done": member.done,
+                "before": self.before,
+                "added": self.added,
+                "made_for": self._made_for(),
+                "made_of": self._made_of(),
+            }
+            file = self._file(self.out, member)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(file, tensors, settings)
+
+    def load(self) -> None:
+        """Take up an interrupted pass, or one that is finished; only the first process does."""
+        assert self.out is not None
+        settings = self._take_up(self.out)
+        for what, mine in self._made_of().items():
+            if settings["made_of"][what] != mine:
+                raise InputError(
+                    f"{self.out}: the run was started with {what.replace('_', ' ')} {settings['made_of'][what]}, not "
+                    f"{mine}; bring that back, or start a new run."
+                )
+        self.before, self.added = settings["before"], settings["added"]
+        self.done = min(member.done for member in self.members)
+
+    def add_to(self, run: Path) -> None:
+        """Take up the sums of another run, features and all, to add frames to them.
+
+        Raises:
+            InputError: of another model or hardware, or it has these frames already.
+        """
+        settings = self._take_up(run)
+        self.added = [*settings["added"], settings["made_of"]["data_checksum"]]
+        mine = self.model.provenance
+        if mine.data_checksum and mine.data_checksum in self.added:
+            raise InputError(f"{mine.data}: its frames are in {run} already; add a store of new frames only.")
+        self.before = settings["before"] + settings["done"]
+        for member in self.members:
+            member.done = 0
+        self.remember(run)
+
+    def remember(self, run: Path) -> None:
+        """What marked the outside of the frames of a run that this one adds to."""
+        if (run / "best").is_dir():
+            self.known = load_uncertainties(run, load_model(run))
+
+    def _take_up(self, run: Path) -> dict[str, Any]:
+        """Sums and features of a run; what its state says beside them."""
+        for member in reversed(self.members):
+            file = self._file(run, member)
+            tensors, settings = read_tensors(file, FORMAT, VERSION)
+            if settings["made_for"] != self._made_for():
+                raise InputError(
+                    f"{file}: the run was started with another model or hardware than now; bring that back."
+                )
+            if not member.number:
+                model = {k.removeprefix("model/"): t for k, t in tensors.items() if k.startswith("model/")}
+                self.model.load_state_dict(model)
+            member.take_up(tensors, int(settings["done"]))
+        return settings
+
+    @staticmethod
+    def _file(run: Path, member: Member) -> Path:
+        return run / f"members/{member.number + 1}.safetensors" if member.number else run / "state.safetensors"
+
+    def _made_for(self) -> dict[str, Any]:
+        m, n = self.model, len(self.members)
+        chips = {"chips": n} if n > 1 else {}
+        return {"model": m.config.to_mapping(), "hardware": m.hardware.to_mapping(), **chips}
+
+    def _made_of(self) -> dict[str, Any]:
+        """What decides on the frames that are in the sums, and how they are read."""
+        config = self.config.to_mapping()
+        names = "seed", "validation", "split", "noise_schedule", "noise_ramp", "noise_reach", "fewest_bits"
+        return {"data_checksum": self.model.provenance.data_checksum} | {name: config[name] for name in names}
+
+
+def batches(indices: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """In their order, `size` at a time."""
+    return [indices[first : first + size] for first in range(0, len(indices), size)]
+
+
+def packed(a: Tensor) -> Tensor:
+    """Of symmetric matrices [S, n, n] the upper triangles [S, n (n + 1) / 2]; other tensors as they are."""
+    return a[:, *torch.triu_indices(*a.shape[1:])] if a.ndim == 3 else a
+
+
+def unpack(source: Tensor, into: Tensor) -> None:
+    """Fill `into` with what `packed` made."""
+    if into.ndim < 3:
+        into.copy_(source)
+        return
+    rows, columns = torch.triu_indices(*into.shape[1:])
+    into[:, rows, columns] = source
+    into[:, columns, rows] = source

@@ -1,0 +1,69 @@
+"""What a training run tells of its epochs, and the log that keeps it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rgnn.base.errors import InputError
+from rgnn.base.files import write_aside
+from rgnn.graphs.graph import Graph
+
+
+class Frames(Protocol):
+    """Anything that gives labelled graphs by number, such as a GraphStore."""
+
+    def graph(self, index: int) -> Graph:
+        """The labelled graph of one frame."""
+
+
+@dataclass
+class Epoch:
+    """A row of log.csv; errors in eV/Angstrom, relative_error is sum|dF| / sum|F| on the validation frames."""
+
+    epoch: int
+    loss: float
+    mae: float
+    rmse: float
+    relative_error: float
+    learning_rate: float
+    seconds: float
+
+
+class Watcher(Protocol):
+    """What `fit` tells while it runs."""
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """`done` of `total` steps are finished."""
+
+    def epoch(self, row: Epoch, best: bool) -> None:
+        """An epoch is finished and validated."""
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """Nothing."""
+
+    def epoch(self, row: Epoch, best: bool) -> None:
+        """Nothing."""
+
+
+def write_log(out: Path, history: Sequence[Epoch]) -> None:
+    """The log.csv of a run folder."""
+    names = list(asdict(history[0]))
+    rows = [",".join(names)] + [",".join(f"{v:.8g}" for v in asdict(row).values()) for row in history]
+    write_aside(out / "log.csv", "\n".join(rows) + "\n")
+
+
+def read_log(out: str | Path) -> list[Epoch]:
+    """The epochs in the log.csv of a run folder; none where it has not finished one."""
+    file = Path(out) / "log.csv"
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8").splitlines()
+    try:
+        return [Epoch(int(first), *map(float, rest)) for first, *rest in (line.split(",") for line in lines[1:])]
+    except (ValueError, TypeError):
+        raise InputError(f"{file}: is damaged; the run itself is in state.safetensors and can be resumed.") from None

@@ -1,0 +1,228 @@
+"""A training run from its settings: store, chip, model, split and fit, all repeatable from config.yaml."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from rgnn.base.errors import InputError
+from rgnn.base.files import write_aside
+from rgnn.base.provenance import Provenance
+from rgnn.base.rng import stream_seed
+from rgnn.base.settings import Settings, dump_yaml, read_yaml, require
+from rgnn.base.versions import Versions
+from rgnn.chip.cells import Cells
+from rgnn.chip.chip import Chip
+from rgnn.chip.hardware import Hardware
+from rgnn.data.domain import training_range
+from rgnn.data.store.reader import GraphStore, require_cutoff
+from rgnn.data.store.split import split_frames
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import load_model
+from rgnn.models.committee import Committee
+from rgnn.models.settings import ModelConfig
+from rgnn.training.distributed import ALONE, Processes
+from rgnn.training.gradient import Trainer
+from rgnn.training.linear import Ridge
+from rgnn.training.log import Silent, Watcher
+from rgnn.training.settings import TrainConfig
+from rgnn.training.validation import FitResult
+
+
+@dataclass(frozen=True)
+class RunConfig(Settings):
+    """All that a training run depends on; written to its config.yaml.
+
+    Attributes:
+        store: path of the graph store.
+        chip: path of a chip folder, or None for the synthetic chip of the run's seed.
+        chips: how many a ridge readout is solved for on, with the mean of their forces as force (`rgnn.models.committee`):
+            other synthetic chips, or other cells of the one named.
+        adds_to: path of a run with a ridge readout, whose sums over its own frames are taken up; None begins anew.
+        model, hardware, training: as their classes say.
+        versions, processes: recorded, not used; the latter are those that shared the run.
+    """
+
+    store: str = ""
+    chip: str | None = None
+    chips: int = 1
+    adds_to: str | None = None
+    model: ModelConfig = ModelConfig()
+    hardware: Hardware = Hardware()
+    training: TrainConfig = TrainConfig()
+    versions: Versions = Versions()
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.chips >= 1, "chips", self.chips, "at least 1")
+        if self.chips > 1 and self.model.readout != "ridge":
+            raise InputError(f"chips is {self.chips}, but only a ridge readout can have several; take --preset ridge.")
+
+    @classmethod
+    def preset(cls, name: str) -> "RunConfig":
+        """Settings to start from.
+
+        Args:
+            name: "default", "published" (Xu et al. 2025), "gnnff" (the all-digital twin), or with moments in place of
+                message passing "ridge" (solved for in one pass) or "moments" (trained in minutes).
+
+        Raises:
+            InputError: no such preset.
+        """
+        if name == "default":
+            return cls()
+        if name == "published":
+            return cls(model=ModelConfig.published(), hardware=Hardware.published(), training=TrainConfig.published())
+        if name == "gnnff":
+            return cls(model=ModelConfig(reservoir_layers=0, trained_layers=3))
+        if name == "ridge":
+            return cls(model=ModelConfig.of_moments("ridge"))
+        if name == "moments":
+            return cls(model=ModelConfig.of_moments("network"), training=TrainConfig.moments())
+        raise InputError(f"there is no preset '{name}'; take default, published, gnnff, ridge or moments.")
+
+    @classmethod
+    def read(cls, path: str | Path) -> "RunConfig":
+        """From a YAML file; what it leaves out takes its default."""
+        return cls.from_mapping(read_yaml(path), str(path))
+
+    @classmethod
+    def adding_to(cls, run: str | Path) -> "RunConfig":
+        """The settings of a run, for more frames: only the store is still to be named.
+
+        Raises:
+            InputError: no run there, or one that was not solved for.
+        """
+        config = cls.read(Path(run) / "config.yaml")
+        if config.model.readout != "ridge":
+            raise InputError(f"{run}: has no ridge readout, and only to such a run frames can be added; train anew.")
+        return dataclasses.replace(config, store="", adds_to=str(run))
+
+    def _member(self, number: int, shapes: Sequence[Sequence[tuple[int, int]]]) -> tuple[Chip, list[list[Cells]], int]:
+        """Chip, cells and seed of a member of a committee; the first has the run's seed."""
+        own = self.training.seed
+        seed = stream_seed(own, "member", number) if number else own
+        if self.chip is None:
+            chip = Chip.synthetic(seed)
+            return chip, chip.matrices(shapes, seed), seed
+        chip = Chip.load(self.chip)
+        return chip, chip.matrices(shapes, own, number), seed
+
+    def build_model(self, store: GraphStore) -> RGNN:
+        """The untrained model for a store.
+
+        Raises:
+            InputError: the store has another cutoff, or the chip is too small.
+        """
+        require_cutoff(store, self.model.cutoff)
+        seed, shape = self.training.seed, self.model
+        if shape.moments and not shape.elements:
+            shape = shape.replace(elements=store.elements)
+        if strange := set(store.elements) - set(shape.elements or store.elements):
+            raise InputError(
+                f"{self.store}: the model has no rows for its elements {sorted(strange)} ({shape.elements}); "
+                "name all elements in the model's settings, or train anew."
+            )
+        chips, cells, seeds = zip(*(self._member(k, RGNN.shapes(shape)) for k in range(self.chips)), strict=True)
+        n, source = self.chips, chips[0].source
+        if n == 1:
+            model = RGNN(shape, self.hardware, cells[0], seed)
+        else:
+            model = Committee(shape, self.hardware, cells, seeds)
+            source += f", and {n - 1} more" if self.chip is None else f", {n} choices of its cells"
+        model.provenance = Provenance(
+            elements=store.elements,
+            chip=source if shape.uses_chip else "none (all digital)",
+            chip_is_measured=chips[0].measured,
+            data=self.store,
+            data_checksum=store.checksum,
+            validation=self.training.validation,
+            split=self.training.split,
+            seed=seed,
+            rgnn=version("rgnn"),
+        )
+        return model
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training run made ready: everything is read and checked, and nothing written yet.
+
+    Attributes:
+        config: complete settings.
+        store, model: of the run; the model is untrained.
+        train, validation: frame numbers.
+        processes: that share the run; the first of them writes.
+    """
+
+    config: RunConfig
+    store: GraphStore
+    model: RGNN
+    train: list[int]
+    validation: list[int]
+    processes: Processes = ALONE
+
+    @classmethod
+    def prepare(
+        cls, config: RunConfig, device: torch.device | str = "cpu", processes: Processes = ALONE
+    ) -> "TrainingRun":
+        """Read the store and build the model.
+
+        Raises:
+            InputError: no store, another cutoff, too small a chip, or too few frames.
+        """
+        if config.model.readout != "ridge":
+            config.training.require_frames_for(processes)
+        store = GraphStore(config.store)
+        model = config.build_model(store).to(device)
+        t = config.training
+        train, validation = split_frames(len(store), t.validation, t.seed, how=t.split)
+        mine = model.provenance.replace(seen=training_range(store, train))
+        if config.adds_to is not None and processes.first:
+            before = load_model(config.adds_to).provenance
+            mine = mine.replace(
+                elements=tuple(sorted({*mine.elements, *before.elements})),
+                seen=mine.seen.joined(before.seen),
+                chip=before.chip,
+                chip_is_measured=before.chip_is_measured,
+            )
+        model.provenance = mine
+        return cls(config, store, model, train, validation, processes)
+
+    def go(
+        self,
+        out: str | Path,
+        *,
+        resume: bool = False,
+        watcher: Watcher | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> FitResult:
+        """Train into the run folder `out`.
+
+        Args:
+            out: made where absent.
+            resume: go on from the state in `out`, or from the start where it has none yet.
+            watcher, stop: as in `fit`.
+
+        Raises:
+            InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
+        """
+        out, processes = Path(out), self.processes
+        kind = Ridge if self.model.config.readout == "ridge" else Trainer
+        trainer = kind(self.model, self.config.training, out, processes)
+        if processes.first:
+            adds_to = Path(self.config.adds_to) if self.config.adds_to is not None else None
+            if resume and (out / "state.safetensors").exists():
+                trainer.load()
+                if isinstance(trainer, Ridge) and adds_to is not None:
+                    trainer.remember(adds_to)
+            elif isinstance(trainer, Ridge) and adds_to is not None:
+                trainer.add_to(adds_to)
+            out.mkdir(parents=True, exist_ok=True)
+            note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
+            record = self.config.replace(model=self.model.config, versions=Versions.here(), processes=processes.count)
+            write_aside(out / "config.yaml", note + dump_yaml(record.to_mapping()))
+        return trainer.run(self.store, self.train, self.validation, watcher or Silent(), stop)

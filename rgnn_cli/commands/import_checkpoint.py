@@ -1,0 +1,59 @@
+"""rgnn import-checkpoint: the published trained model -> a model folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rgnn_cli.session import options
+
+
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="Trained model of the published program (checkpoint.pkl).")],
+    chip: Annotated[Path, typer.Option(help="Chip folder, from rgnn import-conductance.")],
+    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Turn the published trained model into a model folder that eval and md take.
+
+    Example: rgnn import-checkpoint data/published/checkpoint.pkl --chip chips/published --out models/published
+
+    The file is read without running any code in it.
+    """
+    from importlib.metadata import version
+
+    from rgnn.base.errors import InputError
+    from rgnn.base.provenance import Provenance
+    from rgnn.chip.chip import Chip
+    from rgnn.models.base import RGNN
+    from rgnn.models.checkpoints import save_model
+    from rgnn.models.message_passing.published import PUBLISHED_ELEMENTS, model_from_published, read_checkpoint
+    from rgnn.models.settings import ModelConfig
+    from rgnn_cli.session import workspace
+    from rgnn_cli.session.console import Reporter
+
+    report = Reporter(quiet, as_json)
+    weights, shapes = Chip.load(chip), RGNN.shapes(ModelConfig.published())
+    needed = sum(rows * columns for layer in shapes for rows, columns in layer)
+    if len(weights.weights) != needed:
+        raise InputError(
+            f"{chip}: has {len(weights.weights)} weights, but the published model was trained on one of {needed}; "
+            "import the conductances that were published with it."
+        )
+    state = read_checkpoint(file)
+    workspace.refuse_existing(out, overwrite)
+    model = model_from_published(state, weights.matrices(shapes), str(file))
+    model.provenance = Provenance(
+        elements=PUBLISHED_ELEMENTS,
+        chip=weights.source,
+        chip_is_measured=weights.measured,
+        data=f"that of {file.name}",
+        rgnn=version("rgnn"),
+    )
+    save_model(model, out)
+    workspace.remember("model", out)
+    report.say(f"Model: [bold]{out}[/] ({model.hardware.describe()}, as published)")
+    report.say(f"Next: rgnn eval {out} STORE   or   rgnn md STRUCTURE --model {out}")
+    report.result({"model": str(out), "hardware": model.hardware.to_mapping()})

@@ -1,0 +1,84 @@
+"""What an evaluation varies, from the words of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rgnn.base.errors import InputError
+
+if TYPE_CHECKING:
+    from rgnn.chip.hardware import Hardware
+    from rgnn.models.base import RGNN
+
+
+def choices(bits: str | None, noise: str | None, vary: Sequence[str]) -> dict[str, list[Any]]:
+    """The values of each setting that is varied, by its name."""
+    found: dict[str, list[Any]] = {}
+    if bits is not None:
+        found["bits"] = list(whole_numbers(bits, "--bits"))
+    if noise is not None:
+        found["noise"] = _numbers(noise)
+    for text in vary:
+        name, _, values = text.partition("=")
+        if not values or name in found:
+            raise InputError(f"--vary is '{text}'; write it once for each setting, such as --vary adc_bits=4:8.")
+        found[name] = _values(values)
+    return found
+
+
+def settings(model: RGNN, base: Hardware, varied: Mapping[str, Sequence[Any]]) -> list[Hardware]:
+    """The ideal chip, the hardware as trained, what was asked for, and every combination of what is varied."""
+    from rgnn.evaluation import grid
+
+    own = model.hardware
+    if not model.config.uses_chip:
+        if varied or base != own:
+            raise InputError(
+                "the model is all digital, so hardware means nothing to it; leave --bits, --noise, --vary and "
+                "--hardware out."
+            )
+        return [own]
+    swept = grid(base, varied) if varied else [base]
+    return list(dict.fromkeys([own.ideal(), own, *swept]))
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """'2:8' (both ends included), '2,4,8' or '4'."""
+    numbers: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition(":")
+            numbers += range(int(first), int(last or first) + 1)
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise InputError(f"{option} is {text!r}; write it as 4, as 2:8 or as 2,4,8.")
+    return numbers
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--noise is {text!r}; write it as 0.05 or as 0,0.02,0.05.") from None
+
+
+def _values(text: str) -> list[Any]:
+    """Words, numbers, null, or a range of whole numbers, as YAML would read them."""
+    import yaml
+
+    if ":" in text:
+        return list(whole_numbers(text, "--vary"))
+    return [yaml.safe_load(part) for part in text.split(",")]
+
+
+def percentage(text: str, option: str) -> float:
+    """'10%' or '0.1'."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise InputError(f"{option} is {text!r}; write it as 10% or as 0.1.")
+    return value

@@ -1,0 +1,63 @@
+"""rgnn eval --find: the cheapest hardware whose error stays near the ideal chip's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rgnn.chip.hardware import Hardware
+    from rgnn.data.store.reader import GraphStore
+    from rgnn.evaluation import EvalConfig
+    from rgnn.models.base import RGNN
+    from rgnn_cli.session.console import Reporter
+
+
+def search(
+    report: Reporter,
+    model: RGNN,
+    data: GraphStore,
+    config: EvalConfig,
+    base: Hardware,
+    names: str,
+    within: float,
+    folder: Path,
+) -> None:
+    """Search, show what bears how much, and write find.json."""
+    from rgnn.base.errors import InputError
+    from rgnn.base.files import write_aside
+    from rgnn.base.settings import dump_yaml
+    from rgnn.evaluation.search import search as run_search
+
+    if not model.config.uses_chip:
+        raise InputError("the model is all digital, so there is no hardware to search for.")
+    wanted = [name.strip() for name in names.split(",")]
+    with report.progress("Searching", None, "settings") as meter:
+        found = run_search(
+            model, data, config.frames, base, wanted, within, config.repeats, config.chips, config.seed,
+            lambda hardware: meter.advance(1, hardware.describe()),
+        )  # fmt: skip
+    ideal = found.ideal.relative_error()
+    report.say(f"Ideal chip: {ideal}; within {100 * within:g}% of it; {found.tried} settings tried")
+    rows = [
+        [f.hardware.describe(), str(f.error), f"{f.ratio.value:.3f} [{f.ratio.low:.3f}, {f.ratio.high:.3f}]"]
+        for f in found.found
+    ]
+    report.table("Hardware that does, the fewest bits first", ["hardware", "error", "times the ideal chip's"], rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "within": within,
+        "ideal": ideal.value,
+        "tried": found.tried,
+        "found": [
+            {"hardware": f.hardware.to_mapping(), "error": vars(f.error), "ratio": vars(f.ratio)} for f in found.found
+        ],
+    }
+    write_aside(folder / "config.yaml", dump_yaml(config.to_mapping()))
+    write_aside(folder / "find.json", json.dumps(record, indent=2))
+    if found.found:
+        report.say(f"Cheapest: [bold]{found.found[0].hardware.describe()}[/]; written: {folder / 'find.json'}")
+    else:
+        report.warn("nothing that was tried keeps within that; allow more with --within, or search for less noise.")
+    report.result({"out": str(folder), **record})

@@ -1,0 +1,76 @@
+"""What rgnn eval shows of the uncertainty of forces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rgnn.data.store.reader import GraphStore
+    from rgnn.evaluation import EvalConfig
+    from rgnn.evaluation.reliability import Reliability
+    from rgnn.models.base import RGNN
+    from rgnn.models.uncertainty import Uncertainty
+    from rgnn.reports.html import Picture, Table
+    from rgnn_cli.session.console import Reporter
+
+
+def look(
+    report: Reporter, known: Sequence[Uncertainty], model: RGNN, data: GraphStore, config: EvalConfig
+) -> list[Reliability]:
+    """By each method that the model has, the one that rgnn md takes first; nothing for a model without."""
+    from rgnn.evaluation.reliability import reliability
+    from rgnn_cli.session.signals import asked_to_stop
+
+    if not known:
+        return []
+    total = len(known) * len(config.frames)
+    with asked_to_stop() as stop, report.progress("Uncertainty", total, "frames") as meter:
+        return reliability(model, known, data, config.frames, config.seed, lambda done, total: meter.update(done), stop)
+
+
+def tables(found: Sequence[Reliability], groups: dict[str, list[int]], same_frames: bool) -> list[Table]:
+    """All methods, and by element and temperature the one that rgnn md takes; `same_frames` it was calibrated on."""
+    import numpy as np
+    from ase.data import chemical_symbols
+
+    from rgnn.reports.html import Table
+
+    if not found:
+        return []
+    first = found[0]
+    parts = {chemical_symbols[z]: first.of(first.numbers == z) for z in np.unique(first.numbers)}
+    parts |= {name: first.of(np.isin(first.frame, frames)) for name, frames in groups.items()}
+    one, two = (f"in {k}σ ({100 * first.expected_within(k):.0f}%)" for k in (1, 2))
+    columns = ("σ", "RMSE", "rank", one, two, "outside")
+    words = "rank correlation of σ with |dF|; gain of log likelihood over a constant for each element"
+    words += "; calibrated on these very frames" if same_frames else ""
+    rows = [[r.method, *_row(r), f"{r.gain:.3f}"] for r in found]
+    return [
+        Table(f"Uncertainty of forces, as trained ({words})", ["by", *columns, "gain"], rows),
+        Table(f"Uncertainty by {first.method}", ["", *columns], [[name, *_row(r)] for name, r in parts.items()]),
+    ]
+
+
+def _row(r: Reliability) -> list[str]:
+    import numpy as np
+
+    sigma, error = (f"{np.sqrt(np.square(x).mean()):.3f}" for x in (r.sigma, r.error))
+    within = [f"{100 * r.within(k):.1f}%" for k in (1, 2)]
+    return [sigma, error, f"{r.spearman:.2f}", *within, f"{100 * r.outside:.2f}%"]
+
+
+def picture(found: Sequence[Reliability], folder: Path) -> list[Picture]:
+    """The figure, in the folder of the evaluation."""
+    from rgnn.plots.uncertainty import uncertainty_figure
+    from rgnn.reports.html import Picture
+
+    if not found:
+        return []
+    file = uncertainty_figure(found, folder / "uncertainty.png")
+    words = (
+        "Predicted standard deviation of a force component against its error, by atom and for tenths of the atoms from "
+        "the surest to the least sure; the line is a perfect prediction. One draw of the noise."
+    )
+    return [Picture("How sure forces are, and how far they are off", file, words)]

@@ -1,0 +1,76 @@
+import dataclasses
+
+import pytest
+
+from rgnn import Hardware
+from rgnn.base.errors import InputError
+from rgnn.chip.presets import PRESETS, named_or_read
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"bits": 17}, "between 1 and 16"),
+        ({"noise": -0.1}, "between 0 and 2"),
+        ({"noise": float("nan")}, "between 0 and 2"),
+        ({"adc_bits": 0}, "adc_bits is 0"),
+        ({"stuck_on": 1.5}, "stuck_on is 1.5"),
+        ({"stuck_on": 0.6, "stuck_off": 0.6}, "at most 1"),
+        ({"tile": (0, 5)}, "tile is"),
+        ({"chip": -1}, "chip is -1"),
+        ({"bits": None}, "no bit planes"),
+        ({"bits": None, "noise": None, "adc_bits": 8}, "one bit plane at a time"),
+        ({"adc_bits": 8, "noise_sharing": "product"}, "converts each plane"),
+        ({"offset": "last_plane"}, "needs noise_sharing 'plane'"),
+        ({"compensation": "global"}, "nothing to compensate"),
+        ({"noise_sharing": "never"}, "one of read, product"),
+        ({"tile": 256}, "must be a list"),
+    ],
+)
+def test_what_excludes_itself_is_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Hardware.from_mapping(settings)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_read_back_and_have_sources(name: str, tmp_path) -> None:
+    preset = PRESETS[name]
+    assert Hardware.from_mapping(preset.hardware.to_mapping()) == preset.hardware == named_or_read(name)
+    assert preset.source and preset.family and preset.hardware.describe()
+
+
+def test_hardware_from_a_file(tmp_path) -> None:
+    for text in ("hardware: {adc_bits: 6}", "adc_bits: 6"):
+        (tmp_path / "h.yaml").write_text(text)
+        assert named_or_read(str(tmp_path / "h.yaml")) == Hardware(adc_bits=6)
+    (tmp_path / "h.yaml").write_text("adc_bit: 6")
+    with pytest.raises(InputError, match="did you mean 'adc_bits'"):
+        named_or_read(str(tmp_path / "h.yaml"))
+    with pytest.raises(InputError, match="no hardware known here"):
+        named_or_read("nonsense")
+
+
+def test_noise_of_zero_is_none_and_ideal_has_nothing() -> None:
+    assert Hardware(noise=0.0) == Hardware(noise=None)
+    everything = Hardware(adc_bits=4, stuck_on=0.1, retention="1 s", compensation="global", noise_sharing="chip")
+    ideal = everything.ideal()
+    assert (ideal.bits, ideal.noise, ideal.adc_bits, ideal.stuck_on, ideal.retention) == (None, None, None, 0, None)
+
+
+def test_what_another_draw_changes() -> None:
+    """Settings say of themselves whether a repeat, another chip or what shares a call makes a difference."""
+    assert Hardware().is_random and not Hardware().is_chosen_by_lot and Hardware().treats_rows_alone
+    frozen = Hardware(noise_sharing="chip")
+    assert not frozen.is_random and frozen.is_chosen_by_lot and frozen.treats_rows_alone
+    assert not Hardware(noise_sharing="call").treats_rows_alone
+    assert Hardware(noise=None, stuck_on=0.01).is_chosen_by_lot
+
+
+def test_words_tell_settings_apart() -> None:
+    changes = [
+        {"bits": 4}, {"noise": 0.1}, {"noise_reference": "device"}, {"noise_sharing": "call"}, {"adc_bits": 5},
+        {"adc_bits": 5, "adc_range": "full"}, {"stuck_on": 0.1}, {"stuck_off": 0.1}, {"programming_noise": 0.1},
+        {"retention": "1 s"}, {"retention": "1 s", "compensation": "column"},
+    ]  # fmt: skip
+    words = [Hardware().describe(), *(dataclasses.replace(Hardware(), **c).describe() for c in changes)]
+    assert len(set(words)) == len(words)

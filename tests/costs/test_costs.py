@@ -1,0 +1,121 @@
+import pytest
+import yaml
+
+from rgnn import Hardware
+from rgnn.base.errors import InputError
+from rgnn.chip.converters import Counts
+from rgnn.costs import Figures, MatrixUse, Workload, compare, efficiency, operations, training_share, workload
+from rgnn.costs.counts import reads_for
+from rgnn.costs.estimate import adc_relative_energy
+from rgnn.models.settings import ModelConfig
+
+FRAME = Workload(192, 4182, 91844)
+PUBLISHED = ModelConfig.published()
+# NeuRRAM comes out within this factor (Wan et al., Nature 608, 504 (2022): 43.1 and 6.44 TOPS/W).
+TOLERANCE = 1.5
+
+
+def test_a_frame_is_counted(glass) -> None:
+    frame = workload([glass])
+    into = glass.edge_index[1].bincount(minlength=glass.n_atoms)
+    out = glass.edge_index[0].bincount(minlength=glass.n_atoms)
+    assert (frame.atoms, frame.edges, frame.triplets) == (192, glass.n_edges, int((into * out).sum()))
+
+
+def test_conversions_are_what_the_simulator_converts(small_model, glass) -> None:
+    """The formula against the program itself: every conversion and every code is counted as it happens."""
+    hardware = Hardware(bits=3, adc_bits=8, adc_range="full", tile=(16, 16))
+    seen: dict[tuple[int, int], Counts] = {}
+    list(small_model.features(glass, hardware, None, seen))
+    ops = operations(small_model.config, workload([glass]))
+    reads, drives, conversions = reads_for(ops, hardware)
+    assert conversions == sum(c.conversions for c in seen.values())
+    assert drives == 3 * sum(c.codes for c in seen.values())
+    assert reads == sum(use.vectors * 3 * -(-use.inputs // 16) for use in ops.reservoir)
+
+
+def test_weights_are_those_of_the_model(small_model) -> None:
+    ops = operations(small_model.config, FRAME)
+    assert ops.reservoir_weights == small_model.n_reservoir
+
+
+def test_products_by_hand() -> None:
+    """Two layers of E (36 144 4) + E (90 180) + T 180 36, and one trained layer with its head."""
+    e, t = FRAME.edges, FRAME.triplets
+    ops = operations(PUBLISHED, FRAME)
+    assert ops.reservoir_products == 2 * (e * 36 * 144 * 4 + e * 90 * 180 + t * 180 * 36)
+    trained = e * (36 * 36 * 2 + 18 * 18 + 18 * 36 + 90 * 36) + t * 36 * 36 + e * (18 * 9 + 9)
+    assert ops.trained_products == trained
+    whole = operations(PUBLISHED, FRAME, split=False)
+    assert whole.reservoir_products == 2 * (e * 36 * 144 * 4 + t * 90 * 180 + t * 180 * 36)
+    assert whole.reservoir_products / ops.reservoir_products == pytest.approx(2.9, abs=0.05)
+
+
+def test_conversions_of_one_matrix() -> None:
+    use = MatrixUse((0, "W"), 10, 300, 7)
+    assert use.conversions(bits=4, rows=256) == 10 * 7 * 4 * 2
+    assert use.conversions(bits=4, rows=300) == 10 * 7 * 4
+
+
+def test_published_share_of_training() -> None:
+    """91% of the backward products, 61% of forward and backward together, 9% of the weights."""
+    share = training_share(operations(PUBLISHED, FRAME), 8900, 86_832)
+    assert share.backward_saved == pytest.approx(0.91, abs=0.005)
+    assert share.digital_saved == pytest.approx(0.61, abs=0.005)
+    assert share.trained_weights == pytest.approx(0.09, abs=0.005)
+
+
+@pytest.mark.parametrize(("in_bits", "adc_bits", "published"), [(1, 3, 43.1), (8, 10, 6.44)])
+def test_efficiencies_of_neurram(in_bits: int, adc_bits: int, published: float) -> None:
+    figures = Figures.packaged()
+    ours = {
+        level: efficiency(figures, level, rows=256, columns=256, in_bits=in_bits, adc_bits=adc_bits, node=130)
+        for level in ("low", "nominal", "high")
+    }
+    assert published / TOLERANCE < ours["nominal"] < published * TOLERANCE
+    assert ours["high"] < published < ours["low"]
+
+
+def test_cheaper_figures_and_fewer_bits_cost_less() -> None:
+    figures, ops = Figures.packaged(), operations(PUBLISHED, FRAME)
+    levels = [compare(ops, Hardware(), figures, level) for level in ("low", "nominal", "high")]
+    totals = [c.chip.total for c in levels]
+    assert totals == sorted(totals) and len({c.digital.total for c in levels}) == 1
+    assert levels[0].energy_ratio > levels[1].energy_ratio > levels[2].energy_ratio
+    by_bits = [compare(ops, Hardware(bits=b), figures, "nominal").chip for b in (2, 4, 8)]
+    assert by_bits[1].energy["converters"] == 2 * by_bits[0].energy["converters"]
+    assert by_bits[2].time == pytest.approx(4 * by_bits[0].time)
+    assert by_bits[0].energy["gates, sums, norms"] == by_bits[2].energy["gates, sums, norms"]
+
+
+def test_energy_of_cells_by_hand() -> None:
+    """G V^2 t = 14.25 uS (0.2 V)^2 10 ns = 5.7 fJ for each of two cells, half of all bits."""
+    ops = operations(PUBLISHED, FRAME)
+    cells = compare(ops, Hardware(bits=8), Figures.packaged(), "nominal").chip.energy["cells"]
+    assert cells == pytest.approx(ops.reservoir_products * 8 * 5.7e-3)
+
+
+def test_converters_by_bits() -> None:
+    energies = [adc_relative_energy(b) for b in range(1, 15)]
+    assert energies == sorted(energies)
+    assert adc_relative_energy(8) == 1 and adc_relative_energy(9) == pytest.approx((1 + 5.03 / 2.61) / 2)
+
+
+def test_every_figure_has_a_source_and_own_tables_must(tmp_path) -> None:
+    mine = tmp_path / "mine.yaml"
+    good = {level: {"value": v, "node": 28, "source": "us"} for level, v in (("low", 1), ("nominal", 2), ("high", 3))}
+    mine.write_text(yaml.safe_dump({"adc_energy_8_bits": good}))
+    figures = Figures.read(mine)
+    assert figures.value("adc_energy_8_bits", "nominal") == 2
+    assert figures.value("read_time", "nominal") == Figures.packaged().value("read_time", "nominal")
+    for change, words in (
+        ({"source": ""}, "a source"),
+        ({"node": 0}, "a node in nm"),
+        ({"value": 9}, "must not fall"),
+    ):
+        mine.write_text(yaml.safe_dump({"adc_energy_8_bits": {**good, "nominal": {**good["nominal"], **change}}}))
+        with pytest.raises(InputError, match=words):
+            Figures.read(mine)
+    mine.write_text("adc_energy: 1")
+    with pytest.raises(InputError, match="unknown key 'adc_energy'"):
+        Figures.read(mine)

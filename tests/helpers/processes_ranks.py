@@ -1,0 +1,101 @@
+"""What tests/training/test_distributed.py starts under torchrun, and repeats alone: short trainings on frames of the glass.
+
+torchrun --nproc-per-node 2 processes_ranks.py FOLDER, in which each case has a run folder.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import rgnn
+from rgnn import RGNN, Chip, Graph, Hardware, fit
+from rgnn.base.errors import Interrupted
+from rgnn.data.sample import sample_frames
+from rgnn.models.checkpoints import fingerprint
+from rgnn.models.settings import ModelConfig
+from rgnn.training.distributed import ALONE, Processes
+from rgnn.training.linear import Ridge
+from rgnn.training.log import Silent
+from rgnn.training.settings import TrainConfig
+from rgnn.training.validation import FitResult
+
+# 9 frames in batches of 4: the last batch of an epoch has one, and nothing for a second process.
+TRAIN, VALIDATION = range(9), range(9, 12)
+CONFIG = TrainConfig(epochs=2, batch_size=4, learning_rate=0.01, loss="mse", average=0.9, seed=3)
+NOISY = Hardware(bits=4, noise=0.05)
+
+
+class Glass:
+    """Frames of the packaged sample."""
+
+    def __init__(self) -> None:
+        every = islice(sample_frames(), 12)
+        self.graphs = [Graph.from_positions(f.numbers, f.positions, f.cell, f.pbc, 3.8, f.forces) for f in every]
+
+    def graph(self, index: int) -> Graph:
+        return self.graphs[index]
+
+
+SMALL = {"reservoir_layers": 0, "trained_layers": 0, "moments": 4, "elements": (3, 8, 15)}
+NETWORK = ModelConfig(**SMALL, readout="network", widths=(8,))
+CASES = {
+    "clean": (NETWORK, NOISY.without_noise()),
+    "noisy": (NETWORK, NOISY),
+    "converted": (NETWORK, NOISY.replace(adc_bits=7)),
+    "messages": (ModelConfig(n_features=4, reservoir_layers=1), NOISY),
+    "ridge": (ModelConfig(**SMALL, readout="ridge", random_features=12), NOISY),
+}
+
+
+def untrained(name: str) -> RGNN:
+    config, hardware = CASES[name]
+    return RGNN(config, hardware, Chip.synthetic(0).matrices(RGNN.shapes(config)), seed=3)
+
+
+def train(name: str, frames: Glass, out: Path, processes: Processes = ALONE, **settings: Any) -> FitResult:
+    """The case of this name; settings are those of the training, or arguments of `fit`."""
+    given = {key: settings.pop(key) for key in ("resume", "stop") if key in settings}
+    config = CONFIG.replace(**settings)
+    return fit(untrained(name), frames, TRAIN, VALIDATION, config, out, processes=processes, **given)
+
+
+def solve(frames: Glass, out: Path, processes: Processes = ALONE) -> RGNN:
+    ridge = Ridge(untrained("ridge"), CONFIG, out, processes)
+    return ridge.run(frames, TRAIN, VALIDATION, Silent(), lambda: False).model
+
+
+def torchrun(*arguments: object, folder: Path | None = None) -> subprocess.Popen:
+    """Two processes of a script, of a module after "-m", or of a program after "--no-python"."""
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    path = os.pathsep.join([str(Path(rgnn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [*launcher, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+
+
+def main(folder: Path) -> None:
+    processes, frames = Processes.join(), Glass()
+    torch.set_num_threads(1)
+    trained = ("clean", "noisy", "converted", "messages")
+    models = [train(name, frames, folder / name, processes).model for name in trained]
+    # Only the last process is asked to stop, and all stop before the same step.
+    calls, last = iter(range(100)), processes.rank == processes.count - 1
+    with contextlib.suppress(Interrupted):
+        train("noisy", frames, folder / "cut", processes, stop=lambda: last and next(calls) == 4)
+        raise AssertionError("was not stopped")
+    models.append(train("noisy", frames, folder / "cut", processes, resume=True).model)
+    models.append(solve(frames, folder / "ridge", processes))
+    (folder / f"prints-{processes.rank}").write_text("\n".join(fingerprint(model) for model in models))
+    processes.leave()
+    assert "torch._dynamo" not in sys.modules  # its compiler, which costs as much as the rest of torch
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

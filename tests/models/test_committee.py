@@ -1,0 +1,152 @@
+"""Committees of ridge readouts: their forces, their cells, their folders, and stopping and adding frames."""
+
+import copy
+
+import pytest
+import torch
+from bent import CONFIG, TRAIN, VALIDATION, Bent, solved
+
+from rgnn import Chip, Hardware, load_model, save_model
+from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.rng import torch_stream
+from rgnn.data.store.reader import GraphStore
+from rgnn.models.base import RGNN
+from rgnn.models.checkpoints import fingerprint
+from rgnn.models.committee import Committee, members
+from rgnn.models.uncertainty import load_uncertainties
+from rgnn.training.linear import Ridge
+from rgnn.training.log import Silent
+from rgnn.training.run import RunConfig, TrainingRun
+from rgnn.training.validation import validate
+
+
+@pytest.fixture(scope="module")
+def untrained(built_moments) -> Committee:
+    config = built_moments("ridge", Hardware()).config
+    weights = [Chip.synthetic(seed).matrices(RGNN.shapes(config)) for seed in range(3)]
+    return Committee(config, Hardware(bits=6, noise=0.02), weights, range(3))
+
+
+@pytest.fixture
+def frames(cluster) -> Bent:
+    return Bent(cluster)
+
+
+def test_forces_are_the_mean_of_members_that_read_their_own_chips(untrained, frames) -> None:
+    model, g = solved(untrained, frames).model, frames.graph(0)
+    each = model.of_members(g)
+    alone = [RGNN.forward(m, g) for m in members(model)]
+    torch.testing.assert_close(each, torch.stack(alone), rtol=0, atol=0)
+    torch.testing.assert_close(model(g), sum(alone) / 3)
+    assert (each[0] - each[1]).abs().max() > 1e-3
+    noisy = model.of_members(g, None, torch_stream(0, "noise"))
+    assert not torch.equal(noisy[1], RGNN.forward(model.others[0], g, None, torch_stream(0, "noise")))
+    assert torch.equal(noisy[0], RGNN.forward(model, g, None, torch_stream(0, "noise")))
+
+
+def test_what_is_frozen_on_a_chip_differs_between_members(untrained) -> None:
+    """The first member is as it would be alone."""
+    frozen = Hardware(noise=0.1, noise_sharing="chip")
+    ratios = []
+    for member in members(untrained):
+        array = member.layers[0].array
+        ratios.append(array.programmed(frozen, noisy=True).weight / array.weight)
+    assert (ratios[0] - ratios[1]).abs().median() > 0.02 < (ratios[1] - ratios[2]).abs().median()
+    weights = [[array.weight] for array in untrained.arrays[:2]]
+    alone = RGNN(untrained.config, frozen, weights).layers[0].array
+    assert torch.equal(alone.programmed(frozen, noisy=True).weight / alone.weight, ratios[0])
+
+
+def test_a_committee_is_kept_in_one_model_folder(untrained, frames, tmp_path) -> None:
+    model = solved(untrained, frames, tmp_path / "run").model
+    again = load_model(tmp_path / "run")
+    assert isinstance(again, Committee) and len(members(again)) == 3
+    assert fingerprint(again) == fingerprint(model)
+    torch.testing.assert_close(again(frames.graph(1)), model(frames.graph(1)), rtol=0, atol=0)
+    assert list(load_uncertainties(tmp_path / "run", again)) == ["posterior", "committee"]
+    save_model(members(model)[1], tmp_path / "second")
+    torch.testing.assert_close(load_model(tmp_path / "second")(frames.graph(1)), model.of_members(frames.graph(1))[1])
+
+
+def test_more_members_err_less_and_the_first_is_that_of_a_run_alone(cluster, tmp_path) -> None:
+    store = Bent(cluster).store(tmp_path / "bent.zarr")
+    shape = RunConfig.preset("ridge").model.replace(moments=4, random_features=24)
+    base = RunConfig(store=str(store.path), model=shape, training=CONFIG)
+    one, four = (TrainingRun.prepare(base.replace(chips=n)).go(tmp_path / str(n)) for n in (1, 4))
+    alone, together = members(one.model)[0], members(four.model)[0]
+    assert torch.equal(alone.head.weight, together.head.weight)
+    assert torch.equal(alone.head.array.weight, together.head.array.weight)
+    assert four.best.relative_error < one.best.relative_error
+    assert load_model(tmp_path / "4").provenance.chip == "synthetic, seed 3, and 3 more"
+    with pytest.raises(InputError, match="only a ridge readout can have several"):
+        RunConfig(chips=2)
+
+
+def test_members_share_no_cells_of_a_measured_chip_as_far_as_these_go(cluster, tmp_path) -> None:
+    chip = Chip(torch.arange(700.0), "here", measured=True)
+    shapes = [[(10, 20)], [(5, 20)]]
+
+    def cells(member: int) -> torch.Tensor:
+        return torch.cat([c.weight.flatten() for layer in chip.matrices(shapes, 1, member) for c in layer])
+
+    assert torch.equal(cells(0), torch.cat([c.weight.flatten() for (c,) in chip.matrices(shapes, 1)]))
+    assert len(torch.cat([cells(0), cells(1)]).unique()) == 600
+    assert len(cells(2).unique()) == 300  # cells of the others, in other places
+    assert not torch.equal(cells(2), cells(3))
+    whole = Chip(torch.arange(300.0), "here")
+    assert torch.equal(whole.matrices(shapes)[0][0].weight.flatten(), torch.arange(200.0))
+    assert not torch.equal(whole.matrices(shapes, 0, 1)[0][0].weight.flatten(), torch.arange(200.0))
+
+
+def test_a_run_on_a_chip_that_is_named_takes_its_cells(cluster, tmp_path) -> None:
+    store = Bent(cluster, 12).store(tmp_path / "bent.zarr")
+    Chip.synthetic(8, 8000).save(tmp_path / "chip")
+    shape = RunConfig.preset("ridge").model.replace(moments=4, random_features=24)
+    model = RunConfig(str(store.path), str(tmp_path / "chip"), 2, model=shape).build_model(GraphStore(store.path))
+    own = set(Chip.load(tmp_path / "chip").weights.tolist())
+    taken = [{w for array in m.arrays for w in array.weight.flatten().tolist()} for m in members(model)[1:]]
+    assert taken[0] <= own
+    first = {w for layer in (model.layers[0].array, model.head.array) for w in layer.weight.flatten().tolist()}
+    assert len(first & taken[0]) < 0.01 * len(first)  # of 8000 cells each takes its own
+    assert model.provenance.chip == "synthetic, seed 8, 2 choices of its cells"
+
+
+@pytest.mark.parametrize("steps", [0, 3, 7])
+def test_a_resumed_pass_ends_as_an_unbroken_one(untrained, frames, tmp_path, steps: int) -> None:
+    left = iter([False] * steps + [True])
+    with pytest.raises(Interrupted):
+        solved(untrained, frames, tmp_path, stop=lambda: next(left))
+    again = Ridge(copy.deepcopy(untrained), CONFIG, tmp_path)
+    again.load()
+    again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
+    assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
+
+
+def test_a_save_cut_off_between_two_members_is_taken_up(untrained, frames, tmp_path) -> None:
+    """The third member's sums are saved two batches later than those of the others."""
+    for name, steps in (("early", 2), ("late", 4)):
+        left = iter([False] * steps + [True])
+        with pytest.raises(Interrupted):
+            solved(untrained, frames, tmp_path / name, stop=lambda left=left: next(left))
+    (tmp_path / "late/members/3.safetensors").replace(tmp_path / "early/members/3.safetensors")
+    again = Ridge(copy.deepcopy(untrained), CONFIG, tmp_path / "early")
+    again.load()
+    again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
+    assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
+
+
+def test_frames_are_added_to_all_members(untrained, frames, tmp_path) -> None:
+    solved(untrained, frames, tmp_path / "a", train=range(4), validation=range(24, 26))
+    few = load_model(tmp_path / "a")
+    more = solved(untrained, frames, None, train=range(4, 24), validation=range(26, 30), start=tmp_path / "a")
+    errors = [validate(m, frames, VALIDATION, CONFIG.seed)[2] for m in (few, more.model)]
+    assert errors[1] < 0.9 * errors[0]
+    for a, b in zip(members(few), members(more.model), strict=True):
+        assert torch.equal(a.head.bias, b.head.bias)
+        assert not torch.equal(a.head.weight, b.head.weight)
+
+
+def test_a_state_of_another_number_of_chips_is_refused(untrained, built_moments, frames, tmp_path) -> None:
+    solved(untrained, frames, tmp_path)
+    with pytest.raises(InputError, match="another model or hardware"):
+        Ridge(built_moments("ridge", Hardware(bits=6, noise=0.02)), CONFIG, tmp_path).load()
