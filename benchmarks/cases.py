@@ -18,10 +18,10 @@ from rgnn.data.store.writer import write_store
 from rgnn.evaluation import evaluate, grid
 from rgnn.graphs.neighbours import neighbour_list
 from rgnn.kernels.compiled import Operand, integers_are_exact_and_fast
-from rgnn.md import MDConfig, run_md
-from rgnn.training.gradient import Trainer
-from rgnn.training.run import RunConfig
-from rgnn.training.settings import TrainConfig
+from rgnn.md import MDSettings, run_md
+from rgnn.training.gradient import GradientFit
+from rgnn.training.run import RunSettings
+from rgnn.training.settings import TrainingSettings
 
 CUTOFF, GRID_FRAMES, LOADED_FRAMES, STEPS = 3.8, 4, 40, 20
 SIZES = {192: (1, 1, 1), 1536: (2, 2, 2), 12288: (4, 4, 4), 98304: (8, 8, 8)}
@@ -65,7 +65,7 @@ def pair() -> Graph:
     return Graph.batch([Graph.from_positions(f.numbers, f.positions, f.cell, f.pbc, CUTOFF, f.forces) for f in some])
 
 
-def ready_model(config: RunConfig) -> RGNN:
+def ready_model(config: RunSettings) -> RGNN:
     """With ranges calibrated on one frame, untrained: speed does not depend on the trained weights."""
     shape = config.model
     if shape.moments:
@@ -77,7 +77,7 @@ def ready_model(config: RunConfig) -> RGNN:
 
 
 def forces(hardware: Hardware | None = None, preset: str | None = None, size: int = 192, by: str | None = None) -> Work:
-    model, g = ready_model(RunConfig.preset(preset) if preset else RunConfig()), graph_of(size)
+    model, g = ready_model(RunSettings.preset(preset) if preset else RunSettings()), graph_of(size)
 
     def run() -> object:
         with torch.no_grad():
@@ -92,7 +92,7 @@ def forces(hardware: Hardware | None = None, preset: str | None = None, size: in
 
 def fresh_forces() -> Work:
     """Search, plan and forces, as the first call of a calculator."""
-    model = ready_model(RunConfig())
+    model = ready_model(RunSettings())
 
     def run() -> object:
         with torch.no_grad():
@@ -102,19 +102,19 @@ def fresh_forces() -> Work:
 
 
 def training_step(preset: str | None = None) -> Work:
-    config = RunConfig.preset(preset) if preset else RunConfig()
-    trainer, batch = Trainer(ready_model(config), TrainConfig(), None), pair()
+    config = RunSettings.preset(preset) if preset else RunSettings()
+    trainer, batch = GradientFit(ready_model(config), TrainingSettings(), None), pair()
     return lambda: trainer.step(batch)
 
 
 def molecular_dynamics() -> Work:
     """Twenty steps of Langevin dynamics with all that is written, as `rgnn md` does them."""
-    model, f = ready_model(RunConfig()), frames()[0]
+    model, f = ready_model(RunSettings()), frames()[0]
     atoms = Atoms(f.numbers, positions=f.positions, cell=f.cell, pbc=f.pbc)
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            run_md(atoms.copy(), model, MDConfig(steps=STEPS, any_element=True), Path(folder) / "md")
+            run_md(atoms.copy(), model, MDSettings(steps=STEPS, any_element=True), Path(folder) / "md")
 
     return run
 
@@ -139,7 +139,7 @@ class _Few:
 
 
 def hardware_grid() -> Work:
-    model, settings = ready_model(RunConfig()), grid(Hardware(), {"bits": (4, 6, 8), "noise": (0.0, 0.05, 0.1)})
+    model, settings = ready_model(RunSettings()), grid(Hardware(), {"bits": (4, 6, 8), "noise": (0.0, 0.05, 0.1)})
     return lambda: evaluate(model, _Few(), range(GRID_FRAMES), settings)
 
 

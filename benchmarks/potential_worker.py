@@ -22,9 +22,9 @@ ELEMENTS = {3: "Li", 8: "O", 15: "P"}
 def rgnn(preset: str = "default") -> Calculator:
     from rgnn import RGNN, Chip, Graph, RGNNCalculator
     from rgnn.data.sample import sample_frames
-    from rgnn.training.run import RunConfig
+    from rgnn.training.run import RunSettings
 
-    config = RunConfig() if preset == "default" else RunConfig.preset(preset)
+    config = RunSettings() if preset == "default" else RunSettings.preset(preset)
     model = RGNN(config.model, config.hardware, Chip.synthetic().matrices(RGNN.shapes(config.model)))
     f = next(iter(sample_frames()))
     with torch.no_grad():

@@ -21,13 +21,13 @@ from rgnn.data.loader import epoch_order
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.split import split_frames
 from rgnn.graphs.graph import Graph
-from rgnn.training.gradient import Trainer
-from rgnn.training.run import RunConfig
-from rgnn.training.settings import TrainConfig
+from rgnn.training.gradient import GradientFit
+from rgnn.training.run import RunSettings
+from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import validate
 
 TRAINING, VALIDATION = 200, 40
-DEFAULT = TrainConfig()
+DEFAULT = TrainingSettings()
 VARIANTS = {
     "default (blocked, constant)": DEFAULT,
     "straight_through": DEFAULT.replace(gradient="straight_through"),
@@ -41,9 +41,9 @@ def frames(store: GraphStore, train: list[int], seed: int) -> Iterator[int]:
         yield from epoch_order(store, train, seed, epoch)
 
 
-def trained(config: RunConfig, store: GraphStore, train: list[int], seconds: float) -> Trainer:
+def trained(config: RunSettings, store: GraphStore, train: list[int], seconds: float) -> GradientFit:
     """After so many seconds of processor time."""
-    trainer, began = Trainer(config.build_model(store), config.training, None), time.process_time()
+    trainer, began = GradientFit(config.build_model(store), config.training, None), time.process_time()
     for k in frames(store, train, config.training.seed):
         trainer.step(Graph.batch([store.graph(k)]))
         if time.process_time() - began > seconds:
@@ -64,7 +64,7 @@ def main() -> None:
     store, rows = GraphStore(options.store), []
     train, validation = split_frames(len(store), 0.2, 0)
     train, validation = evenly(train, TRAINING), evenly(validation, VALIDATION)
-    base = RunConfig(store=str(options.store))
+    base = RunSettings(store=str(options.store))
     levels = {
         "as trained": base.hardware, "no noise": base.hardware.without_noise(),
         "twice the noise": base.hardware.varied(noise=0.1),

@@ -37,12 +37,12 @@ from rgnn.graphs.graph import Graph
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import load_model, save_model
 from rgnn.plots import style
-from rgnn.training.gradient import Trainer
-from rgnn.training.run import RunConfig
+from rgnn.training.gradient import GradientFit
+from rgnn.training.run import RunSettings
 
 TRAINING, VALIDATION = 120, 10  # frames, spread evenly
 BETWEEN, TOTAL, ANEW = 24, 720, 20  # frames trained on from one validation to the next, in all, and for statistics anew
-PUBLISHED = RunConfig.preset("published")
+PUBLISHED = RunSettings.preset("published")
 AVERAGE = 0.999
 WAYS = {
     "plain": "as it is",
@@ -56,7 +56,7 @@ WAYS = {
 class Case:
     """Training settings, the momentum of the running statistics, and in which ways the weights are validated."""
 
-    config: RunConfig
+    config: RunSettings
     momentum: float = 0.1
     ways: tuple[str, ...] = ("plain", "average")
 
@@ -81,7 +81,7 @@ CASES = {
     "a quarter of the rate": training(learning_rate=1.25e-4),
     "four times the rate": training(learning_rate=2e-3),
     "all of the hardware": hardware(range="calibrated", rounding="nearest", **READ),
-    "default": Case(dataclasses.replace(RunConfig(), model=PUBLISHED.model)),
+    "default": Case(dataclasses.replace(RunSettings(), model=PUBLISHED.model)),
     "digital twin": Case(dataclasses.replace(PUBLISHED, hardware=Hardware())),
 }
 
@@ -144,7 +144,7 @@ class Probe:
         self.batches = [Graph.batch([store.graph(train[k]) for k in pair]) for pair in pairs]
         self.seed = seed
 
-    def __call__(self, trainer: Trainer, way: str) -> list[list[float]]:
+    def __call__(self, trainer: GradientFit, way: str) -> list[list[float]]:
         if way == "average":
             return self.errors(trainer.average)
         if way == "anew":
@@ -182,7 +182,7 @@ def run(name: str, start: Path, store: GraphStore, seed: int, file: Path) -> Non
     )
     probe = Probe(store, train, validation, seed)
     # The average takes no part in training, so one run tells of both.
-    trainer = Trainer(model, case.config.training.replace(average=AVERAGE, seed=seed), None)
+    trainer = GradientFit(model, case.config.training.replace(average=AVERAGE, seed=seed), None)
     order = [k for epoch in range(-(-TOTAL // TRAINING)) for k in epoch_order(store, train, seed, epoch)][:TOTAL]
     size, rows, began = case.config.training.batch_size, list[dict[str, Any]](), time.monotonic()
     for first in range(0, TOTAL, BETWEEN):

@@ -16,7 +16,7 @@ from rgnn import RGNN, Chip, Hardware, RGNNCalculator, evaluate, fit
 from rgnn.data.fetch.registry import make_sample_store
 from rgnn.data.store.split import split_frames
 from rgnn.models.settings import ModelConfig
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 
 
 def main(folder: Path, epochs: int = 4, md_steps: int = 100) -> None:
@@ -26,9 +26,9 @@ def main(folder: Path, epochs: int = 4, md_steps: int = 100) -> None:
     config, hardware = ModelConfig(cutoff=store.cutoff), Hardware(bits=4, noise=0.05)
     chip = Chip.synthetic(seed=0)  # or Chip.load("chips/mine")
     model = RGNN(config, hardware, chip.matrices(RGNN.shapes(config)))
-    print(f"{model.n_trained} trained weights, {model.n_reservoir} on the chip")
+    print(f"{model.n_trained} trained weights, {model.n_fixed} on the chip")
 
-    result = fit(model, store, train, held_out, TrainConfig(epochs=epochs), folder / "run")
+    result = fit(model, store, train, held_out, TrainingSettings(epochs=epochs), folder / "run")
     print(f"best epoch {result.best.epoch}: {100 * result.best.relative_error:.1f}% of the mean force")
 
     settings = [hardware.ideal(), hardware, hardware.varied(bits=2), hardware.varied(noise=0.2)]

@@ -8,9 +8,9 @@ from rgnn import evaluate, load_model
 from rgnn.analysis.observables import radial_distribution
 from rgnn.chip.hardware import Hardware
 from rgnn.data.conversion import convert
-from rgnn.md import MDConfig, read_log, read_structure, run_md
+from rgnn.md import MDSettings, read_log, read_structure, run_md
 from rgnn.plots.dynamics import second_half
-from rgnn.training.run import RunConfig, TrainingRun
+from rgnn.training.run import RunSettings, TrainingRun
 
 pytestmark = pytest.mark.long
 
@@ -20,7 +20,7 @@ def model(shared, tmp_path_factory):
     """Trained by the defaults on both samples, for 4 bits and 5% noise: about 20 minutes."""
     folder = tmp_path_factory.mktemp("long")
     convert([shared / f"data/lipo_chgnet_train_{part}.xyz" for part in "ab"], folder / "train.zarr")
-    config = RunConfig(store=str(folder / "train.zarr"), hardware=Hardware(bits=4, noise=0.05))
+    config = RunSettings(store=str(folder / "train.zarr"), hardware=Hardware(bits=4, noise=0.05))
     TrainingRun.prepare(config).go(folder / "run")
     return load_model(folder / "run")
 
@@ -35,7 +35,7 @@ def test_ten_thousand_steps_keep_temperature_and_structure(shared, model, tmp_pa
     """No atom lost (run_md would raise), mean temperature within 5%, first peaks within 0.05 Angstrom."""
     labelled = [a for a in ase.io.read(shared / "data/lipo_chgnet_test.xyz", ":") if a.info["temperature"] == 600]
     ase.io.write(tmp_path / "structure.xyz", labelled[0])
-    run_md(read_structure(tmp_path / "structure.xyz"), model, MDConfig(temperature=600), tmp_path / "run")
+    run_md(read_structure(tmp_path / "structure.xyz"), model, MDSettings(temperature=600), tmp_path / "run")
     log = read_log(tmp_path / "run")
     assert log["step"][-1] == 10_000
     assert np.mean(log["temperature_K"]) == pytest.approx(600, rel=0.05)

@@ -2,18 +2,27 @@
 
 from rgnn.analysis.activation import Arrhenius, activation_energies, arrhenius, distinct
 from rgnn.analysis.diffusion import Diffusion, Displacements, displacements, kinisi_is_here
-from rgnn.analysis.run import Analysis, AnalysisConfig, Shell, analyse, coordination, differences, pair_name, to_mapping
+from rgnn.analysis.run import (
+    Analysis,
+    AnalysisSettings,
+    Shell,
+    analyse,
+    coordination,
+    differences,
+    pair_name,
+    to_mapping,
+)
 from rgnn.analysis.trajectory import Trajectory, open_trajectory
-from rgnn.md.sweep import SweepConfig, on_hardware, run_sweep
+from rgnn.md.sweep import SweepSettings, on_hardware, run_sweep
 
 __all__ = [
     "Analysis",
-    "AnalysisConfig",
+    "AnalysisSettings",
     "Arrhenius",
     "Diffusion",
     "Displacements",
     "Shell",
-    "SweepConfig",
+    "SweepSettings",
     "Trajectory",
     "activation_energies",
     "analyse",

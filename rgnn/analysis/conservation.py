@@ -20,7 +20,7 @@ from rgnn.calculator import RGNNCalculator
 from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.skin import SkinList
-from rgnn.md import MDConfig, read_log, run_md
+from rgnn.md import MDSettings, read_log, run_md
 from rgnn.models.base import RGNN
 
 # Directions of a frame; every two of them are a sample, and each costs two evaluations for each step length.
@@ -164,7 +164,7 @@ def expected_heating(variance: np.ndarray, masses: np.ndarray, timestep: float) 
     return float(per_time * 1000 * units.fs * 1000)
 
 
-def nve_heating(model: RGNN, atoms: Atoms, config: MDConfig, stop: Callable[[], bool] = lambda: False) -> Estimate:
+def nve_heating(model: RGNN, atoms: Atoms, config: MDSettings, stop: Callable[[], bool] = lambda: False) -> Estimate:
     """What the forces heat a solid by in a short NVE run, meV/atom/ps: twice what its kinetic energy grows by.
 
     There is no energy to look at, but in a nearly harmonic solid half of what it is given shows as motion

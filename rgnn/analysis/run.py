@@ -25,7 +25,7 @@ RADIAL_PARTS = 10
 
 
 @dataclass(frozen=True)
-class AnalysisConfig(Settings):
+class AnalysisSettings(Settings):
     """How trajectories are analysed.
 
     Attributes:
@@ -158,7 +158,7 @@ def _formula(counts: dict[int, int]) -> str:
 
 def analyse(
     trajectory: Trajectory,
-    config: AnalysisConfig,
+    config: AnalysisSettings,
     progress: Callable[[int, int], None] = lambda done, total: None,
     with_kinisi: bool | None = None,
 ) -> Analysis:
@@ -198,7 +198,7 @@ def analyse(
     )
 
 
-def _skipped(trajectory: Trajectory, config: AnalysisConfig) -> int:
+def _skipped(trajectory: Trajectory, config: AnalysisSettings) -> int:
     if config.skip_ps is None:
         return int(config.skip * trajectory.length)
     if config.skip_ps == 0:
@@ -228,7 +228,7 @@ class _Gathered:
 
 
 def _gather(
-    trajectory: Trajectory, config: AnalysisConfig, first: int, progress: Callable[[int, int], None]
+    trajectory: Trajectory, config: AnalysisSettings, first: int, progress: Callable[[int, int], None]
 ) -> _Gathered:
     n = trajectory.length - first
     series: dict[str, list[float]] = {}
@@ -293,7 +293,7 @@ def _from_log(
 
 
 def _displacements(
-    trajectory: Trajectory, config: AnalysisConfig, g: _Gathered, with_kinisi: bool | None, notes: list[str]
+    trajectory: Trajectory, config: AnalysisSettings, g: _Gathered, with_kinisi: bool | None, notes: list[str]
 ) -> Displacements | None:
     if trajectory.interval is None:
         notes.append("no displacements: the time between frames is not known (--interval gives it)")

@@ -7,12 +7,12 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from rgnn.analysis.activation import Arrhenius
-from rgnn.analysis.run import Analysis, AnalysisConfig, differences, pair_name, to_mapping
+from rgnn.analysis.run import Analysis, AnalysisSettings, differences, pair_name, to_mapping
 from rgnn.base.estimate import Estimate
 
 
 def record(
-    config: AnalysisConfig, runs: Sequence[Analysis], reference: Analysis | None, fits: Mapping[int, Arrhenius]
+    config: AnalysisSettings, runs: Sequence[Analysis], reference: Analysis | None, fits: Mapping[int, Arrhenius]
 ) -> dict[str, Any]:
     """All results as plain numbers."""
     known = reference if reference is not None else runs[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from rgnn.base.errors import InputError
 
 
-def write_aside(path: str | Path, data: bytes | str) -> None:
+def write_atomic(path: str | Path, data: bytes | str) -> None:
     """Write to `path`.partial, flush it to the disk, and only then put it in place.
 
     Raises:

@@ -16,7 +16,7 @@ class Closest(Settings):
 
 
 @dataclass(frozen=True)
-class TrainingRange(Settings):
+class TrainingDomain(Settings):
     """What a training set spans, so that a structure outside of it can be told.
 
     Attributes:
@@ -31,13 +31,13 @@ class TrainingRange(Settings):
     largest_force: float = 0.0
     frames: int = 0
 
-    def joined(self, other: "TrainingRange") -> "TrainingRange":
+    def joined(self, other: "TrainingDomain") -> "TrainingDomain":
         """What two training sets span together."""
         if not (self.frames and other.frames):
             return self if self.frames else other
         nearest = {(c.first, c.second): c for c in sorted([*self.closest, *other.closest], key=lambda c: -c.distance)}
         density = sorted([*self.density, *other.density])
-        return TrainingRange(
+        return TrainingDomain(
             (density[0], density[-1]) if density else (),
             tuple(nearest[pair] for pair in sorted(nearest)),
             max(self.largest_force, other.largest_force),
@@ -68,4 +68,4 @@ class Provenance(Settings):
     split: Literal["blocks", "random"] = "blocks"
     seed: int = 0
     rgnn: str = "unknown"
-    seen: TrainingRange = TrainingRange()
+    seen: TrainingDomain = TrainingDomain()

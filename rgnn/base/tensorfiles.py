@@ -10,13 +10,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from rgnn.base.errors import InputError
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
     """Write tensors with `settings` (plain values) in the header."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_aside(path, save(plain, metadata={"rgnn": json.dumps(settings)}))
+    write_atomic(path, save(plain, metadata={"rgnn": json.dumps(settings)}))
 
 
 def read_tensors(path: str | Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rgnn.base.errors import InputError
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.base.rng import torch_stream
 from rgnn.base.settings import dump_yaml
 from rgnn.base.tensorfiles import read_tensors, write_tensors
@@ -133,7 +133,7 @@ class Chip:
         }
         write_tensors(folder / "chip.safetensors", tensors, settings)
         readable = dump_yaml({**settings, **vars(self.statistics)})
-        write_aside(folder / "chip.yaml", "# To be read by people; rgnn reads chip.safetensors.\n" + readable)
+        write_atomic(folder / "chip.yaml", "# To be read by people; rgnn reads chip.safetensors.\n" + readable)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

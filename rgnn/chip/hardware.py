@@ -112,18 +112,18 @@ class Hardware(Settings):
         return None if self.bits is None else 2**self.bits - 1
 
     @property
-    def treats_rows_alone(self) -> bool:
+    def rows_are_independent(self) -> bool:
         """Whether the product of one row does not depend on the rows that are multiplied with it."""
         shared = self.noise is not None and self.noise_sharing in ("plane", "call")
         return self.range == "calibrated" and not shared
 
     @property
-    def is_random(self) -> bool:
+    def varies_between_reads(self) -> bool:
         """Whether a second pass over the same input gives another result."""
         return self.noise is not None and self.noise_sharing != "chip"
 
     @property
-    def is_chosen_by_lot(self) -> bool:
+    def is_frozen_random(self) -> bool:
         """Whether another `chip` gives another result."""
         frozen = self.noise is not None and self.noise_sharing == "chip"
         drawn = self.stuck_on or self.stuck_off or self.programming_noise is not None or self.retention is not None

@@ -50,7 +50,7 @@ PRESETS = {
 }
 
 
-def named_or_read(name: str) -> Hardware:
+def load_hardware(name: str) -> Hardware:
     """The preset of this name, or the settings in the YAML file of this path (under `hardware:`, or alone).
 
     Raises:

@@ -142,14 +142,14 @@ class TrainingShare:
     digital_saved: float
 
 
-def training_share(ops: Operations, n_trained: int, n_reservoir: int) -> TrainingShare:
+def training_share(ops: Operations, n_trained: int, n_fixed: int) -> TrainingShare:
     """Against training every matrix of the same network.
 
     No gradient enters the reservoir (as published), so backward products are those of the trained matrices.
     """
     r, d = ops.reservoir_products, ops.trained_products
     whole = max(r + d, 1e-300)
-    return TrainingShare(n_trained / max(1, n_trained + n_reservoir), r / whole, 1 - (r + 3 * d) / (3 * whole))
+    return TrainingShare(n_trained / max(1, n_trained + n_fixed), r / whole, 1 - (r + 3 * d) / (3 * whole))
 
 
 def reads_for(ops: Operations, hardware: Hardware) -> tuple[float, float, float]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase.data import atomic_masses
 
-from rgnn.base.provenance import Closest, TrainingRange
+from rgnn.base.provenance import Closest, TrainingDomain
 from rgnn.data.frames import EdgeFrame
 from rgnn.data.store.reader import GraphStore, graph_of
 
@@ -32,7 +32,7 @@ def closest_pairs(numbers: np.ndarray, edge_index: np.ndarray, lengths: np.ndarr
     return {(int(k) // 1000, int(k) % 1000): float(d) for k, d in zip(kinds, shortest, strict=True)}
 
 
-def training_range(store: GraphStore, frames: Sequence[int]) -> TrainingRange:
+def training_domain(store: GraphStore, frames: Sequence[int]) -> TrainingDomain:
     """What these frames of a store span; of more than `MOST_FRAMES` as many are looked at, evenly chosen.
 
     So a lone outlier may be missed, which is as well: the model has hardly learned of it. One block of the store is in
@@ -52,7 +52,7 @@ def training_range(store: GraphStore, frames: Sequence[int]) -> TrainingRange:
             closest[pair] = min(distance, closest.get(pair, distance))
         if not isinstance(frame, EdgeFrame) and frame.pbc.all():
             densities.append(density_of(frame.numbers, frame.cell))
-    return TrainingRange(
+    return TrainingDomain(
         (min(densities), max(densities)) if densities else (),
         tuple(Closest(a, b, distance) for (a, b), distance in sorted(closest.items())),
         largest,

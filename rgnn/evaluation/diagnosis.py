@@ -9,7 +9,7 @@ from torch import Tensor
 from rgnn.base.rng import torch_stream
 from rgnn.chip.converters import Counts
 from rgnn.chip.hardware import Hardware
-from rgnn.evaluation.evaluate import LabelledFrames
+from rgnn.evaluation.run import LabelledFrames
 from rgnn.graphs.graph import Graph
 from rgnn.models.base import RGNN
 

@@ -83,7 +83,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Setting:
+class HardwareErrors:
     """The errors of one hardware setting.
 
     Attributes:
@@ -109,7 +109,7 @@ class Setting:
         low, high = np.quantile(drawn, [0.025, 0.975])
         return Estimate(float(ErrorSums(sums).relative_error), float(low), float(high))
 
-    def ratio_to(self, other: "Setting", seed: int = 0) -> Estimate:
+    def ratio_to(self, other: "HardwareErrors", seed: int = 0) -> Estimate:
         """Error over that of another setting on the same frames, drawn together: most of the frames' part cancels."""
         ratio = _ratio(self._drawn(None, seed), other._drawn(None, seed))
         low, high = np.quantile(ratio, [0.025, 0.975])
@@ -174,7 +174,7 @@ def _times_drawn(rng: np.random.Generator, draws: int, n: int) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
 
 
-def csv_rows(settings: Sequence[Setting]) -> list[str]:
+def csv_rows(settings: Sequence[HardwareErrors]) -> list[str]:
     """A table of all settings and elements (0 is all together), one line each, with a heading."""
     names = list(Hardware().to_mapping())
     rows = [",".join([*names, "element", *CSV_MEASURES])]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
 from rgnn.chip.hardware import Hardware
-from rgnn.evaluation.errors import Setting
-from rgnn.evaluation.evaluate import LabelledFrames, evaluate
+from rgnn.evaluation.errors import HardwareErrors
+from rgnn.evaluation.run import LabelledFrames, evaluate
 from rgnn.models.base import RGNN
 
 # What is tried of each setting, the cheapest first. Noise is bracketed by these, then halved between.
@@ -44,7 +44,7 @@ class Search:
         tried: settings that were evaluated.
     """
 
-    ideal: Setting
+    ideal: HardwareErrors
     limit: float
     found: tuple[Found, ...]
     tried: int

@@ -12,16 +12,16 @@ from rgnn.md.integrators import Thermostat
 from rgnn.md.loop import run_md
 from rgnn.md.minimisation import Minimised, minimise
 from rgnn.md.outputs import element_temperature, opened, read_log
-from rgnn.md.settings import MDConfig, MDRecord, MDResult, Origin, Stage
+from rgnn.md.settings import MDRecord, MDResult, MDSettings, RunOrigin, Stage
 from rgnn.md.state import State
 from rgnn.md.structures import check_structure, outside_training, read_structure, read_structures
 
 __all__ = [
-    "MDConfig",
     "MDRecord",
     "MDResult",
+    "MDSettings",
     "Minimised",
-    "Origin",
+    "RunOrigin",
     "Stage",
     "State",
     "Thermostat",

@@ -27,11 +27,11 @@ from rgnn.models.base import RGNN
 from rgnn.models.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
-    from rgnn.md.settings import MDConfig, MDResult, Origin
+    from rgnn.md.settings import MDResult, MDSettings, RunOrigin
 
 
 @dataclass(frozen=True)
-class Question:
+class ForceRequest:
     """What a run asks of the model: the forces of a graph in its call of this number, with the seed of its noise.
 
     `estimates` asks for their uncertainty as well.
@@ -43,10 +43,10 @@ class Question:
     estimates: bool = False
 
 
-Answer = tuple[np.ndarray, np.ndarray | None]
+ForceResult = tuple[np.ndarray, np.ndarray | None]
 
 
-class Together:
+class BatchServer:
     """Where runs meet: waits until every live run has asked for its forces, and answers all of them at once."""
 
     def __init__(self, model: RGNN, n_runs: int, uncertainty: Uncertainty | None = None) -> None:
@@ -55,12 +55,12 @@ class Together:
         self.steps, self.temperatures = [0] * n_runs, [0.0] * n_runs
         self.stopping = False
         self._changed = threading.Condition()
-        self._asked: dict[int, Question] = {}
-        self._answers: dict[int, Answer] = {}
+        self._asked: dict[int, ForceRequest] = {}
+        self._answers: dict[int, ForceResult] = {}
         self._failure: BaseException | None = None
         self._batch: tuple[list[Graph], Graph] | None = None
 
-    def ask(self, number: int, question: Question) -> Answer:
+    def ask(self, number: int, question: ForceRequest) -> ForceResult:
         """Forces and sigma as of `RGNNCalculator.evaluate` for the run of this number, in the run's thread."""
         with self._changed:
             self._asked[number] = question
@@ -99,12 +99,12 @@ class Together:
                 self._changed.notify_all()
             raise
 
-    def _evaluate(self, asked: Mapping[int, Question], hardware: Hardware) -> dict[int, Answer]:
+    def _evaluate(self, asked: Mapping[int, ForceRequest], hardware: Hardware) -> dict[int, ForceResult]:
         """By one call of the model, unless its arrays look at all the rows at once and would mix the runs."""
         questions = list(asked.values())
-        mixes = self.model.config.uses_chip and not hardware.treats_rows_alone
+        mixes = self.model.config.uses_chip and not hardware.rows_are_independent
         groups = [[q] for q in questions] if mixes else [questions]
-        answers = list[Answer]()
+        answers = list[ForceResult]()
         for group in groups:
             g = self._joined([q.graph for q in group])
             key = [group[0].call] if len(group) == 1 else [n for q in group for n in (q.seed, q.call)]
@@ -136,13 +136,13 @@ class Together:
 class SharedCalculator(RGNNCalculator):
     """The calculator of one run of a batch."""
 
-    def __init__(self, together: Together, number: int, *arguments: Any, **options: Any) -> None:
+    def __init__(self, together: BatchServer, number: int, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.together, self.number = together, number
 
-    def evaluate(self, g: Graph) -> Answer:
+    def evaluate(self, g: Graph) -> ForceResult:
         """As of its base."""
-        return self.together.ask(self.number, Question(g, self.seed, self.calls, self.estimates))
+        return self.together.ask(self.number, ForceRequest(g, self.seed, self.calls, self.estimates))
 
 
 def _unwatched(step: int, temperature: float) -> None:
@@ -152,11 +152,11 @@ def _unwatched(step: int, temperature: float) -> None:
 def run_many(
     structures: Sequence[Atoms] | None,
     model: RGNN,
-    configs: Sequence[MDConfig],
+    configs: Sequence[MDSettings],
     outs: Sequence[str | Path],
     *,
     resume: bool = False,
-    origins: Sequence[Origin] | None = None,
+    origins: Sequence[RunOrigin] | None = None,
     progress: Callable[[int, float], None] = _unwatched,
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda message: None,
@@ -189,7 +189,7 @@ def run_many(
     """
     if len({(c.bits, c.noise) for c in configs}) != 1:
         raise InputError("runs of one batch share a chip; give them the same bits and noise, or run them apart.")
-    together = Together(model, len(outs), uncertainty)
+    together = BatchServer(model, len(outs), uncertainty)
     runs = [
         Run.prepare(
             None if structures is None else structures[k],

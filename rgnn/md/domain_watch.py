@@ -8,7 +8,7 @@ from ase.data import chemical_symbols
 from rgnn.models.uncertainty import Uncertainty
 
 
-class Watch:
+class UncertaintyMonitor:
     """Looks at the atoms of one run, and warns of the first of each element that is outside.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 
-from rgnn.md.settings import MDConfig
+from rgnn.md.settings import MDSettings
 
 # Times that a thermostat's coupling time has to pass before anything is said of its temperature.
 TIMES = 10
@@ -32,7 +32,7 @@ class Heating:
     verdict: str = ""
 
 
-def heating(log: dict[str, np.ndarray], config: MDConfig, n_atoms: int, freedom: int) -> Heating:
+def heating(log: dict[str, np.ndarray], config: MDSettings, n_atoms: int, freedom: int) -> Heating:
     """Of the second half of a run, where it has stages of the last one, which is then all that settled.
 
     With f degrees of freedom, kinetic energy K, and work W done by the forces per time, the thermostats take

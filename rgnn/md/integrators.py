@@ -8,7 +8,7 @@ from ase.md.nose_hoover_chain import NoseHooverChainThermostat
 from ase.md.verlet import VelocityVerlet
 
 from rgnn.base.rng import numpy_stream
-from rgnn.md.settings import Ensemble, MDConfig
+from rgnn.md.settings import Ensemble, MDSettings
 from rgnn.md.state import State
 
 # Thermostats in a Nose-Hoover chain, as ASE has them.
@@ -41,7 +41,7 @@ class Integrator:
     Nose-Hoover chain's velocities are `state.chain`.
     """
 
-    def __init__(self, state: State, config: MDConfig) -> None:
+    def __init__(self, state: State, config: MDSettings) -> None:
         self.state, self.config = state, config
         self.random = Thermostat(config.seed)
         self.ensemble: Ensemble | None = None

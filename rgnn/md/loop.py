@@ -15,17 +15,17 @@ from ase.constraints import FixCom
 from ase.data import chemical_symbols
 
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.calculator import RGNNCalculator
 from rgnn.data.frames import LARGEST_FORCE
 from rgnn.graphs.neighbours import neighbour_list
 from rgnn.md.constraints import constraints_of, hold
-from rgnn.md.domain_watch import Watch
+from rgnn.md.domain_watch import UncertaintyMonitor
 from rgnn.md.integrators import Integrator
 from rgnn.md.minimisation import minimise
 from rgnn.md.outputs import Outputs, extended_xyz, labelled_frame
-from rgnn.md.record import sum_up, write_record
-from rgnn.md.settings import MDConfig, MDResult, Origin
+from rgnn.md.record import summarise, write_record
+from rgnn.md.settings import MDResult, MDSettings, RunOrigin
 from rgnn.md.state import State
 from rgnn.md.structures import check_structure
 from rgnn.models.base import RGNN
@@ -49,11 +49,11 @@ def _untold(message: str) -> None:
 def run_md(
     atoms: Atoms | None,
     model: RGNN,
-    config: MDConfig,
+    config: MDSettings,
     out: str | Path,
     *,
     resume: bool = False,
-    origin: Origin | None = None,
+    origin: RunOrigin | None = None,
     progress: Callable[[int, float], None] = _unwatched,
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = _untold,
@@ -92,7 +92,7 @@ def run_md(
 
 
 def _minimised(
-    atoms: Atoms, model: RGNN, config: MDConfig, out: Path, stop: Callable[[], bool], tell: Callable[[str], None]
+    atoms: Atoms, model: RGNN, config: MDSettings, out: Path, stop: Callable[[], bool], tell: Callable[[str], None]
 ) -> Atoms:
     """The structure after its forces were followed downhill, on the chip without read noise; out/minimised.xyz."""
     assert config.minimise is not None
@@ -104,7 +104,7 @@ def _minimised(
     done = minimise(atoms, config.minimise, MINIMISATION, stop)
     way = f"from {done.before:.3g} to {done.after:.3g} eV/Angstrom in {done.steps} steps"
     atoms.set_constraint([c for c in atoms.constraints if type(c) is not FixCom])
-    write_aside(out / "minimised.xyz", extended_xyz(atoms))
+    write_atomic(out / "minimised.xyz", extended_xyz(atoms))
     tell(
         f"Minimised: the largest force went {way}."
         if done.converged
@@ -121,7 +121,7 @@ class Run:
         self,
         state: State,
         model: RGNN,
-        config: MDConfig,
+        config: MDSettings,
         out: Path,
         calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
         uncertainty: Uncertainty | None = None,
@@ -133,7 +133,7 @@ class Run:
         self.calculator = calculator(
             model, c.bits, c.noise, c.seed, remove_net_force=True, any_element=c.any_element, uncertainty=uncertainty
         )
-        self.watch = None if uncertainty is None else Watch(uncertainty, atoms.numbers, warn)
+        self.watch = None if uncertainty is None else UncertaintyMonitor(uncertainty, atoms.numbers, warn)
         self.calculator.calls = state.step + (state.forces is not None)  # one call for each step, and one for step 0
         atoms.calc = self.calculator
         self.integrator = Integrator(state, config)
@@ -146,11 +146,11 @@ class Run:
         cls,
         atoms: Atoms | None,
         model: RGNN,
-        config: MDConfig,
+        config: MDSettings,
         out: Path,
         *,
         resume: bool,
-        origin: Origin | None,
+        origin: RunOrigin | None,
         stop: Callable[[], bool],
         tell: Callable[[str], None],
         warn: Callable[[str], None],
@@ -238,10 +238,10 @@ class Run:
     def _finish(self) -> MDResult:
         """Write the last structure and the summary."""
         state, seconds = self.state, time.monotonic() - self.began
-        write_aside(self.out / "final.xyz", self._frame(state))
+        write_atomic(self.out / "final.xyz", self._frame(state))
         (self.out / "broken.xyz").unlink(missing_ok=True)  # of an earlier end
-        result = sum_up(self.out, state, self.config, seconds, self.first)
-        write_aside(self.out / "summary.json", json.dumps(asdict(result), indent=2) + "\n")
+        result = summarise(self.out, state, self.config, seconds, self.first)
+        write_atomic(self.out / "summary.json", json.dumps(asdict(result), indent=2) + "\n")
         return result
 
     def _frame(self, state: State) -> str:
@@ -313,7 +313,7 @@ class Run:
 
     def _keep_what_broke(self, outputs: Outputs) -> None:
         """Save the last good step, and beside it the frame that was not."""
-        write_aside(self.out / "broken.xyz", self._frame(self.state))
+        write_atomic(self.out / "broken.xyz", self._frame(self.state))
         if self.good.forces is not None:
             outputs.flush()
             self.good.save(self.out, self.fingerprint, self.config)

@@ -17,7 +17,7 @@ from ase.io.trajectory import Trajectory
 
 from rgnn.base.errors import InputError
 from rgnn.md.constraints import freedom
-from rgnn.md.settings import MDConfig
+from rgnn.md.settings import MDSettings
 from rgnn.md.state import State
 
 # A run's frames, in the order in which readers look for them.
@@ -28,7 +28,7 @@ class Outputs:
     """Log and trajectories, one entry for each `write_every` steps, and the speed since the last restart file."""
 
     def __init__(
-        self, out: Path, atoms: Atoms, config: MDConfig, cut_back_to: int | None, *, uncertain: bool = False
+        self, out: Path, atoms: Atoms, config: MDSettings, cut_back_to: int | None, *, uncertain: bool = False
     ) -> None:
         self.out, self.every, self.timestep, self.config = out, config.write_every, config.timestep, config
         self.elements = sorted(set(atoms.numbers.tolist()))
@@ -84,7 +84,7 @@ class Outputs:
     def write(
         self, state: State, net_force: float, sigma: np.ndarray | None = None, ratio: float = float("nan")
     ) -> None:
-        """One entry for this step, where it is due; with the uncertainty of its forces as of `Watch`."""
+        """One entry for this step, where it is due; with the uncertainty of its forces as of `UncertaintyMonitor`."""
         if not self.due(state.step):
             return
         atoms, forces = state.atoms, state.forces

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.base.settings import dump_yaml
 from rgnn.md.heating import heating
 from rgnn.md.outputs import read_log
-from rgnn.md.settings import MDConfig, MDRecord, MDResult, MDVersions, Origin
+from rgnn.md.settings import MDRecord, MDResult, MDSettings, MDVersions, RunOrigin
 from rgnn.md.state import State
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import fingerprint
@@ -18,8 +18,8 @@ from rgnn.models.checkpoints import fingerprint
 def write_record(
     out: Path,
     model: RGNN,
-    config: MDConfig,
-    origin: Origin | None,
+    config: MDSettings,
+    origin: RunOrigin | None,
     resume: bool,
     command: str = "rgnn md",
     versions: MDVersions | None = None,
@@ -35,13 +35,13 @@ def write_record(
     """
     if resume and origin is None and (out / "config.yaml").is_file():
         origin = MDRecord.read(out).origin
-    record = MDRecord(config, origin or Origin(), fingerprint(model), versions or MDVersions.here())
+    record = MDRecord(config, origin or RunOrigin(), fingerprint(model), versions or MDVersions.here())
     folder = shlex.quote(str(out))
     note = f"# Goes on with: {command} --resume {folder}\n# Repeats with: {command} --config {folder}/config.yaml\n"
-    write_aside(out / "config.yaml", note + dump_yaml(record.to_mapping()))
+    write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))
 
 
-def sum_up(out: Path, state: State, config: MDConfig, seconds: float, first: int) -> MDResult:
+def summarise(out: Path, state: State, config: MDSettings, seconds: float, first: int) -> MDResult:
     """What a run came to, from its log; this process has taken `seconds` for the steps after `first`."""
     log = read_log(out)
     half = log["step"] >= min(state.step / 2, log["step"][-1])

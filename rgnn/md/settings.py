@@ -74,7 +74,7 @@ class Stage(Settings):
 
 
 @dataclass(frozen=True)
-class MDConfig(Settings):
+class MDSettings(Settings):
     """How a run goes.
 
     Attributes:
@@ -95,8 +95,8 @@ class MDConfig(Settings):
         trajectory: which files of frames are written.
         engine: what moves the atoms: "ase", or "lammps" on any number of processes.
         ghosts: what LAMMPS' processes know of each other's atoms, see `rgnn.md.lammps.forces.RankForces`.
-        uncertainty: of forces at each log row, see `rgnn.models.uncertainty`: "auto" is by the best that the model has, and
-            none where it has none or LAMMPS moves the atoms; or by "posterior" or "committee", or "none".
+        uncertainty: of forces at each log row, see `rgnn.models.uncertainty`: "auto" is by the best that the model
+            has, and none where it has none or LAMMPS moves the atoms; or by "posterior" or "committee", or "none".
     """
 
     steps: int = DEFAULT_STEPS
@@ -174,7 +174,7 @@ class MDConfig(Settings):
 
 
 @dataclass(frozen=True)
-class Origin(Settings):
+class RunOrigin(Settings):
     """Where structure and model come from, for the record: paths, the structure's SHA-256, and its frame."""
 
     structure: str = ""
@@ -207,8 +207,8 @@ class MDVersions(Versions):
 class MDRecord(Settings):
     """The config.yaml of a run: `md` is used when it is read, the rest tells where the run came from."""
 
-    md: MDConfig = MDConfig()
-    origin: Origin = Origin()
+    md: MDSettings = MDSettings()
+    origin: RunOrigin = RunOrigin()
     model_fingerprint: str = ""
     versions: MDVersions = MDVersions()
 

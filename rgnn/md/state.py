@@ -12,7 +12,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.rng import numpy_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.md.constraints import Plain, constraints_of, hold
-from rgnn.md.settings import MDConfig
+from rgnn.md.settings import MDSettings
 from rgnn.md.structures import check_structure
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import fingerprint
@@ -43,7 +43,7 @@ class State:
     chain: np.ndarray | None = None
 
     @classmethod
-    def start(cls, atoms: Atoms, model: RGNN, config: MDConfig) -> "State":
+    def start(cls, atoms: Atoms, model: RGNN, config: MDSettings) -> "State":
         """Fresh Maxwell-Boltzmann velocities within the constraints, without drift where no atom is anchored."""
         check_structure(atoms, model, config.any_element)
         constraints = constraints_of(atoms)
@@ -61,7 +61,7 @@ class State:
         atoms.set_momenta(a.get_momenta())
         return replace(self, atoms=atoms)
 
-    def save(self, out: Path, model: str, config: MDConfig) -> None:
+    def save(self, out: Path, model: str, config: MDSettings) -> None:
         """Write the restart file; `model` is its fingerprint."""
         a = self.atoms
         arrays = {
@@ -90,7 +90,7 @@ class State:
         write_tensors(out / "restart.safetensors", tensors, settings)
 
     @classmethod
-    def load(cls, out: Path, model: RGNN, config: MDConfig) -> "State":
+    def load(cls, out: Path, model: RGNN, config: MDSettings) -> "State":
         """Read the restart file of the same run."""
         file = out / "restart.safetensors"
         if not file.is_file():
@@ -99,7 +99,7 @@ class State:
         if settings["model"] != fingerprint(model):
             raise InputError(f"{file}: was written with another model; resume with that one, or start a new run.")
         mine, step = config.to_mapping(), int(settings["step"])
-        theirs = MDConfig().to_mapping() | settings["config"]  # what an earlier rgnn did not know was as by default
+        theirs = MDSettings().to_mapping() | settings["config"]  # what an earlier rgnn did not know was as by default
         for name in sorted(set(mine) - {"steps"}):
             if theirs[name] != mine[name]:
                 raise InputError(

@@ -13,16 +13,16 @@ from pathlib import Path
 from ase import Atoms
 
 from rgnn.base.errors import InputError
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.base.settings import Settings, dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
-from rgnn.md import MDConfig, Origin, run_md
+from rgnn.md import MDSettings, RunOrigin, run_md
 from rgnn.models.base import RGNN
 from rgnn.models.calibration import needs_calibration
 
 
 @dataclass(frozen=True)
-class SweepConfig(Settings):
+class SweepSettings(Settings):
     """All that a sweep depends on; written to its config.yaml.
 
     Attributes:
@@ -32,8 +32,8 @@ class SweepConfig(Settings):
         settings: hardware, the ideal chip first.
     """
 
-    md: MDConfig = MDConfig()
-    origin: Origin = Origin()
+    md: MDSettings = MDSettings()
+    origin: RunOrigin = RunOrigin()
     fingerprint: str = ""
     settings: tuple[Hardware, ...] = ()
 
@@ -42,7 +42,7 @@ class SweepConfig(Settings):
             raise InputError("md.bits and md.noise of a sweep are those of its settings; leave them out of md.")
 
     @classmethod
-    def read(cls, folder: str | Path) -> "SweepConfig":
+    def read(cls, folder: str | Path) -> "SweepSettings":
         """Of a sweep's folder.
 
         Raises:
@@ -80,7 +80,7 @@ def folder_of(out: str | Path, number: int, hardware: Hardware) -> Path:
 def run_sweep(
     atoms: Atoms,
     model: RGNN,
-    config: SweepConfig,
+    config: SweepSettings,
     out: str | Path,
     progress: Callable[[int, int, float], None] = lambda number, step, temperature: None,
     stop: Callable[[], bool] = lambda: False,
@@ -109,7 +109,7 @@ def run_sweep(
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         note = "# The hardware of this run, in place of the model's own; goes on with rgnn sweep --resume.\n"
-        write_aside(folder / "hardware.yaml", note + dump_yaml({"hardware": mine.hardware.to_mapping()}))
+        write_atomic(folder / "hardware.yaml", note + dump_yaml({"hardware": mine.hardware.to_mapping()}))
 
         def told(step: int, temperature: float, number: int = number) -> None:
             progress(number, step, temperature)

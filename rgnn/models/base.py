@@ -86,7 +86,7 @@ class RGNN(nn.Module):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     @property
-    def n_reservoir(self) -> int:
+    def n_fixed(self) -> int:
         """Weights fixed on the chip."""
         return sum(array.weight.numel() for array in self.arrays)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from rgnn.base.errors import InputError
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.base.provenance import Provenance
 from rgnn.base.settings import dump_yaml
 from rgnn.base.tensorfiles import read_tensors, write_tensors
@@ -37,7 +37,7 @@ def save_model(model: RGNN, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     settings = model_settings(model)
     write_tensors(folder / "model.safetensors", model.state_dict(), settings)
-    write_aside(folder / "model.yaml", "# To be read by people; rgnn reads model.safetensors.\n" + dump_yaml(settings))
+    write_atomic(folder / "model.yaml", "# To be read by people; rgnn reads model.safetensors.\n" + dump_yaml(settings))
 
 
 def find_model(path: str | Path) -> Path:

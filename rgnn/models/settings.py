@@ -18,7 +18,7 @@ class ModelConfig(Settings):
             reservoir layers the model is GNNFF, the all-digital twin.
         envelope: "cosine" multiplies messages and forces by (1 + cos(pi d / cutoff)) / 2, so forces
             are continuous when a neighbour crosses the cutoff; "none" as published.
-        moments: channels K of the moments of neighbourhoods (`rgnn.models.parts.moments`), in place of message passing; 0 is none.
+        moments: channels K of the moments of neighbourhoods, in place of message passing; 0 is none.
         elements: atomic numbers the moments tell apart; empty is those of the store.
         readout: "head" after message passing; after moments "ridge", fixed random features on the chip with weights
             solved for, or "network", trained.

@@ -2,7 +2,7 @@
 
 There are two sources of a raw deviation r of an atom's force, both a root mean square over x, y and z:
 
-- "posterior" of a ridge readout. With features P_i and sums A as in `rgnn.training.linear`, Bayesian linear regression has the
+- "posterior" of a ridge readout: with features P_i and sums A as in `training.linear`, Bayesian regression has the
   weights of an element distributed with covariance s^2 (A + penalty)^-1, s^2 the variance of a residual, and so a force
   with s^2 (1 + r_i^2), r_i^2 = tr P_i (A + penalty)^-1 P_i^T / 3 (MacKay 1992, 10.1162/neco.1992.4.3.415; Bishop 2006,
   section 3.3). The trace is taken over `DRAWS` weights drawn once: within 5% of r, for a fraction of its cost.

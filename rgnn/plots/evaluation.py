@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from rgnn.evaluation import LabelledFrames, Setting, predict
+from rgnn.evaluation import HardwareErrors, LabelledFrames, predict
 from rgnn.evaluation.diagnosis import Diagnosis
 from rgnn.models.base import RGNN
 from rgnn.plots import style
@@ -60,7 +60,7 @@ class Sweep:
         choices: the values of each setting that was varied, in the order given; ideal is None.
     """
 
-    settings: Sequence[Setting]
+    settings: Sequence[HardwareErrors]
     choices: dict[str, tuple[Any, ...]]
 
     @property
@@ -69,12 +69,12 @@ class Sweep:
         varied = sorted(self.choices, key=lambda name: (name != "noise", -len(self.choices[name])))
         return varied[0], varied[1] if len(varied) > 1 else None
 
-    def value(self, setting: Setting, name: str) -> Any:
+    def value(self, setting: HardwareErrors, name: str) -> Any:
         """Of a setting, with None as 0 for what has an ideal of 0."""
         value = getattr(setting.hardware, name)
         return 0.0 if value is None and name in PERCENT else value
 
-    def at(self, **values: Any) -> Setting | None:
+    def at(self, **values: Any) -> HardwareErrors | None:
         """The first setting with these values."""
         good = (s for s in self.settings if all(self.value(s, k) == v for k, v in values.items()))
         return next(good, None)
@@ -112,7 +112,7 @@ def heat_map(sweep: Sweep, path: str | Path) -> Path:
     return style.save(drawing, path)
 
 
-def error_curves(sweep: Sweep, ideal: Setting | None, path: str | Path) -> Path:
+def error_curves(sweep: Sweep, ideal: HardwareErrors | None, path: str | Path) -> Path:
     """Error with its 95% interval against the setting that varies most, one line for each value of the next."""
     along, apart = sweep.lines
     drawing = style.figure(6.2, 4)

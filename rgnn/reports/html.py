@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -52,7 +52,7 @@ def write_report(
         *(_table(table) for table in tables),
         "</body>\n</html>\n",
     ]
-    write_aside(path, "\n".join(parts))
+    write_atomic(path, "\n".join(parts))
     return path
 
 

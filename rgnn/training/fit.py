@@ -6,9 +6,9 @@ from pathlib import Path
 from rgnn.base.errors import InputError
 from rgnn.models.base import RGNN
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.gradient import Trainer
+from rgnn.training.gradient import GradientFit
 from rgnn.training.log import Frames, Silent, Watcher
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult
 
 
@@ -17,7 +17,7 @@ def fit(
     frames: Frames,
     train: Sequence[int],
     validation: Sequence[int],
-    config: TrainConfig,
+    config: TrainingSettings,
     out: str | Path | None = None,
     *,
     resume: bool = False,
@@ -45,7 +45,7 @@ def fit(
     """
     if not len(train) or not len(validation):
         raise InputError(f"{len(train)} training and {len(validation)} validation frames; each needs at least one.")
-    trainer = Trainer(model, config, None if out is None else Path(out), processes)
+    trainer = GradientFit(model, config, None if out is None else Path(out), processes)
     if resume and processes.first:
         trainer.load()
     return trainer.run(frames, train, validation, watcher or Silent(), stop)

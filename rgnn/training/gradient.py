@@ -1,7 +1,7 @@
 """Training: Adam on the force error, a moving average of the weights, and exact resume.
 
-The frames of a step may be worked on in parts, one after the other (`TrainConfig.accumulate`) or by several processes
-(`rgnn.training.distributed`). A step sums gradients over all force components of all parts before it divides by their number,
+Frames of a step may be worked on in parts, in turn (`TrainingSettings.accumulate`) or by several processes
+(`rgnn.training.distributed`). Gradients are summed over the force components of all parts, divided by their number,
 and ranges and statistics follow all parts together (`rgnn.training.running_statistics`).
 
 A run folder holds config.yaml (written by the caller), log.csv (one row an epoch), best/ and last/
@@ -34,9 +34,9 @@ from rgnn.models.checkpoints import save_model
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.log import Epoch, Frames, Watcher, write_log
 from rgnn.training.optimizer import Adam, Plateau
-from rgnn.training.running_statistics import Following
+from rgnn.training.running_statistics import RunningStatistics
 from rgnn.training.schedule import hardware_of_step
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult, validate
 
 FORMAT, VERSION = "rgnn training state", 3
@@ -55,14 +55,14 @@ class Progress:
     epochs_since_best: int = 0
 
 
-class Trainer:
+class GradientFit:
     """The state of a training run and its loop."""
 
-    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None, processes: Processes = ALONE) -> None:
+    def __init__(self, model: RGNN, config: TrainingSettings, out: Path | None, processes: Processes = ALONE) -> None:
         config.require_frames_for(processes)
         self.model, self.config, self.out, self.processes = model, config, out, processes
         self.device = model.embedding.device
-        self.following = Following(model)
+        self.following = RunningStatistics(model)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         # All gradients one after the other, the loss and the number of components, to be summed at once.
         n = sum(p.numel() for p in self.parameters) + 2
@@ -281,7 +281,7 @@ class Trainer:
                     "bring that back, or start a new run."
                 )
         free = {"epochs", "stop_after"}  # a run may be made longer
-        config, mine = TrainConfig.from_mapping(saved["config"], str(file)).to_mapping(), self.config.to_mapping()
+        config, mine = TrainingSettings.from_mapping(saved["config"], str(file)).to_mapping(), self.config.to_mapping()
         for key in sorted(set(mine) - free):
             if config[key] != mine[key]:
                 raise InputError(

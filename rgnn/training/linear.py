@@ -34,7 +34,7 @@ from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.log import Epoch, Frames, Watcher, write_log
 from rgnn.training.normal_equations import NormalEquations, best_weights
 from rgnn.training.schedule import hardware_of_step
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult, validate
 
 FORMAT, VERSION = "rgnn ridge state", 2
@@ -62,7 +62,7 @@ def design(model: RGNN, g: Graph, generator: torch.Generator | None, hardware: H
     return torch.cat(parts)
 
 
-class Member:
+class MemberSums:
     """A model's sums over the frames so far, and its weights from them.
 
     Args:
@@ -115,16 +115,16 @@ class Member:
                 unpack(tensors[f"{name}/{part}"], tensor)
 
 
-class Ridge:
-    """The state of a fit and its pass; in place of a `Trainer`, for models with a ridge readout and committees of them.
+class LinearFit:
+    """The state of a fit and its pass, for models with a ridge readout and committees of them.
 
-    Its run folder is that of `rgnn.training.gradient`, with members/2.safetensors and so on for the sums of further members,
+    Its run folder is that of `GradientFit`, with members/2.safetensors and so on for the sums of further members,
     and the uncertainty of its forces beside each model.
     """
 
-    def __init__(self, model: RGNN, config: TrainConfig, out: Path | None, processes: Processes = ALONE) -> None:
+    def __init__(self, model: RGNN, config: TrainingSettings, out: Path | None, processes: Processes = ALONE) -> None:
         self.model, self.config, self.out, self.processes = model, config, out, processes
-        self.members = [Member(member, number) for number, member in enumerate(members(model))]
+        self.members = [MemberSums(member, number) for number, member in enumerate(members(model))]
         self.done = 0
         # Of the runs that this one adds to: batches, stores, and what marked the outside of their frames.
         self.before, self.added, self.known = 0, list[str](), dict[str, Uncertainty]()
@@ -306,7 +306,7 @@ class Ridge:
         return settings
 
     @staticmethod
-    def _file(run: Path, member: Member) -> Path:
+    def _file(run: Path, member: MemberSums) -> Path:
         return run / f"members/{member.number + 1}.safetensors" if member.number else run / "state.safetensors"
 
     def _made_for(self) -> dict[str, Any]:

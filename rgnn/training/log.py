@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rgnn.base.errors import InputError
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.graphs.graph import Graph
 
 
@@ -54,7 +54,7 @@ def write_log(out: Path, history: Sequence[Epoch]) -> None:
     """The log.csv of a run folder."""
     names = list(asdict(history[0]))
     rows = [",".join(names)] + [",".join(f"{v:.8g}" for v in asdict(row).values()) for row in history]
-    write_aside(out / "log.csv", "\n".join(rows) + "\n")
+    write_atomic(out / "log.csv", "\n".join(rows) + "\n")
 
 
 def read_log(out: str | Path) -> list[Epoch]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from rgnn.base.errors import InputError
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.base.provenance import Provenance
 from rgnn.base.rng import stream_seed
 from rgnn.base.settings import Settings, dump_yaml, read_yaml, require
@@ -17,7 +17,7 @@ from rgnn.base.versions import Versions
 from rgnn.chip.cells import Cells
 from rgnn.chip.chip import Chip
 from rgnn.chip.hardware import Hardware
-from rgnn.data.domain import training_range
+from rgnn.data.domain import training_domain
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import split_frames
 from rgnn.models.base import RGNN
@@ -25,21 +25,21 @@ from rgnn.models.checkpoints import load_model
 from rgnn.models.committee import Committee
 from rgnn.models.settings import ModelConfig
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.gradient import Trainer
-from rgnn.training.linear import Ridge
+from rgnn.training.gradient import GradientFit
+from rgnn.training.linear import LinearFit
 from rgnn.training.log import Silent, Watcher
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult
 
 
 @dataclass(frozen=True)
-class RunConfig(Settings):
+class RunSettings(Settings):
     """All that a training run depends on; written to its config.yaml.
 
     Attributes:
         store: path of the graph store.
         chip: path of a chip folder, or None for the synthetic chip of the run's seed.
-        chips: how many a ridge readout is solved for on, with the mean of their forces as force (`rgnn.models.committee`):
+        chips: how many a ridge readout is solved for on, with the mean of their forces as force:
             other synthetic chips, or other cells of the one named.
         adds_to: path of a run with a ridge readout, whose sums over its own frames are taken up; None begins anew.
         model, hardware, training: as their classes say.
@@ -52,7 +52,7 @@ class RunConfig(Settings):
     adds_to: str | None = None
     model: ModelConfig = ModelConfig()
     hardware: Hardware = Hardware()
-    training: TrainConfig = TrainConfig()
+    training: TrainingSettings = TrainingSettings()
     versions: Versions = Versions()
     processes: int = 1
 
@@ -62,7 +62,7 @@ class RunConfig(Settings):
             raise InputError(f"chips is {self.chips}, but only a ridge readout can have several; take --preset ridge.")
 
     @classmethod
-    def preset(cls, name: str) -> "RunConfig":
+    def preset(cls, name: str) -> "RunSettings":
         """Settings to start from.
 
         Args:
@@ -75,22 +75,24 @@ class RunConfig(Settings):
         if name == "default":
             return cls()
         if name == "published":
-            return cls(model=ModelConfig.published(), hardware=Hardware.published(), training=TrainConfig.published())
+            return cls(
+                model=ModelConfig.published(), hardware=Hardware.published(), training=TrainingSettings.published()
+            )
         if name == "gnnff":
             return cls(model=ModelConfig(reservoir_layers=0, trained_layers=3))
         if name == "ridge":
             return cls(model=ModelConfig.of_moments("ridge"))
         if name == "moments":
-            return cls(model=ModelConfig.of_moments("network"), training=TrainConfig.moments())
+            return cls(model=ModelConfig.of_moments("network"), training=TrainingSettings.moments())
         raise InputError(f"there is no preset '{name}'; take default, published, gnnff, ridge or moments.")
 
     @classmethod
-    def read(cls, path: str | Path) -> "RunConfig":
+    def read(cls, path: str | Path) -> "RunSettings":
         """From a YAML file; what it leaves out takes its default."""
         return cls.from_mapping(read_yaml(path), str(path))
 
     @classmethod
-    def adding_to(cls, run: str | Path) -> "RunConfig":
+    def adding_to(cls, run: str | Path) -> "RunSettings":
         """The settings of a run, for more frames: only the store is still to be named.
 
         Raises:
@@ -158,7 +160,7 @@ class TrainingRun:
         processes: that share the run; the first of them writes.
     """
 
-    config: RunConfig
+    config: RunSettings
     store: GraphStore
     model: RGNN
     train: list[int]
@@ -167,7 +169,7 @@ class TrainingRun:
 
     @classmethod
     def prepare(
-        cls, config: RunConfig, device: torch.device | str = "cpu", processes: Processes = ALONE
+        cls, config: RunSettings, device: torch.device | str = "cpu", processes: Processes = ALONE
     ) -> "TrainingRun":
         """Read the store and build the model.
 
@@ -180,7 +182,7 @@ class TrainingRun:
         model = config.build_model(store).to(device)
         t = config.training
         train, validation = split_frames(len(store), t.validation, t.seed, how=t.split)
-        mine = model.provenance.replace(seen=training_range(store, train))
+        mine = model.provenance.replace(seen=training_domain(store, train))
         if config.adds_to is not None and processes.first:
             before = load_model(config.adds_to).provenance
             mine = mine.replace(
@@ -211,18 +213,18 @@ class TrainingRun:
             InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
         """
         out, processes = Path(out), self.processes
-        kind = Ridge if self.model.config.readout == "ridge" else Trainer
+        kind = LinearFit if self.model.config.readout == "ridge" else GradientFit
         trainer = kind(self.model, self.config.training, out, processes)
         if processes.first:
             adds_to = Path(self.config.adds_to) if self.config.adds_to is not None else None
             if resume and (out / "state.safetensors").exists():
                 trainer.load()
-                if isinstance(trainer, Ridge) and adds_to is not None:
+                if isinstance(trainer, LinearFit) and adds_to is not None:
                     trainer.remember(adds_to)
-            elif isinstance(trainer, Ridge) and adds_to is not None:
+            elif isinstance(trainer, LinearFit) and adds_to is not None:
                 trainer.add_to(adds_to)
             out.mkdir(parents=True, exist_ok=True)
             note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
             record = self.config.replace(model=self.model.config, versions=Versions.here(), processes=processes.count)
-            write_aside(out / "config.yaml", note + dump_yaml(record.to_mapping()))
+            write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))
         return trainer.run(self.store, self.train, self.validation, watcher or Silent(), stop)

@@ -7,23 +7,23 @@ import torch
 from torch import Tensor, nn
 
 from rgnn.chip.crossbar import Crossbar
-from rgnn.models.parts.standardise import Standardised
+from rgnn.models.parts.standardise import PerElementNorm
 from rgnn.training.distributed import Processes
 
 
-class Following:
+class RunningStatistics:
     """Brings together what the parts of a batch make of ranges and statistics.
 
     All parts begin with what was before the batch. Of the ranges that they leave the widest is kept, of the statistics
     the mean by the rows they were taken over: atoms of an element, or edges. For the ranges of inputs and for
-    `Standardised` this is what the undivided batch leaves, to rounding. A batch norm follows the mean variance within
+    `PerElementNorm` this is what the undivided batch leaves, to rounding. A batch norm follows the mean variance within
     parts, as it normalises by them.
     """
 
     def __init__(self, model: nn.Module) -> None:
         modules = list(model.modules())
         self._arrays = [m for m in modules if isinstance(m, Crossbar)]
-        self._standardised = [m for m in modules if isinstance(m, Standardised)]
+        self._standardised = [m for m in modules if isinstance(m, PerElementNorm)]
         self._batch_norms = [m for m in modules if isinstance(m, nn.BatchNorm1d)]
 
     @property

@@ -2,10 +2,10 @@
 
 from rgnn.base.rng import numpy_stream
 from rgnn.chip.hardware import MOST_NOISE, Hardware
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 
 
-def hardware_of_step(hardware: Hardware, config: TrainConfig, step: int) -> Hardware:
+def hardware_of_step(hardware: Hardware, config: TrainingSettings, step: int) -> Hardware:
     """What a step trains with, by the schedule of noise; `hardware` is what the model is for."""
     if config.noise_schedule == "constant":
         return hardware

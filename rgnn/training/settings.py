@@ -13,7 +13,7 @@ from rgnn.training.distributed import Processes
 
 
 @dataclass(frozen=True)
-class TrainConfig(Settings):
+class TrainingSettings(Settings):
     """How a model is trained.
 
     Attributes:

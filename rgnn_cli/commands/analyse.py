@@ -10,7 +10,7 @@ import typer
 from rgnn_cli.session import options
 
 if TYPE_CHECKING:
-    from rgnn.analysis import Analysis, AnalysisConfig, Trajectory
+    from rgnn.analysis import Analysis, AnalysisSettings, Trajectory
     from rgnn_cli.session.console import Reporter
 
 ANALYSIS, REFERENCE = "Analysis", "Reference"
@@ -87,12 +87,12 @@ def analyse(
     report.result({"out": str(folder), **record})
 
 
-def settings(skip: str, width: float, reach: float, fit_from: float | None) -> AnalysisConfig:
+def settings(skip: str, width: float, reach: float, fit_from: float | None) -> AnalysisSettings:
     """As the command line gives them."""
-    from rgnn.analysis import AnalysisConfig
+    from rgnn.analysis import AnalysisSettings
 
     part, ps = _skip(skip)
-    return AnalysisConfig(r_max=reach, width=width, skip=part, skip_ps=ps, fit_from=fit_from)
+    return AnalysisSettings(r_max=reach, width=width, skip=part, skip_ps=ps, fit_from=fit_from)
 
 
 def _skip(text: str) -> tuple[float, float | None]:
@@ -121,7 +121,7 @@ def named_apart(opened: list[Trajectory]) -> list[Trajectory]:
     return [replace(t, name=str(t.path)) if names.count(t.name) > 1 else t for t in opened]
 
 
-def analyse_one(report: Reporter, trajectory: Trajectory, config: AnalysisConfig) -> Analysis:
+def analyse_one(report: Reporter, trajectory: Trajectory, config: AnalysisSettings) -> Analysis:
     """With a meter."""
     from rgnn.analysis import analyse as run_analysis
 

@@ -72,7 +72,7 @@ def costs(
     hardware = loaded.hardware.replace(bits=bits, adc_bits=adc_bits)
     figures = Figures.packaged() if table is None else Figures.read(table)
     ops = operations(loaded.config, frame)
-    share = training_share(ops, loaded.n_trained, loaded.n_reservoir)
+    share = training_share(ops, loaded.n_trained, loaded.n_fixed)
     found = [compare(ops, hardware, figures, level) for level in LEVELS]
     _say_counts(report, path, loaded.config, frame, ops, hardware, len(data))
     if (chips := len(members(loaded))) > 1:

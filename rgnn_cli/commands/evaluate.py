@@ -16,7 +16,7 @@ from rgnn_cli.session.options import HARDWARE, RUNNING
 
 if TYPE_CHECKING:
     from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import EvalConfig
+    from rgnn.evaluation import EvaluationSettings
     from rgnn.models.base import RGNN
     from rgnn_cli.session.console import Reporter
 
@@ -77,7 +77,7 @@ def evaluate(
     with all figures and tables, eval.json and eval.csv. With --find bits,noise --within 10%, searches for the
     cheapest hardware instead; with --conservation, measures how far the forces are from those of an energy.
     """
-    from rgnn.chip.presets import named_or_read
+    from rgnn.chip.presets import load_hardware
     from rgnn.data.store.reader import GraphStore, require_cutoff
     from rgnn.models.checkpoints import load_model
     from rgnn_cli.session import parse as sweeps
@@ -100,7 +100,7 @@ def evaluate(
     require_cutoff(data, loaded.config.cutoff)
     _warn_of_elements(report, loaded, data)
     held_out, why = _frames(loaded, data, frames)
-    base = loaded.hardware if hardware is None else named_or_read(hardware)
+    base = loaded.hardware if hardware is None else load_hardware(hardware)
     varied = sweeps.choices(bits, noise, vary or [])
     settings = sweeps.settings(loaded, base, varied)
     config = _config(path, loaded, data, held_out, settings, repeats, chips, seed or 0)
@@ -130,10 +130,10 @@ def _config(
     repeats: int,
     chips: int,
     seed: int,
-) -> EvalConfig:
+) -> EvaluationSettings:
     """All that the evaluation depends on, with the frames that missing ranges are to be made from."""
     from rgnn.data.store.split import held_out_frames
-    from rgnn.evaluation import EvalConfig
+    from rgnn.evaluation import EvaluationSettings
     from rgnn.models.calibration import CALIBRATION_FRAMES, needs_calibration
     from rgnn.models.checkpoints import fingerprint
 
@@ -142,7 +142,7 @@ def _config(
         held_out = held_out_frames(model.provenance, data)
         trained_on = sorted(set(range(len(data))) - set(held_out)) if held_out is not None else list(frames)
         calibration = evenly(trained_on, CALIBRATION_FRAMES)
-    return EvalConfig(
+    return EvaluationSettings(
         model=str(path),
         fingerprint=fingerprint(model),
         store=str(data.path),
@@ -160,14 +160,14 @@ def _resumed(report: Reporter, folder: Path, device: options.Device, threads: in
     from rgnn.base.errors import InputError
     from rgnn.base.settings import read_yaml
     from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import EvalConfig
+    from rgnn.evaluation import EvaluationSettings
     from rgnn.models.checkpoints import fingerprint, load_model
     from rgnn_cli.session import workspace
     from rgnn_cli.session.device import choose_device
 
     folder = workspace.run_folder(folder)
     file = folder / "config.yaml"
-    config = EvalConfig.from_mapping(read_yaml(file), str(file))
+    config = EvaluationSettings.from_mapping(read_yaml(file), str(file))
     model = load_model(config.model, choose_device(report, device, threads))
     data = GraphStore(config.store)
     for what, mine, theirs in (
@@ -180,9 +180,9 @@ def _resumed(report: Reporter, folder: Path, device: options.Device, threads: in
     _go(report, model, data, config, folder)
 
 
-def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, folder: Path) -> None:
+def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvaluationSettings, folder: Path) -> None:
     """Evaluate into the folder, and show what came out."""
-    from rgnn.base.files import write_aside
+    from rgnn.base.files import write_atomic
     from rgnn.base.settings import dump_yaml
     from rgnn.evaluation import evaluate as run_evaluation
     from rgnn.models.uncertainty import load_uncertainties
@@ -192,7 +192,7 @@ def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, fol
 
     folder.mkdir(parents=True, exist_ok=True)
     note = f"# Goes on with: rgnn eval --resume {folder}\n"
-    write_aside(folder / "config.yaml", note + dump_yaml(config.to_mapping()))
+    write_atomic(folder / "config.yaml", note + dump_yaml(config.to_mapping()))
     known = list(load_uncertainties(config.model, model).values())  # before ranges are made, which change the model
     prepare(report, model, data, config)
     with asked_to_stop() as stop, report.progress("Evaluating", None, "passes") as meter:
@@ -215,7 +215,7 @@ def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig, fol
     report.result({"out": str(folder), "settings": settings, "uncertainty": certain})
 
 
-def prepare(report: Reporter, model: RGNN, data: GraphStore, config: EvalConfig) -> None:
+def prepare(report: Reporter, model: RGNN, data: GraphStore, config: EvaluationSettings) -> None:
     """Make the ranges that the model lacks, from the hardware that disturbs most."""
     from rgnn.models.calibration import calibrate, needs_calibration
 

@@ -10,7 +10,7 @@ import typer
 from rgnn_cli.session import options
 
 if TYPE_CHECKING:
-    from rgnn.data.fetch.registry import Dataset, Lock
+    from rgnn.data.fetch.registry import ChecksumLock, Dataset
     from rgnn_cli.session.console import Reporter
 
 
@@ -31,7 +31,7 @@ def fetch_data(
     A download that was cut off goes on when the command is run again.
     """
     from rgnn.base.errors import InputError
-    from rgnn.data.fetch.registry import DATASETS, Lock, expand
+    from rgnn.data.fetch.registry import DATASETS, ChecksumLock, expand
     from rgnn_cli.session.console import Reporter
 
     report = Reporter(quiet, as_json)
@@ -46,7 +46,7 @@ def fetch_data(
             f"--from-file gives one file, so one NAME goes with it: rgnn fetch-data graphs --from-file {from_file}."
         )
     made = []
-    lock = Lock(folder / "published")
+    lock = ChecksumLock(folder / "published")
     for dataset in datasets:
         if dataset.name == "sample":
             made.append(str(fetch_sample(folder, report)))
@@ -77,13 +77,13 @@ def fetch_sample(folder: Path, report: Reporter) -> Path:
     return store.path
 
 
-def _adopted(dataset: Dataset, path: Path, folder: Path, lock: Lock, report: Reporter) -> list[Path]:
+def _adopted(dataset: Dataset, path: Path, folder: Path, lock: ChecksumLock, report: Reporter) -> list[Path]:
     from rgnn.data.fetch.registry import take
 
     return [take(path, folder / "published", lock, dataset, report.warn)]
 
 
-def _downloaded(dataset: Dataset, folder: Path, lock: Lock, report: Reporter) -> list[Path]:
+def _downloaded(dataset: Dataset, folder: Path, lock: ChecksumLock, report: Reporter) -> list[Path]:
     """Download the files of a data set, with their sizes shown before."""
     from rgnn.data.fetch.registry import fetch
 

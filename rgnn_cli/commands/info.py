@@ -10,7 +10,7 @@ import typer
 from rgnn_cli.session import options
 
 if TYPE_CHECKING:
-    from rgnn.base.provenance import TrainingRange
+    from rgnn.base.provenance import TrainingDomain
     from rgnn.models.base import RGNN
     from rgnn_cli.session.console import Reporter
 
@@ -107,7 +107,7 @@ def _model(report: Reporter, path: Path) -> dict[str, Any]:
         "layers": c.describe() + (f"; the mean of {n}, on different chips" if n > 1 else ""),
         "features": c.n_features,
         "cutoff": f"{c.cutoff:g} Å, envelope {c.envelope}, forces reach {c.receptive_field:g} Å",
-        "weights": f"{model.n_reservoir + model.n_trained:,}, {model.n_trained:,} of them trained",
+        "weights": f"{model.n_fixed + model.n_trained:,}, {model.n_trained:,} of them trained",
         "hardware": model.hardware.describe(),
         "elements": " ".join(chemical_symbols[z] for z in p.elements) or "not recorded",
         "chip": p.chip,
@@ -120,7 +120,7 @@ def _model(report: Reporter, path: Path) -> dict[str, Any]:
     return _show(report, f"Model {path}", facts)
 
 
-def _seen(seen: TrainingRange) -> dict[str, str]:
+def _seen(seen: TrainingDomain) -> dict[str, str]:
     """What the training set spans, in words; nothing where it is not recorded."""
     from ase.data import chemical_symbols
 
@@ -149,9 +149,9 @@ def _uncertainty(path: Path, model: RGNN) -> dict[str, str]:
 
 def _run(report: Reporter, path: Path) -> dict[str, Any]:
     from rgnn.training.log import read_log
-    from rgnn.training.run import RunConfig
+    from rgnn.training.run import RunSettings
 
-    run = RunConfig.read(path / "config.yaml")
+    run = RunSettings.read(path / "config.yaml")
     history = read_log(path)
     facts: dict[str, Any] = {
         "data": run.store,

@@ -13,7 +13,7 @@ from rgnn_cli.session.options import RUNNING
 from rgnn_cli.show.md import Show, _hardware, _introduce, finish, introduce_uncertainty
 
 if TYPE_CHECKING:
-    from rgnn.md import MDConfig, MDRecord
+    from rgnn.md import MDRecord, MDSettings
     from rgnn_cli.session.console import Reporter
 
 DYNAMICS, OUTPUT, MACHINES = "Dynamics", "Output", "Many machines"
@@ -144,7 +144,7 @@ def md(
     hold are a list in the --config file. Ctrl-C saves the state; rgnn md --resume DIR goes on, with the settings and
     the model of that run.
     """
-    from rgnn.md import Origin, check_structure, outside_training, read_structure, run_md
+    from rgnn.md import RunOrigin, check_structure, outside_training, read_structure, run_md
     from rgnn.models.checkpoints import load_model
     from rgnn.models.uncertainty import chosen_uncertainty
     from rgnn_cli.session import mpi as lammps
@@ -203,7 +203,7 @@ def md(
     if resume is None:
         atoms = read_structure(origin.structure, origin.frame, origin.format)
         check_structure(atoms, loaded, settings.any_element, origin.structure)
-        origin = Origin.of(origin.structure, origin.model, origin.frame, origin.format)
+        origin = RunOrigin.of(origin.structure, origin.model, origin.frame, origin.format)
     folder = out or workspace.new_folder("md", Path(record.origin.structure).stem)
     if resume is None:
         workspace.clear_run(folder)
@@ -229,7 +229,7 @@ def md(
     finish(report, result, folder, settings)
 
 
-def _varied(settings: MDConfig, steps: int | None, temperature: str | None, given: dict[str, Any]) -> MDConfig:
+def _varied(settings: MDSettings, steps: int | None, temperature: str | None, given: dict[str, Any]) -> MDSettings:
     """The settings with what the command line gives; two temperatures make one stage of all steps."""
     from rgnn.base.errors import InputError
     from rgnn.md import Stage
@@ -261,7 +261,7 @@ def _settings(
 ) -> MDRecord:
     """The file's settings, with structure and model as named, as in the file, or as made last."""
     from rgnn.base.errors import InputError
-    from rgnn.md import MDRecord, Origin
+    from rgnn.md import MDRecord, RunOrigin
     from rgnn_cli.session import workspace
 
     record = MDRecord() if config is None else MDRecord.read(config)
@@ -269,7 +269,7 @@ def _settings(
     if structure is None and not known.structure:
         raise InputError("there is no structure to start from; name one, as in: rgnn md structure.xyz")
     if structure is not None:  # frame and format in the file belong to the file's structure
-        known = Origin(structure=str(structure), model=known.model)
+        known = RunOrigin(structure=str(structure), model=known.model)
     if model is None and not known.model:
         model = workspace.last("model")
         if model is None:

@@ -13,7 +13,7 @@ from rgnn_cli.session import options
 from rgnn_cli.session.options import HARDWARE, RUNNING
 
 if TYPE_CHECKING:
-    from rgnn.analysis import AnalysisConfig, SweepConfig
+    from rgnn.analysis import AnalysisSettings, SweepSettings
     from rgnn.models.base import RGNN
     from rgnn_cli.session.console import Reporter
 
@@ -100,12 +100,12 @@ def _config(
     md: dict[str, Any],
     varied: tuple[str | None, str | None, Sequence[str]],
     hardware: str | None,
-) -> SweepConfig:
+) -> SweepSettings:
     """All that the sweep depends on, checked before anything is written."""
-    from rgnn.analysis import SweepConfig, on_hardware
+    from rgnn.analysis import SweepSettings, on_hardware
     from rgnn.base.errors import InputError
-    from rgnn.chip.presets import named_or_read
-    from rgnn.md import MDConfig, Origin, check_structure, read_structure
+    from rgnn.chip.presets import load_hardware
+    from rgnn.md import MDSettings, RunOrigin, check_structure, read_structure
     from rgnn.models.checkpoints import fingerprint
     from rgnn_cli.session import parse as sweeps
 
@@ -113,27 +113,27 @@ def _config(
         raise InputError("there is no structure to start from; name one, as in: rgnn sweep structure.xyz --bits 4,8")
     if not model.config.uses_chip:
         raise InputError("the model is all digital, so hardware means nothing to it; name a model with a chip.")
-    base = model.hardware if hardware is None else named_or_read(hardware)
+    base = model.hardware if hardware is None else load_hardware(hardware)
     settings = sweeps.settings(model, base, sweeps.choices(*varied))
     for setting in settings:
         on_hardware(model, setting)
     check_structure(read_structure(structure, frame), model, where=str(structure))
-    return SweepConfig(MDConfig(**md), Origin.of(structure, path, frame), fingerprint(model), tuple(settings))
+    return SweepSettings(MDSettings(**md), RunOrigin.of(structure, path, frame), fingerprint(model), tuple(settings))
 
 
-def _config_of(folder: Path) -> SweepConfig:
-    from rgnn.analysis import SweepConfig
+def _config_of(folder: Path) -> SweepSettings:
+    from rgnn.analysis import SweepSettings
 
-    return SweepConfig.read(folder)
+    return SweepSettings.read(folder)
 
 
-def _go(report: Reporter, model: RGNN, config: SweepConfig, folder: Path, how: AnalysisConfig) -> None:
+def _go(report: Reporter, model: RGNN, config: SweepSettings, folder: Path, how: AnalysisSettings) -> None:
     """Run what is left, analyse all, and show what came out."""
     from shlex import quote
 
     from rgnn.analysis import run_sweep
     from rgnn.base.errors import InputError, Interrupted
-    from rgnn.base.files import sha256, write_aside
+    from rgnn.base.files import sha256, write_atomic
     from rgnn.base.settings import dump_yaml
     from rgnn.md import read_structure
     from rgnn.md.sweep import names
@@ -148,7 +148,7 @@ def _go(report: Reporter, model: RGNN, config: SweepConfig, folder: Path, how: A
         raise InputError(f"{origin.structure}: has changed since {folder} was begun; sweep anew.")
     atoms = read_structure(origin.structure, origin.frame, origin.format)
     folder.mkdir(parents=True, exist_ok=True)
-    write_aside(
+    write_atomic(
         folder / "config.yaml",
         f"# Goes on with: rgnn sweep --resume {quote(str(folder))}\n" + dump_yaml(config.to_mapping()),
     )

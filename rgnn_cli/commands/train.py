@@ -15,7 +15,7 @@ from rgnn_cli.session.options import RUNNING
 if TYPE_CHECKING:
     from rgnn.training.distributed import Processes
     from rgnn.training.log import Epoch
-    from rgnn.training.run import RunConfig, TrainingRun
+    from rgnn.training.run import RunSettings, TrainingRun
     from rgnn.training.validation import FitResult
     from rgnn_cli.session.console import Meter, Reporter
 
@@ -108,9 +108,9 @@ def train(
     Several processes share the frames of each step: torchrun --nproc-per-node 2 --no-python rgnn train ...
     """
     from rgnn.base.errors import InputError
-    from rgnn.chip.presets import named_or_read
+    from rgnn.chip.presets import load_hardware
     from rgnn.plots.learning import training_curve
-    from rgnn.training.run import RunConfig, TrainingRun
+    from rgnn.training.run import RunSettings, TrainingRun
     from rgnn_cli.session import workspace
     from rgnn_cli.session.console import Reporter
     from rgnn_cli.session.device import choose_device
@@ -142,12 +142,12 @@ def train(
                 noise=noise, hardware=hardware,
             )  # fmt: skip
             out = workspace.run_folder(resume)
-            run = RunConfig.read(out / "config.yaml")
+            run = RunSettings.read(out / "config.yaml")
         of_steps = "epochs", "learning_rate", "batch_size", "loss"
         unused = [f"--{key.replace('_', '-')}" for key in of_steps if given[key] is not None]
         if run.model.readout == "ridge" and unused:
             raise InputError(f"a ridge readout is solved for in one pass, without {', '.join(unused)}; leave that out.")
-        base = run.hardware if hardware is None else named_or_read(hardware)
+        base = run.hardware if hardware is None else load_hardware(hardware)
         run = run.replace(hardware=base.varied(bits, noise), training=run.training.replace(**training))
         ready = TrainingRun.prepare(run, choose_device(report, device, threads, processes), processes)
         folder = out or workspace.new_folder("runs", "train")
@@ -183,12 +183,12 @@ def train(
 
 def _take_part(report: Reporter, processes: Processes, device: options.Device, threads: int | None) -> None:
     """In the run that the first process has made ready."""
-    from rgnn.training.run import RunConfig, TrainingRun
+    from rgnn.training.run import RunSettings, TrainingRun
     from rgnn_cli.session.device import choose_device
     from rgnn_cli.session.signals import asked_to_stop
 
     told = processes.same(None)
-    run = RunConfig.from_mapping(told["run"])
+    run = RunSettings.from_mapping(told["run"])
     ready = TrainingRun.prepare(run, choose_device(report, device, threads, processes), processes)
     with asked_to_stop(insisting=False) as stop:
         ready.go(told["folder"], stop=stop)
@@ -197,11 +197,11 @@ def _take_part(report: Reporter, processes: Processes, device: options.Device, t
 def _settings(
     report: Reporter, config: Path | None, preset: Preset | None, store: Path | None, chip: Path | None,
     chips: int | None, add_to: Path | None,
-) -> RunConfig:  # fmt: skip
+) -> RunSettings:  # fmt: skip
     """Defaults, then the preset, the file or the run to add to, then the store and chip named or made last."""
     from rgnn.base.errors import InputError
     from rgnn.data.store.reader import GraphStore
-    from rgnn.training.run import RunConfig
+    from rgnn.training.run import RunSettings
     from rgnn_cli.session import workspace
 
     if sum(given is not None for given in (config, preset, add_to)) > 1:
@@ -211,9 +211,9 @@ def _settings(
             raise InputError("--add-to takes the chips of the run; leave --chip and --chips out.")
         if store is None:
             raise InputError("--add-to adds the frames of a store; name it: rgnn train STORE --add-to RUN.")
-        run = RunConfig.adding_to(workspace.run_folder(add_to))
+        run = RunSettings.adding_to(workspace.run_folder(add_to))
     else:
-        run = RunConfig.read(config) if config else RunConfig.preset(preset.value if preset else "default")
+        run = RunSettings.read(config) if config else RunSettings.preset(preset.value if preset else "default")
     if store is None and not run.store:
         store = workspace.last("store")
         if store is not None:

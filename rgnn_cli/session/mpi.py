@@ -13,7 +13,7 @@ from rgnn_cli.session.console import Reporter, stderr
 from rgnn_cli.session.options import Device
 
 if TYPE_CHECKING:
-    from rgnn.md import MDConfig, Origin
+    from rgnn.md import MDSettings, RunOrigin
     from rgnn.md.lammps.world import MPIWorld
     from rgnn.models.base import RGNN
 
@@ -58,7 +58,7 @@ def _one_fate(world: MPIWorld) -> Iterator[None]:
         raise
 
 
-def refuse_what_has_no_use(settings: MDConfig, elements: str | None, ghosts: bool, together: bool) -> None:
+def refuse_what_has_no_use(settings: MDSettings, elements: str | None, ghosts: bool, together: bool) -> None:
     """Raise InputError where an option was given that means nothing with this engine."""
     from rgnn.base.errors import InputError
 
@@ -73,15 +73,15 @@ def refuse_what_has_no_use(settings: MDConfig, elements: str | None, ghosts: boo
 def run(
     report: Reporter,
     world: MPIWorld,
-    settings: MDConfig,
-    origin: Origin,
+    settings: MDSettings,
+    origin: RunOrigin,
     out: Path | None,
     resume: Path | None,
     device: Device,
     threads: int | None,
 ) -> None:
     """Run with these settings, into `out` or a new folder, or go on with `resume`."""
-    from rgnn.md import Origin, check_structure, read_structure
+    from rgnn.md import RunOrigin, check_structure, read_structure
     from rgnn.md.lammps.run import run_lammps
     from rgnn_cli.session import workspace
     from rgnn_cli.session.signals import asked_to_stop
@@ -93,7 +93,7 @@ def run(
         if resume is None:
             atoms = read_structure(origin.structure, origin.frame, origin.format)
             check_structure(atoms, model, settings.any_element, origin.structure)
-            origin = Origin.of(origin.structure, origin.model, origin.frame, origin.format)
+            origin = RunOrigin.of(origin.structure, origin.model, origin.frame, origin.format)
         folder = resume
         if folder is None and world.rank == 0:
             folder = out or workspace.new_folder("md", Path(origin.structure).stem)
@@ -133,7 +133,7 @@ def run_input(
     from dataclasses import asdict
 
     from rgnn.base.errors import InputError
-    from rgnn.md import MDConfig
+    from rgnn.md import MDSettings
     from rgnn.md.lammps.script import run_script
     from rgnn_cli.session import workspace
 
@@ -141,7 +141,7 @@ def run_input(
         for name in sorted(name for name, value in given.items() if value is not None and name not in _BESIDE_INPUT):
             what = "a structure" if name == "structure" else f"--{_OPTION.get(name, name)}"
             raise InputError(f"--input says itself what runs and how, so {what} cannot be given; leave it out.")
-        settings = MDConfig().replace(**{name: given[name] for name in _BESIDE_INPUT})
+        settings = MDSettings().replace(**{name: given[name] for name in _BESIDE_INPUT})
         found = model or workspace.last("model")
         if found is None:
             raise InputError("there is no model here yet; train one with rgnn train, or name one with --model.")
@@ -178,7 +178,7 @@ def _model(report: Reporter, world: MPIWorld, path: str, device: Device, threads
     return load_model(path, choose_device(report, device, threads))
 
 
-def _hardware(model: RGNN, settings: MDConfig) -> str:
+def _hardware(model: RGNN, settings: MDSettings) -> str:
     if not model.config.uses_chip:
         return "all digital"
     return model.hardware.varied(settings.bits, settings.noise).describe()
@@ -194,7 +194,7 @@ def _memory(gigabytes: tuple[float, ...]) -> str:
 
 
 def _introduce(
-    report: Reporter, world: MPIWorld, model: RGNN, settings: MDConfig, origin: Origin, folder: Path
+    report: Reporter, world: MPIWorld, model: RGNN, settings: MDSettings, origin: RunOrigin, folder: Path
 ) -> None:
     """What is about to run, in four lines."""
     from rgnn_cli.show.md import in_words

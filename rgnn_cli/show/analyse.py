@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rgnn.analysis import Analysis, AnalysisConfig, Arrhenius
+    from rgnn.analysis import Analysis, AnalysisSettings, Arrhenius
     from rgnn.evaluation import Estimate
     from rgnn.reports.html import Picture, Table
     from rgnn_cli.session.console import Reporter
@@ -20,7 +20,7 @@ NO_KINISI = (
 
 def write(
     folder: Path,
-    config: AnalysisConfig,
+    config: AnalysisSettings,
     runs: Sequence[Analysis],
     reference: Analysis | None,
     fits: Mapping[int, Arrhenius],
@@ -29,23 +29,23 @@ def write(
     import json
 
     from rgnn.analysis import tables
-    from rgnn.base.files import write_aside
+    from rgnn.base.files import write_atomic
     from rgnn.base.settings import dump_yaml
     from rgnn.reports.html import write_report
 
     folder.mkdir(parents=True, exist_ok=True)
     record = tables.record(config, runs, reference, fits)
-    write_aside(
+    write_atomic(
         folder / "config.yaml",
         dump_yaml({"analysis": config.to_mapping(), "runs": [str(r.trajectory.path) for r in runs]}),
     )
-    write_aside(folder / "analysis.json", json.dumps(record, indent=2))
-    write_aside(folder / "analysis.csv", "\n".join(tables.csv_rows(runs, reference, fits)) + "\n")
+    write_atomic(folder / "analysis.json", json.dumps(record, indent=2))
+    write_atomic(folder / "analysis.csv", "\n".join(tables.csv_rows(runs, reference, fits)) + "\n")
     everything = [*([] if reference is None else [reference]), *runs]
     files = [folder / "analysis.json", folder / "analysis.csv"]
     for name, rows in (("rdf.csv", tables.radial_rows(everything)), ("msd.csv", tables.displacement_rows(runs))):
         if len(rows) > 1:
-            write_aside(folder / name, "\n".join(rows) + "\n")
+            write_atomic(folder / name, "\n".join(rows) + "\n")
             files.append(folder / name)
     pictures = _pictures(folder, runs, reference, fits)
     shown = _tables(runs, reference, fits)
@@ -56,7 +56,7 @@ def write(
 
 def show(
     report: Reporter,
-    config: AnalysisConfig,
+    config: AnalysisSettings,
     runs: Sequence[Analysis],
     reference: Analysis | None,
     fits: Mapping[int, Arrhenius],
@@ -76,7 +76,7 @@ def notes(report: Reporter, runs: Sequence[Analysis]) -> None:
             report.say(f"{a.name}: {note}.")
 
 
-def facts(config: AnalysisConfig, runs: Sequence[Analysis], reference: Analysis | None) -> dict[str, object]:
+def facts(config: AnalysisSettings, runs: Sequence[Analysis], reference: Analysis | None) -> dict[str, object]:
     """What is needed to read the tables."""
     from rgnn.analysis import kinisi_is_here
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from rgnn.md import MDConfig, MDRecord
+    from rgnn.md import MDRecord, MDSettings
     from rgnn.models.base import RGNN
     from rgnn.models.uncertainty import Uncertainty
     from rgnn_cli.session.console import Reporter
@@ -38,7 +38,7 @@ class BatchRuns:
         Raises:
             InputError: a structure that cannot be run, or a folder that holds something else.
         """
-        from rgnn.md import Origin, check_structure, read_structure, read_structures
+        from rgnn.md import RunOrigin, check_structure, read_structure, read_structures
         from rgnn_cli.session import workspace
 
         known, records, names = record.origin, [], []
@@ -48,7 +48,7 @@ class BatchRuns:
                 there = {known.frame: read_structure(path, known.frame, known.format)}
             else:
                 there = read_structures(path, frames, known.format)
-            origin = Origin.of(path, known.model, known.frame, known.format)
+            origin = RunOrigin.of(path, known.model, known.frame, known.format)
             for frame, atoms in there.items():
                 name = path.stem if frames is None else f"{path.stem}-{frame}"
                 check_structure(atoms, model, record.md.any_element, str(path) + (f", frame {frame}" if frames else ""))
@@ -83,7 +83,7 @@ class BatchRuns:
             raise InputError(f"{out}: all its runs broke off; start again with other settings.")
         return cls(out, folders, [settings_of(folder) for folder in folders])
 
-    def varied(self, vary: Callable[[MDConfig], MDConfig]) -> Self:
+    def varied(self, vary: Callable[[MDSettings], MDSettings]) -> Self:
         """With other settings."""
         return replace(self, records=[record.replace(md=vary(record.md)) for record in self.records])
 

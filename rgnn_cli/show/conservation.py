@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rgnn.analysis.conservation import Jacobian
     from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import Estimate, EvalConfig
+    from rgnn.evaluation import Estimate, EvaluationSettings
     from rgnn.models.base import RGNN
     from rgnn.reports.html import Table
     from rgnn_cli.session.console import Reporter
@@ -27,7 +27,7 @@ def judge(
     report: Reporter,
     model: RGNN,
     data: GraphStore,
-    config: EvalConfig,
+    config: EvaluationSettings,
     frames: int | None,
     nve_steps: int,
     folder: Path,
@@ -35,7 +35,7 @@ def judge(
     """Measure, show the tables with a verdict, and write conservation.json and report.html."""
     from rgnn.analysis import conservation as measure
     from rgnn.base.estimate import evenly
-    from rgnn.base.files import write_aside
+    from rgnn.base.files import write_atomic
     from rgnn.base.settings import dump_yaml
     from rgnn.reports.html import write_report
     from rgnn_cli.session.signals import asked_to_stop
@@ -59,8 +59,8 @@ def judge(
     tables = [_jacobian_table(jacobians), _push_table(chosen, structures, pushes), _heating_table(heating)]
     record = _record(config, chosen, jacobians, pushes, heating, words)
     folder.mkdir(parents=True, exist_ok=True)
-    write_aside(folder / "config.yaml", dump_yaml(config.to_mapping()))
-    write_aside(folder / "conservation.json", json.dumps(record, indent=2))
+    write_atomic(folder / "config.yaml", dump_yaml(config.to_mapping()))
+    write_atomic(folder / "conservation.json", json.dumps(record, indent=2))
     steps = ", ".join(f"{h:g}" for h in measure.STEPS)
     facts = {
         "Model": config.model,
@@ -109,9 +109,9 @@ def _pushes(model: RGNN, atoms: Atoms) -> tuple[float, float | None]:
 def _heating(model: RGNN, atoms: Atoms, steps: int, seed: int, stop: Any, advance: Any) -> dict[str, Any]:
     """Measured in NVE with noise as trained and off, and what fresh read noise should give."""
     from rgnn.analysis.conservation import expected_heating, nve_heating, read_noise
-    from rgnn.md import MDConfig
+    from rgnn.md import MDSettings
 
-    config = MDConfig(steps=steps, temperature=_kelvin(atoms), ensemble="nve", seed=seed, write_every=1)
+    config = MDSettings(steps=steps, temperature=_kelvin(atoms), ensemble="nve", seed=seed, write_every=1)
     config = config.replace(any_element=True)
     found: dict[str, Any] = {"noise off": nve_heating(model, atoms, config.replace(noise=0.0), stop)}
     advance()
@@ -119,7 +119,7 @@ def _heating(model: RGNN, atoms: Atoms, steps: int, seed: int, stop: Any, advanc
         return found
     found["noise as trained"] = nve_heating(model, atoms, config, stop)
     advance()
-    variance = read_noise(model, atoms, seed=seed) if model.hardware.is_random else None
+    variance = read_noise(model, atoms, seed=seed) if model.hardware.varies_between_reads else None
     if variance is not None:
         found["expected of the noise"] = expected_heating(variance, atoms.get_masses(), config.timestep)
         found["force noise"] = float(variance.mean()) ** 0.5
@@ -160,7 +160,7 @@ def _heating_table(heating: dict[str, Any]) -> Table:
 
 
 def _record(
-    config: EvalConfig,
+    config: EvaluationSettings,
     chosen: Sequence[int],
     jacobians: Sequence[Jacobian],
     pushes: Sequence[tuple[float, float | None]],

@@ -10,7 +10,7 @@ from rgnn_cli.show import uncertainty as reliability
 
 if TYPE_CHECKING:
     from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import EvalConfig, Setting
+    from rgnn.evaluation import EvaluationSettings, HardwareErrors
     from rgnn.evaluation.diagnosis import Diagnosis
     from rgnn.evaluation.reliability import Reliability
     from rgnn.models.base import RGNN
@@ -28,15 +28,15 @@ def write(
     folder: Path,
     model: RGNN,
     data: GraphStore,
-    config: EvalConfig,
-    results: Sequence[Setting],
+    config: EvaluationSettings,
+    results: Sequence[HardwareErrors],
     groups: dict[str, list[int]],
     uncertainty: Sequence[Reliability],
 ) -> list[Path]:
     """eval.json, eval.csv, the figures and report.html."""
     import json
 
-    from rgnn.base.files import write_aside
+    from rgnn.base.files import write_atomic
     from rgnn.evaluation import csv_rows
     from rgnn.evaluation.diagnosis import diagnose
     from rgnn.reports.html import write_report
@@ -53,8 +53,8 @@ def write(
         "layers": [_diagnosis(d) for d in diagnoses],
         "uncertainty": [r.to_mapping(groups) for r in uncertainty],
     }
-    write_aside(folder / "eval.json", json.dumps(record, indent=2))
-    write_aside(folder / "eval.csv", "\n".join(csv_rows(results)) + "\n")
+    write_atomic(folder / "eval.json", json.dumps(record, indent=2))
+    write_atomic(folder / "eval.csv", "\n".join(csv_rows(results)) + "\n")
     pictures = _pictures(folder, model, data, config, results, diagnoses) + reliability.picture(uncertainty, folder)
     facts = _facts(model, config)
     certain = reliability.tables(uncertainty, groups, _held_out(model, data))
@@ -65,7 +65,7 @@ def write(
 
 def show(
     report: Reporter,
-    results: Sequence[Setting],
+    results: Sequence[HardwareErrors],
     groups: dict[str, list[int]],
     model: RGNN,
     data: GraphStore,
@@ -90,7 +90,7 @@ def _held_out(model: RGNN, data: GraphStore) -> bool:
     return held_out_frames(model.provenance, data) is not None
 
 
-def _facts(model: RGNN, config: EvalConfig) -> dict[str, object]:
+def _facts(model: RGNN, config: EvaluationSettings) -> dict[str, object]:
     from importlib.metadata import version
 
     made = f"rgnn {version('rgnn')}, {config.repeats} draws of the noise, {config.chips} of chips, seed {config.seed}"
@@ -115,7 +115,7 @@ def _spread_out(settings: Sequence[Any], n: int) -> list[Any]:
     return [settings[k] for k in np.unique(np.linspace(0, len(settings) - 1, n).round().astype(int))]
 
 
-def _sweep(results: Sequence[Setting], model: RGNN) -> Sweep | None:
+def _sweep(results: Sequence[HardwareErrors], model: RGNN) -> Sweep | None:
     """What differs among the settings that were swept."""
     from rgnn.plots.evaluation import PERCENT, Sweep
 
@@ -134,8 +134,8 @@ def _pictures(
     folder: Path,
     model: RGNN,
     data: GraphStore,
-    config: EvalConfig,
-    results: Sequence[Setting],
+    config: EvaluationSettings,
+    results: Sequence[HardwareErrors],
     diagnoses: Sequence[Diagnosis],
 ) -> list[Picture]:
     from rgnn.plots import evaluation as plots
@@ -159,7 +159,7 @@ def _pictures(
     return pictures
 
 
-def _tables(results: Sequence[Setting], groups: dict[str, list[int]], model: RGNN) -> list[Table]:
+def _tables(results: Sequence[HardwareErrors], groups: dict[str, list[int]], model: RGNN) -> list[Table]:
     from ase.data import chemical_symbols
 
     from rgnn.reports.html import Table
@@ -197,7 +197,7 @@ def _tables(results: Sequence[Setting], groups: dict[str, list[int]], model: RGN
     return tables
 
 
-def _spread_table(results: Sequence[Setting], model: RGNN) -> Table:
+def _spread_table(results: Sequence[HardwareErrors], model: RGNN) -> Table:
     from rgnn.reports.html import Table
 
     def per_cent(value: float | None) -> str:
@@ -207,7 +207,7 @@ def _spread_table(results: Sequence[Setting], model: RGNN) -> Table:
     return Table("Standard deviation of the error from draw to draw", ["hardware", "reads", "chips"], rows)
 
 
-def _title(setting: Setting, model: RGNN) -> str:
+def _title(setting: HardwareErrors, model: RGNN) -> str:
     if setting.hardware == model.hardware:
         return "as trained" if model.config.uses_chip else "all digital"
     return "ideal chip" if setting.hardware == model.hardware.ideal() else setting.hardware.describe()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rgnn.chip.hardware import Hardware
     from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import EvalConfig
+    from rgnn.evaluation import EvaluationSettings
     from rgnn.models.base import RGNN
     from rgnn_cli.session.console import Reporter
 
@@ -18,7 +18,7 @@ def search(
     report: Reporter,
     model: RGNN,
     data: GraphStore,
-    config: EvalConfig,
+    config: EvaluationSettings,
     base: Hardware,
     names: str,
     within: float,
@@ -26,7 +26,7 @@ def search(
 ) -> None:
     """Search, show what bears how much, and write find.json."""
     from rgnn.base.errors import InputError
-    from rgnn.base.files import write_aside
+    from rgnn.base.files import write_atomic
     from rgnn.base.settings import dump_yaml
     from rgnn.evaluation.search import search as run_search
 
@@ -54,8 +54,8 @@ def search(
             {"hardware": f.hardware.to_mapping(), "error": vars(f.error), "ratio": vars(f.ratio)} for f in found.found
         ],
     }
-    write_aside(folder / "config.yaml", dump_yaml(config.to_mapping()))
-    write_aside(folder / "find.json", json.dumps(record, indent=2))
+    write_atomic(folder / "config.yaml", dump_yaml(config.to_mapping()))
+    write_atomic(folder / "find.json", json.dumps(record, indent=2))
     if found.found:
         report.say(f"Cheapest: [bold]{found.found[0].hardware.describe()}[/]; written: {folder / 'find.json'}")
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rgnn.md import MDConfig, MDResult, Origin
+from rgnn.md import MDResult, MDSettings, RunOrigin
 from rgnn.models.base import RGNN
 from rgnn.models.uncertainty import Uncertainty
 from rgnn_cli.session.console import Meter, Reporter
@@ -13,7 +13,7 @@ from rgnn_cli.session.console import Meter, Reporter
 MOVED_BY = {"nvt": "Langevin", "bussi": "Bussi", "nose-hoover": "Nose-Hoover chain", "nve": "NVE"}
 
 
-def _hardware(model: RGNN, settings: MDConfig) -> str:
+def _hardware(model: RGNN, settings: MDSettings) -> str:
     """In words, checked."""
     hardware = model.hardware.varied(settings.bits, settings.noise)
     if not model.config.uses_chip:
@@ -21,7 +21,7 @@ def _hardware(model: RGNN, settings: MDConfig) -> str:
     return hardware.describe() + (" (as trained)" if hardware == model.hardware else "")
 
 
-def _introduce(report: Reporter, settings: MDConfig, origin: Origin, hardware: str, folder: Path) -> None:
+def _introduce(report: Reporter, settings: MDSettings, origin: RunOrigin, hardware: str, folder: Path) -> None:
     """What is about to run, in three lines."""
     report.say(f"Structure: {origin.structure}; model: {origin.model}, {hardware}")
     report.say(f"Dynamics: {in_words(settings)}, {settings.steps} steps of {settings.timestep:g} fs")
@@ -30,7 +30,7 @@ def _introduce(report: Reporter, settings: MDConfig, origin: Origin, hardware: s
         report.warn(settings.warning)
 
 
-def introduce_uncertainty(report: Reporter, known: Uncertainty | None, model: RGNN, settings: MDConfig) -> None:
+def introduce_uncertainty(report: Reporter, known: Uncertainty | None, model: RGNN, settings: MDSettings) -> None:
     """By what the uncertainty of forces is estimated, and what it holds for; nothing where it is not."""
     if known is None:
         return
@@ -41,7 +41,7 @@ def introduce_uncertainty(report: Reporter, known: Uncertainty | None, model: RG
         )
 
 
-def in_words(settings: MDConfig) -> str:
+def in_words(settings: MDSettings) -> str:
     """What the temperature does, and what moves the atoms."""
     said = []
     for place, stage in enumerate(settings.schedule):
@@ -70,7 +70,7 @@ def finish(
     report: Reporter,
     result: MDResult,
     folder: Path,
-    settings: MDConfig,
+    settings: MDSettings,
     more: dict[str, str] | None = None,
     command: str = "rgnn md",
 ) -> None:

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 from rgnn_cli.show.analyse import interval, kelvin, percent
 
 if TYPE_CHECKING:
-    from rgnn.analysis import Analysis, AnalysisConfig, SweepConfig
+    from rgnn.analysis import Analysis, AnalysisSettings, SweepSettings
     from rgnn.reports.html import Table
     from rgnn_cli.session.console import Reporter
 
 
 def show_and_write(
     report: Reporter,
-    config: SweepConfig,
+    config: SweepSettings,
     titles: Sequence[str],
     folders: Sequence[Path],
     out: Path,
-    how: AnalysisConfig,
+    how: AnalysisSettings,
 ) -> None:
     """Analyse every run; sweep.json, sweep.csv, figures and report.html."""
     import json
     from dataclasses import replace
 
     from rgnn.analysis import open_trajectory, tables
-    from rgnn.base.files import write_aside
+    from rgnn.base.files import write_atomic
     from rgnn.plots import analysis as plots
     from rgnn.reports.html import Picture, write_report
     from rgnn_cli.commands.analyse import analyse_one
@@ -41,8 +41,8 @@ def show_and_write(
     record = tables.record(how, runs, None, {})
     for entry, hardware in zip(record["runs"], config.settings, strict=True):
         entry["hardware"] = hardware.to_mapping()
-    write_aside(out / "sweep.json", json.dumps(record, indent=2))
-    write_aside(out / "sweep.csv", "\n".join(tables.csv_rows(runs, None, {})) + "\n")
+    write_atomic(out / "sweep.json", json.dumps(record, indent=2))
+    write_atomic(out / "sweep.csv", "\n".join(tables.csv_rows(runs, None, {})) + "\n")
     pictures = [
         Picture(
             "Observables against hardware",

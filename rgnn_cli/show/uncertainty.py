@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import EvalConfig
+    from rgnn.evaluation import EvaluationSettings
     from rgnn.evaluation.reliability import Reliability
     from rgnn.models.base import RGNN
     from rgnn.models.uncertainty import Uncertainty
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def look(
-    report: Reporter, known: Sequence[Uncertainty], model: RGNN, data: GraphStore, config: EvalConfig
+    report: Reporter, known: Sequence[Uncertainty], model: RGNN, data: GraphStore, config: EvaluationSettings
 ) -> list[Reliability]:
     """By each method that the model has, the one that rgnn md takes first; nothing for a model without."""
     from rgnn.evaluation.reliability import reliability

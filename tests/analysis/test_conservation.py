@@ -22,7 +22,7 @@ from rgnn.analysis.conservation import (
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
 from rgnn.data.sample import sample_frames
-from rgnn.md import MDConfig
+from rgnn.md import MDSettings
 from rgnn.models.settings import ModelConfig
 
 
@@ -170,7 +170,7 @@ def lithium() -> Atoms:
 
 
 def test_heating_in_nve_is_that_of_the_closed_form_and_none_for_an_energy() -> None:
-    config = MDConfig(steps=600, temperature=300, timestep=1, ensemble="nve", write_every=1, any_element=True)
+    config = MDSettings(steps=600, temperature=300, timestep=1, ensemble="nve", write_every=1, any_element=True)
     calm = nve_heating(Repulsion(), lithium(), config)
     assert calm.low < 0 < calm.high
     sigma, atoms = 0.6, lithium()

@@ -8,7 +8,7 @@ from ase import Atoms, units
 from ase.io.trajectory import Trajectory as AseTrajectory
 from ase.units import kB
 
-from rgnn.analysis import AnalysisConfig, analyse, arrhenius, differences, displacements, distinct, open_trajectory
+from rgnn.analysis import AnalysisSettings, analyse, arrhenius, differences, displacements, distinct, open_trajectory
 from rgnn.analysis.diffusion import squared_displacements
 from rgnn.analysis.trajectory import unwrapped
 from rgnn.base.errors import InputError
@@ -233,7 +233,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     frames, _ = gas(2)
     ase.io.write(tmp_path / "two.xyz", [frames[0], frames[1][:7]])
     with pytest.raises(InputError, match=r"7 atoms where the one before had 20|other atoms"):
-        analyse(open_trajectory(tmp_path / "two.xyz"), AnalysisConfig(skip=0))
+        analyse(open_trajectory(tmp_path / "two.xyz"), AnalysisSettings(skip=0))
 
 
 # One pass over everything
@@ -260,7 +260,7 @@ def crystal_file(tmp_path_factory) -> Path:
 
 
 def test_a_crystal_is_what_it_is(crystal_file: Path) -> None:
-    a = analyse(open_trajectory(crystal_file), AnalysisConfig(), with_kinisi=False)
+    a = analyse(open_trajectory(crystal_file), AnalysisSettings(), with_kinisi=False)
     assert (a.frames, a.skipped, a.atoms) == (80, 20, 64)
     assert a.length == pytest.approx(79 * 0.02)
     shells = {s.name: s for s in a.shells}
@@ -276,7 +276,7 @@ def test_a_crystal_is_what_it_is(crystal_file: Path) -> None:
 
 
 def test_a_trajectory_against_itself_and_against_another(crystal_file: Path, tmp_path: Path) -> None:
-    config = AnalysisConfig(skip=0)
+    config = AnalysisSettings(skip=0)
     a = analyse(open_trajectory(crystal_file), config, with_kinisi=False)
     assert set(differences(a.radial, a.radial).values()) == {0.0}
     assert set(differences(a.radial, a.radial)) == {"all", "Li-Li", "Li-F", "F-F"}
@@ -292,12 +292,12 @@ def test_a_trajectory_against_itself_and_against_another(crystal_file: Path, tmp
 
 def test_skips_and_what_they_leave(crystal_file: Path) -> None:
     opened = open_trajectory(crystal_file)
-    assert analyse(opened, AnalysisConfig(skip_ps=1.0), with_kinisi=False).skipped == 50
+    assert analyse(opened, AnalysisSettings(skip_ps=1.0), with_kinisi=False).skipped == 50
     with pytest.raises(InputError, match="nothing is left after 5 ps"):
-        analyse(opened, AnalysisConfig(skip_ps=5.0))
+        analyse(opened, AnalysisSettings(skip_ps=5.0))
     with pytest.raises(InputError, match="skip is"):
-        AnalysisConfig(skip=1.0)
-    few = analyse(opened, AnalysisConfig(skip=0.7), with_kinisi=False)
+        AnalysisSettings(skip=1.0)
+    few = analyse(opened, AnalysisSettings(skip=0.7), with_kinisi=False)
     assert few.displacements is None and any("too few" in note for note in few.notes)
 
 
@@ -306,7 +306,7 @@ def test_long_runs_are_thinned_and_not_kept_whole(crystal_file: Path, monkeypatc
 
     monkeypatch.setattr(run, "KEPT", 64 * 50)
     monkeypatch.setattr(run, "RADIAL_FRAMES", 20)
-    a = analyse(open_trajectory(crystal_file), AnalysisConfig(skip=0), with_kinisi=False)
+    a = analyse(open_trajectory(crystal_file), AnalysisSettings(skip=0), with_kinisi=False)
     assert a.displacements.interval == pytest.approx(0.04)
     assert len(a.displacements.elements[0].msd) == 50
     assert a.radial.frames == 20 and len(a.parts) == 10
@@ -316,7 +316,7 @@ def test_long_runs_are_thinned_and_not_kept_whole(crystal_file: Path, monkeypatc
 def test_a_molecule_has_no_distribution_but_moves(tmp_path: Path) -> None:
     frames = [Atoms("OH", positions=x, info={"time_fs": 50.0 * k}) for k, x in enumerate(walk(0, 60, 2))]
     ase.io.write(tmp_path / "molecule.xyz", frames)
-    a = analyse(open_trajectory(tmp_path / "molecule.xyz"), AnalysisConfig(skip=0), with_kinisi=False)
+    a = analyse(open_trajectory(tmp_path / "molecule.xyz"), AnalysisSettings(skip=0), with_kinisi=False)
     assert a.radial is None and a.halves is None and a.floor == {}
     assert a.displacements is not None
     assert any("no g(r)" in note for note in a.notes)
@@ -324,7 +324,7 @@ def test_a_molecule_has_no_distribution_but_moves(tmp_path: Path) -> None:
 
 def test_temperatures_are_those_of_dynamics(crystal_file: Path) -> None:
     frames = ase.io.read(crystal_file, ":")
-    a = analyse(open_trajectory(crystal_file), AnalysisConfig(skip=0), with_kinisi=False)
+    a = analyse(open_trajectory(crystal_file), AnalysisSettings(skip=0), with_kinisi=False)
     assert a.temperature["Li"].value == pytest.approx(np.mean([element_temperature(f, 3) for f in frames]))
     kinetic = np.mean([f.get_kinetic_energy() for f in frames])
     assert a.temperature["all"].value == pytest.approx(2 * kinetic / (3 * 64 - 3) / units.kB)

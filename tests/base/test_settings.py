@@ -6,8 +6,8 @@ from rgnn.base.errors import InputError
 from rgnn.base.settings import dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
 from rgnn.models.settings import ModelConfig
-from rgnn.training.run import RunConfig
-from rgnn.training.settings import TrainConfig
+from rgnn.training.run import RunSettings
+from rgnn.training.settings import TrainingSettings
 
 hardware = st.builds(
     Hardware,
@@ -26,13 +26,13 @@ def test_settings_come_back_from_their_mapping(settings: Hardware) -> None:
 
 @pytest.mark.parametrize("preset", ["default", "published", "gnnff"])
 def test_presets_come_back_from_yaml(preset: str, tmp_path) -> None:
-    config = RunConfig.preset(preset)
+    config = RunSettings.preset(preset)
     (tmp_path / "c.yaml").write_text(dump_yaml(config.to_mapping()))
-    assert RunConfig.read(tmp_path / "c.yaml") == config
+    assert RunSettings.read(tmp_path / "c.yaml") == config
 
 
 def test_yaml_numbers_that_yaml_reads_as_text() -> None:
-    assert TrainConfig.from_mapping({"learning_rate": "1e-3"}).learning_rate == 1e-3
+    assert TrainingSettings.from_mapping({"learning_rate": "1e-3"}).learning_rate == 1e-3
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_wrong_models_are_refused(changes) -> None:
 def test_nested_sections_name_their_place(tmp_path) -> None:
     (tmp_path / "c.yaml").write_text("hardware:\n  bits: 40\n")
     with pytest.raises(InputError, match=r"c.yaml.hardware: bits is 40"):
-        RunConfig.read(tmp_path / "c.yaml")
+        RunSettings.read(tmp_path / "c.yaml")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from rgnn import Hardware
 from rgnn.base.errors import InputError
-from rgnn.chip.presets import PRESETS, named_or_read
+from rgnn.chip.presets import PRESETS, load_hardware
 
 
 @pytest.mark.parametrize(
@@ -35,19 +35,19 @@ def test_what_excludes_itself_is_refused(settings: dict[str, object], words: str
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_read_back_and_have_sources(name: str, tmp_path) -> None:
     preset = PRESETS[name]
-    assert Hardware.from_mapping(preset.hardware.to_mapping()) == preset.hardware == named_or_read(name)
+    assert Hardware.from_mapping(preset.hardware.to_mapping()) == preset.hardware == load_hardware(name)
     assert preset.source and preset.family and preset.hardware.describe()
 
 
 def test_hardware_from_a_file(tmp_path) -> None:
     for text in ("hardware: {adc_bits: 6}", "adc_bits: 6"):
         (tmp_path / "h.yaml").write_text(text)
-        assert named_or_read(str(tmp_path / "h.yaml")) == Hardware(adc_bits=6)
+        assert load_hardware(str(tmp_path / "h.yaml")) == Hardware(adc_bits=6)
     (tmp_path / "h.yaml").write_text("adc_bit: 6")
     with pytest.raises(InputError, match="did you mean 'adc_bits'"):
-        named_or_read(str(tmp_path / "h.yaml"))
+        load_hardware(str(tmp_path / "h.yaml"))
     with pytest.raises(InputError, match="no hardware known here"):
-        named_or_read("nonsense")
+        load_hardware("nonsense")
 
 
 def test_noise_of_zero_is_none_and_ideal_has_nothing() -> None:
@@ -59,11 +59,11 @@ def test_noise_of_zero_is_none_and_ideal_has_nothing() -> None:
 
 def test_what_another_draw_changes() -> None:
     """Settings say of themselves whether a repeat, another chip or what shares a call makes a difference."""
-    assert Hardware().is_random and not Hardware().is_chosen_by_lot and Hardware().treats_rows_alone
+    assert Hardware().varies_between_reads and not Hardware().is_frozen_random and Hardware().rows_are_independent
     frozen = Hardware(noise_sharing="chip")
-    assert not frozen.is_random and frozen.is_chosen_by_lot and frozen.treats_rows_alone
-    assert not Hardware(noise_sharing="call").treats_rows_alone
-    assert Hardware(noise=None, stuck_on=0.01).is_chosen_by_lot
+    assert not frozen.varies_between_reads and frozen.is_frozen_random and frozen.rows_are_independent
+    assert not Hardware(noise_sharing="call").rows_are_independent
+    assert Hardware(noise=None, stuck_on=0.01).is_frozen_random
 
 
 def test_words_tell_settings_apart() -> None:

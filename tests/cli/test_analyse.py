@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from rgnn.md import MDConfig, run_md
+from rgnn.md import MDSettings, run_md
 from rgnn_cli.show import analyse as analysis_results
 
 
@@ -17,7 +17,7 @@ def made(quick_model, trajectory, tmp_path_factory) -> Path:
     """Two short runs of the tiny crystal, one of them hotter."""
     folder = tmp_path_factory.mktemp("runs")
     for name, kelvin in (("cold", 200.0), ("hot", 500.0)):
-        config = MDConfig(steps=120, temperature=kelvin, write_every=1)
+        config = MDSettings(steps=120, temperature=kelvin, write_every=1)
         run_md(ase.io.read(trajectory, 0), quick_model, config, folder / name)
     return folder
 

@@ -36,7 +36,7 @@ def test_conversions_are_what_the_simulator_converts(small_model, glass) -> None
 
 def test_weights_are_those_of_the_model(small_model) -> None:
     ops = operations(small_model.config, FRAME)
-    assert ops.reservoir_weights == small_model.n_reservoir
+    assert ops.reservoir_weights == small_model.n_fixed
 
 
 def test_products_by_hand() -> None:

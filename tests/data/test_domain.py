@@ -5,12 +5,12 @@ from ase.build import bulk
 from springs import Springs, crystal
 
 from rgnn import load_model, save_model
-from rgnn.base.provenance import TrainingRange
-from rgnn.data.domain import density_of, training_range
+from rgnn.base.provenance import TrainingDomain
+from rgnn.data.domain import density_of, training_domain
 from rgnn.data.frames import EdgeFrame, Frame
 from rgnn.data.store.writer import write_store
 from rgnn.md import outside_training
-from rgnn.training.run import RunConfig, TrainingRun
+from rgnn.training.run import RunSettings, TrainingRun
 
 
 def frame(scale: float, pbc: bool = True, force: float = 1.0) -> Frame:
@@ -33,36 +33,36 @@ def test_density_is_that_of_the_handbook() -> None:
 
 
 def test_a_training_set_spans_densities_distances_and_forces(store) -> None:
-    seen = training_range(store, range(40))
+    seen = training_domain(store, range(40))
     dense = crystal()
     highest = density_of(dense.numbers, dense.cell[:])
     assert seen.density == pytest.approx((highest / 1.04**3, highest))
     pairs = {(c.first, c.second): c.distance for c in seen.closest}
     assert pairs == pytest.approx({(3, 3): 2.015 * 2**0.5, (3, 9): 2.015, (9, 9): 2.015 * 2**0.5})
     assert (seen.largest_force, seen.frames) == (40, 40)
-    assert training_range(store, [1, 6, 11]).largest_force == 12
+    assert training_domain(store, [1, 6, 11]).largest_force == 12
 
 
 def test_many_frames_are_looked_at_evenly(store, monkeypatch) -> None:
     monkeypatch.setattr("rgnn.data.domain.MOST_FRAMES", 5)
-    seen = training_range(store, range(40))
+    seen = training_domain(store, range(40))
     assert (seen.frames, seen.largest_force) == (5, 40)
 
 
 def test_open_frames_and_graphs_have_no_density(tmp_path) -> None:
     store = write_store([frame(1, pbc=False)] * 2, tmp_path / "open.zarr")
-    assert training_range(store, [0, 1]).density == ()
+    assert training_domain(store, [0, 1]).density == ()
     vectors = np.array([[0, 0, 1.7], [0, 0, -1.7]])
     graph = EdgeFrame(np.array([3, 9]), np.array([[0, 1], [1, 0]]), vectors, np.ones((2, 3)))
-    seen = training_range(write_store([graph] * 2, tmp_path / "graphs.zarr"), [0, 1])
+    seen = training_domain(write_store([graph] * 2, tmp_path / "graphs.zarr"), [0, 1])
     assert seen.density == ()
     assert [(c.first, c.second, c.distance) for c in seen.closest] == [(3, 9, pytest.approx(1.7))]
 
 
 def test_a_training_run_records_it_of_its_training_frames(store, tmp_path) -> None:
-    run = TrainingRun.prepare(RunConfig(store=str(store.path)))
+    run = TrainingRun.prepare(RunSettings(store=str(store.path)))
     seen = run.model.provenance.seen
-    assert seen == training_range(store, run.train)
+    assert seen == training_domain(store, run.train)
     save_model(run.model, tmp_path / "model")
     assert load_model(tmp_path / "model").provenance.seen == seen
 
@@ -70,7 +70,7 @@ def test_a_training_run_records_it_of_its_training_frames(store, tmp_path) -> No
 def test_what_lies_outside_is_said(store) -> None:
     model = Springs()
     assert outside_training(crystal(), model) == []  # nothing is known of this model
-    model.provenance = model.provenance.replace(seen=training_range(store, range(40)))
+    model.provenance = model.provenance.replace(seen=training_domain(store, range(40)))
     assert outside_training(crystal(), model) == []
     thin, tight = crystal(), crystal()
     thin.set_cell(thin.cell[:] * 1.2, scale_atoms=True)
@@ -79,4 +79,4 @@ def test_what_lies_outside_is_said(store) -> None:
     assert any("closest Li-F are 1.6" in said for said in outside_training(tight, model))
     open_cluster = Atoms("LiF", [[0, 0, 0], [2.0, 0, 0]])
     assert outside_training(open_cluster, model) == []
-    assert TrainingRange() == Springs().provenance.seen
+    assert TrainingDomain() == Springs().provenance.seen

@@ -9,7 +9,7 @@ from scipy.stats import pearsonr
 
 from rgnn import Hardware, evaluate
 from rgnn.base.errors import InputError, Interrupted
-from rgnn.evaluation import ErrorSums, Setting, csv_rows, grid, predict
+from rgnn.evaluation import ErrorSums, HardwareErrors, csv_rows, grid, predict
 from rgnn.evaluation.diagnosis import diagnose
 from rgnn.evaluation.search import search
 
@@ -67,7 +67,7 @@ def test_elements_settings_and_repeats(small_model, glass) -> None:
 def test_frames_together_have_the_errors_of_frames_apart(small_model, glass, monkeypatch) -> None:
     settings = [Hardware(noise=None), Hardware(noise=None, range="dynamic")]
     together = evaluate(small_model, Frames(glass, glass, glass), [0, 1, 2], settings)
-    monkeypatch.setattr("rgnn.evaluation.evaluate.BATCH_EDGES", 1)
+    monkeypatch.setattr("rgnn.evaluation.run.BATCH_EDGES", 1)
     for a, b in zip(together, evaluate(small_model, Frames(glass, glass, glass), [0, 1, 2], settings), strict=True):
         np.testing.assert_allclose(a.sums, b.sums, rtol=1e-3)
 
@@ -136,7 +136,7 @@ def test_intervals_hold_repeats_and_chips_too() -> None:
         sums = np.zeros((6, 8, 1, 1, 11))
         sums[..., 3] = 1.0
         sums[..., 1] = 0.2 + rng.normal(0, 0.03, (6, 1, 1, 1)) + rng.normal(0, 0.02, (6, 8, 1, 1))
-        interval = Setting(Hardware(), (3,), sums).relative_error(seed=k)
+        interval = HardwareErrors(Hardware(), (3,), sums).relative_error(seed=k)
         covered += interval.low <= 0.2 <= interval.high
     assert 0.8 < covered / 200 < 0.99  # six chips are few: a bootstrap is a little narrow
 
@@ -146,7 +146,7 @@ def test_spread_of_reads_and_of_chips_apart() -> None:
     sums = np.zeros((300, 10, 1, 1, 11))
     sums[..., 3] = 1.0
     sums[..., 1] = 0.2 + rng.normal(0, 0.03, (300, 1, 1, 1)) + rng.normal(0, 0.02, (300, 10, 1, 1))
-    spread = Setting(Hardware(), (3,), sums).spread
+    spread = HardwareErrors(Hardware(), (3,), sums).spread
     assert spread.read == pytest.approx(0.02, rel=0.05) and spread.chip == pytest.approx(0.03, rel=0.12)
 
 
@@ -154,10 +154,10 @@ def test_a_ratio_on_the_same_frames_is_narrower_than_its_parts() -> None:
     rng = np.random.default_rng(2)
     frames = rng.gamma(2, 0.1, 30)
 
-    def setting(factor: float) -> Setting:
+    def setting(factor: float) -> HardwareErrors:
         sums = np.zeros((1, 1, 30, 1, 11))
         sums[0, 0, :, 0, 3], sums[0, 0, :, 0, 1] = 1.0, factor * frames * rng.normal(1, 0.01, 30)
-        return Setting(Hardware(), (3,), sums)
+        return HardwareErrors(Hardware(), (3,), sums)
 
     a, b = setting(1.1), setting(1.0)
     ratio, own = a.ratio_to(b), a.relative_error()
@@ -185,7 +185,7 @@ def test_a_grid_that_was_cut_off_goes_on(small_model, glass, tmp_path, monkeypat
         evaluate(small_model, Frames(glass), [0], settings, keep=tmp_path, stop=stop)
     assert len(list(tmp_path.iterdir())) == 1
     whole = evaluate(small_model, Frames(glass), [0], settings)
-    monkeypatch.setattr("rgnn.evaluation.evaluate.predict", fail_for_bits(2))
+    monkeypatch.setattr("rgnn.evaluation.run.predict", fail_for_bits(2))
     for a, b in zip(evaluate(small_model, Frames(glass), [0], settings, keep=tmp_path), whole, strict=True):
         np.testing.assert_array_equal(a.sums, b.sums)
 

@@ -20,13 +20,13 @@ from rgnn.costs import Figures, Workload, compare, operations
 from rgnn.costs.figures import LEVELS
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.writer import write_store
-from rgnn.md import MDConfig, run_md
+from rgnn.md import MDSettings, run_md
 from rgnn.models.base import RGNN
 from rgnn.models.committee import Committee
 from rgnn.models.settings import ModelConfig
 from rgnn.models.uncertainty import calibrated, with_deviation
-from rgnn.training.run import RunConfig, TrainingRun
-from rgnn.training.settings import TrainConfig
+from rgnn.training.run import RunSettings, TrainingRun
+from rgnn.training.settings import TrainingSettings
 
 EXPECTED = Path(__file__).with_name("expected.json")
 ELEMENTS = (3, 8, 15)
@@ -58,14 +58,14 @@ class Frames:
 
 def small(preset: str) -> ModelConfig:
     """The shape of a preset, narrow."""
-    shape = RunConfig.preset(preset).model
+    shape = RunSettings.preset(preset).model
     if preset in ("ridge", "moments"):
         return shape.replace(n_features=12, moments=6, random_features=40, widths=(12, 8), elements=ELEMENTS)
     return shape.replace(n_features=6)
 
 
 def untrained(preset: str, shape: ModelConfig, seed: int = 0) -> RGNN:
-    hardware = RunConfig.preset(preset).hardware
+    hardware = RunSettings.preset(preset).hardware
     return RGNN(shape, hardware, Chip.synthetic(seed).matrices(RGNN.shapes(shape), seed), seed).double()
 
 
@@ -104,7 +104,7 @@ def forces() -> dict:
             found[f"other hardware/{preset}"] = numbers(model(g, other, torch_stream(4, "golden noise")))
             stuck = Hardware(bits=6, range="dynamic", stuck_on=0.02, adc_bits=7, adc_range="full")
             found[f"converted/{preset}"] = numbers(model(g, stuck, torch_stream(5, "golden noise")))
-    shape = RunConfig.preset("default").model
+    shape = RunSettings.preset("default").model
     with torch.no_grad():
         found["forces/default, full width"] = numbers(ready("default", shape)(g))
     return found
@@ -113,7 +113,7 @@ def forces() -> dict:
 def training() -> dict:
     found = {}
     for preset, more in (("default", {}), ("moments", {}), ("default", {"gradient": "straight_through"})):
-        config = TrainConfig(epochs=1, loss="mae", noise_schedule="range", average=0.9, **more)
+        config = TrainingSettings(epochs=1, loss="mae", noise_schedule="range", average=0.9, **more)
         result = fit(untrained(preset, small(preset)), Frames(), [0, 2, 4], [1], config)
         name = " ".join(["training", preset, *more.values()])
         row = result.history[0]
@@ -123,7 +123,7 @@ def training() -> dict:
 
 def solving(folder: Path) -> dict:
     write_store(frames(), folder / "golden.zarr")
-    run = RunConfig.preset("ridge").replace(store=str(folder / "golden.zarr"), model=small("ridge"))
+    run = RunSettings.preset("ridge").replace(store=str(folder / "golden.zarr"), model=small("ridge"))
     prepared = TrainingRun.prepare(run)
     prepared.model.double()
     result = prepared.go(folder / "ridge")
@@ -151,7 +151,7 @@ def dynamics(folder: Path) -> dict:
     atoms = Atoms(numbers=f.numbers, positions=f.positions, cell=f.cell, pbc=f.pbc)
     found = {}
     for ensemble, hardware in (("nvt", {}), ("bussi", {"noise": 0.0}), ("nve", {"bits": 6})):
-        config = MDConfig(steps=20, temperature=400, ensemble=ensemble, write_every=5, seed=3, **hardware)
+        config = MDSettings(steps=20, temperature=400, ensemble=ensemble, write_every=5, seed=3, **hardware)
         result = run_md(atoms, ready("default", small("default")), config, folder / ensemble)
         rows = [line.split(",") for line in (folder / ensemble / "log.csv").read_text().splitlines()[1:]]
         found[f"dynamics/{ensemble}"] = [float(x) for row in rows for x in row if x] + [result.work, result.heat]
@@ -168,7 +168,7 @@ def costs() -> dict:
     load = Workload(192, 4200, 92540)
     found = {}
     for preset in PRESETS:
-        shape = RunConfig.preset(preset).model
+        shape = RunSettings.preset(preset).model
         shape = shape.replace(elements=ELEMENTS) if shape.moments else shape
         counted = operations(shape, load)
         found[f"costs/{preset}"] = json.loads(json.dumps(plain(counted), sort_keys=True))

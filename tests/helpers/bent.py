@@ -8,13 +8,13 @@ import numpy as np
 from rgnn import Graph, GraphStore
 from rgnn.data.frames import Frame
 from rgnn.data.store.writer import write_store
-from rgnn.training.linear import Ridge
+from rgnn.training.linear import LinearFit
 from rgnn.training.log import Silent
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 
 TRAIN, VALIDATION = range(24), range(24, 30)
 CUTOFF = 3.8
-CONFIG = TrainConfig(seed=3)
+CONFIG = TrainingSettings(seed=3)
 
 
 class Bent:
@@ -44,9 +44,11 @@ class Bent:
         return write_store(self.frames, path, cutoff=CUTOFF)
 
 
-def solved(untrained, frames, out=None, train=TRAIN, validation=VALIDATION, stop=lambda: False, start=None) -> Ridge:
+def solved(
+    untrained, frames, out=None, train=TRAIN, validation=VALIDATION, stop=lambda: False, start=None
+) -> LinearFit:
     """A copy of a model with its weights solved for, on frames added to those of the run `start` where it is given."""
-    ridge = Ridge(copy.deepcopy(untrained), CONFIG, out)
+    ridge = LinearFit(copy.deepcopy(untrained), CONFIG, out)
     if start is not None:
         ridge.add_to(start)
     ridge.run(frames, train, validation, Silent(), stop)

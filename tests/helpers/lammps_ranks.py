@@ -14,7 +14,7 @@ from ase import units
 
 from rgnn import load_model
 from rgnn.base.errors import Interrupted
-from rgnn.md import MDConfig, State
+from rgnn.md import MDSettings, State
 from rgnn.md.lammps.engine import Engine
 from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.run import run_lammps
@@ -23,7 +23,7 @@ from rgnn.md.lammps.world import MPIWorld
 torch.set_num_threads(1)
 folder, world = Path(sys.argv[1]), MPIWorld()
 model = load_model(folder / "model")
-quiet = MDConfig(steps=30, temperature=400, write_every=3, seed=5, noise=0.0, any_element=True, engine="lammps")
+quiet = MDSettings(steps=30, temperature=400, write_every=3, seed=5, noise=0.0, any_element=True, engine="lammps")
 hardware = model.hardware.varied(noise=0)
 
 found = {}

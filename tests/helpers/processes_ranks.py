@@ -1,4 +1,4 @@
-"""What tests/training/test_distributed.py starts under torchrun, and repeats alone: short trainings on frames of the glass.
+"""What tests/training/test_distributed.py starts under torchrun and repeats alone: short trainings.
 
 torchrun --nproc-per-node 2 processes_ranks.py FOLDER, in which each case has a run folder.
 """
@@ -20,14 +20,14 @@ from rgnn.data.sample import sample_frames
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.settings import ModelConfig
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.linear import Ridge
+from rgnn.training.linear import LinearFit
 from rgnn.training.log import Silent
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult
 
 # 9 frames in batches of 4: the last batch of an epoch has one, and nothing for a second process.
 TRAIN, VALIDATION = range(9), range(9, 12)
-CONFIG = TrainConfig(epochs=2, batch_size=4, learning_rate=0.01, loss="mse", average=0.9, seed=3)
+CONFIG = TrainingSettings(epochs=2, batch_size=4, learning_rate=0.01, loss="mse", average=0.9, seed=3)
 NOISY = Hardware(bits=4, noise=0.05)
 
 
@@ -66,7 +66,7 @@ def train(name: str, frames: Glass, out: Path, processes: Processes = ALONE, **s
 
 
 def solve(frames: Glass, out: Path, processes: Processes = ALONE) -> RGNN:
-    ridge = Ridge(untrained("ridge"), CONFIG, out, processes)
+    ridge = LinearFit(untrained("ridge"), CONFIG, out, processes)
     return ridge.run(frames, TRAIN, VALIDATION, Silent(), lambda: False).model
 
 

@@ -8,7 +8,7 @@ from ase.io.trajectory import Trajectory
 
 from rgnn import RGNN, Hardware
 from rgnn.base.tensorfiles import read_tensors
-from rgnn.md import MDConfig
+from rgnn.md import MDSettings
 from rgnn.models.settings import ModelConfig
 
 DISTANCE = 2.015  # Angstrom, nearest neighbours in the crystal
@@ -45,7 +45,7 @@ class Scripted(Springs):
         return self.change(forces) if self.calls > self.at else forces
 
 
-CONFIG = MDConfig(steps=24, temperature=200, write_every=3, restart_every=10, seed=7)
+CONFIG = MDSettings(steps=24, temperature=200, write_every=3, restart_every=10, seed=7)
 
 
 def contents(out):

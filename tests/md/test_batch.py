@@ -63,7 +63,7 @@ def test_hardware_that_sees_all_rows_at_once_does_not_mix_the_runs(tmp_path) -> 
     """Input ranges that follow the data: one call for each run, so that each equals the same run alone to the bit."""
     config = ModelConfig(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
     dynamic = RGNN(config, Hardware(bits=4, range="dynamic"), Chip.synthetic(0).matrices(RGNN.shapes(config))).eval()
-    assert not dynamic.hardware.treats_rows_alone
+    assert not dynamic.hardware.rows_are_independent
     run_many(structures(), dynamic, configs(), outs(tmp_path / "together"))
     run_md(structures()[1], dynamic, configs()[1], tmp_path / "alone")
     assert_same(tmp_path / "alone", tmp_path / "together" / "1")

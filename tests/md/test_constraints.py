@@ -17,7 +17,7 @@ from ase.io.trajectory import Trajectory
 from springs import CONFIG, Springs, StopAt, assert_same, crystal
 
 from rgnn.base.errors import InputError, Interrupted
-from rgnn.md import MDConfig, State, element_temperature, read_log, read_structure, run_md
+from rgnn.md import MDSettings, State, element_temperature, read_log, read_structure, run_md
 from rgnn.md.constraints import constraints_of, freedom, hold
 
 EACH = [
@@ -78,7 +78,7 @@ def test_degrees_of_freedom_of_atoms_add_up() -> None:
 @pytest.mark.parametrize("ensemble", ["nvt", "bussi"])
 def test_held_atoms_leave_the_others_their_temperature(tmp_path, ensemble: str) -> None:
     start = held(FixAtoms([0, 3, 6]), FixCartesian([1], mask=(False, False, True)))
-    config = MDConfig(steps=4000, timestep=2, friction=0.05, ensemble=ensemble, write_every=5, trajectory="xyz")
+    config = MDSettings(steps=4000, timestep=2, friction=0.05, ensemble=ensemble, write_every=5, trajectory="xyz")
     run_md(start, Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
     assert log["temperature_K"][60:].mean() == pytest.approx(300, rel=0.08)
@@ -90,7 +90,7 @@ def test_velocities_start_within_bonds() -> None:
     atoms = crystal(4)
     pairs = [(k, k + 1) for k in range(0, len(atoms), 2)]
     atoms.set_constraint(FixBondLengths(pairs))
-    state = State.start(atoms, Springs(), MDConfig(temperature=500))
+    state = State.start(atoms, Springs(), MDSettings(temperature=500))
     assert 2 * state.kinetic_start / (units.kB * (1.5 - 3 / len(atoms) + 1) * len(atoms)) == pytest.approx(500, rel=0.1)
     assert element_temperature(state.atoms, 3) == pytest.approx(500, rel=0.15)
     np.testing.assert_allclose(state.atoms.get_momenta().sum(axis=0), 0, atol=1e-9)

@@ -9,16 +9,16 @@ from springs import StopAt, assert_same
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.writer import write_store
-from rgnn.md import MDConfig, read_log, run_many, run_md
-from rgnn.md.domain_watch import Watch
+from rgnn.md import MDSettings, read_log, run_many, run_md
+from rgnn.md.domain_watch import UncertaintyMonitor
 from rgnn.md.lammps.run import _require_supported
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import load_model
 from rgnn.models.uncertainty import Calibration, Scale, Uncertainty, load_uncertainties
-from rgnn.training.run import RunConfig, TrainingRun
-from rgnn.training.settings import TrainConfig
+from rgnn.training.run import RunSettings, TrainingRun
+from rgnn.training.settings import TrainingSettings
 
-CONFIG = MDConfig(steps=12, temperature=300, write_every=3, restart_every=5, seed=1, timestep=2)
+CONFIG = MDSettings(steps=12, temperature=300, write_every=3, restart_every=5, seed=1, timestep=2)
 SLOW = CONFIG.replace(steps=6, timestep=0.1)  # where atoms are too close to fly apart
 
 
@@ -33,8 +33,10 @@ def trained(frames, tmp_path_factory) -> tuple[RGNN, dict[str, Uncertainty]]:
     folder = tmp_path_factory.mktemp("cold")
     cold = [frame for frame in frames if frame.temperature <= 600][::2]
     store = write_store(cold, folder / "cold.zarr")
-    shape = RunConfig.preset("ridge").model.replace(moments=6, random_features=48)
-    config = RunConfig(str(store.path), chips=2, model=shape, training=TrainConfig(validation=0.3, split="random"))
+    shape = RunSettings.preset("ridge").model.replace(moments=6, random_features=48)
+    config = RunSettings(
+        str(store.path), chips=2, model=shape, training=TrainingSettings(validation=0.3, split="random")
+    )
     TrainingRun.prepare(config).go(folder / "run")
     model = load_model(folder / "run")
     return model, load_uncertainties(folder / "run", model)
@@ -57,7 +59,7 @@ def test_an_atom_that_nothing_is_known_of_is_outside() -> None:
     """Of an element that training frames lack the deviation is no number."""
     said: list[str] = []
     known = Uncertainty(Calibration(scales=(Scale(3, limit=1.0), Scale(8, limit=1.0))))
-    watch = Watch(known, np.array([3, 8]), said.append)
+    watch = UncertaintyMonitor(known, np.array([3, 8]), said.append)
     assert watch.ratio(np.array([0.5, np.nan])) == np.inf
     watch.look(7, np.array([0.5, np.nan]))
     assert len(said) == 1 and "step 7" in said[0] and "(O)" in said[0]
@@ -128,7 +130,7 @@ def test_runs_of_a_batch_are_watched_each_on_its_own(structure, trained, tmp_pat
 def test_the_worst_atom_of_each_element_is_named_once() -> None:
     calibration = Calibration("posterior", (Scale(3, limit=1.0), Scale(8, limit=2.0)), 1)
     said = []
-    watch = Watch(Uncertainty(calibration), np.array([3, 3, 8]), said.append)
+    watch = UncertaintyMonitor(Uncertainty(calibration), np.array([3, 3, 8]), said.append)
     watch.look(0, np.array([0.9, 0.5, 1.9]))
     assert not said
     assert watch.ratio(np.array([0.9, 0.5, 1.9])) == pytest.approx(0.95)

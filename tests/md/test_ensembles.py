@@ -10,7 +10,7 @@ from springs import CONFIG, Springs, StopAt, assert_same, crystal
 
 from rgnn import RGNNCalculator
 from rgnn.base.errors import InputError, Interrupted
-from rgnn.md import MDConfig, Stage, State, read_log, run_md
+from rgnn.md import MDSettings, Stage, State, read_log, run_md
 from rgnn.md.integrators import Integrator
 
 THERMOSTATS = ("nvt", "bussi", "nose-hoover")
@@ -33,7 +33,7 @@ class Pumping(Springs):
 def test_each_thermostat_samples_the_canonical_ensemble(tmp_path, ensemble: str) -> None:
     """Eight atoms: 3 N degrees of freedom instead of 3 N - 3 would show as 14%; Var T = 2 T^2 / f."""
     friction = 0.1 if ensemble == "nose-hoover" else 0.03  # a slow chain takes long to wander through all energies
-    config = MDConfig(
+    config = MDSettings(
         steps=4000, temperature=300, timestep=2, ensemble=ensemble, friction=friction, write_every=5, trajectory="xyz"
     )
     start = crystal()
@@ -48,7 +48,7 @@ def test_each_thermostat_samples_the_canonical_ensemble(tmp_path, ensemble: str)
 
 
 def test_the_chain_is_that_of_ase_where_no_centre_of_mass_is_fixed() -> None:
-    config = MDConfig(temperature=400, ensemble="nose-hoover", timestep=1.5)
+    config = MDSettings(temperature=400, ensemble="nose-hoover", timestep=1.5)
     state = State.start(crystal(), Springs(), config)
     state.atoms.set_constraint()
     theirs = state.atoms.copy()
@@ -88,7 +88,7 @@ def test_stages_go_on_where_they_were(tmp_path, step: int) -> None:
 
 
 def test_the_target_follows_the_step(tmp_path) -> None:
-    config = MDConfig(stages=STAGES, write_every=1)
+    config = MDSettings(stages=STAGES, write_every=1)
     assert (config.steps, config.temperature) == (24, 900)
     target = [config.target(step) for step in range(25)]
     assert target[:7] == [900] * 7
@@ -104,7 +104,7 @@ def test_the_target_follows_the_step(tmp_path) -> None:
 @pytest.mark.parametrize("ensemble", THERMOSTATS)
 def test_temperature_follows_a_ramp(tmp_path, ensemble: str) -> None:
     ramp = Stage("ramp", 1600, temperature_from=100, temperature_to=900)
-    config = MDConfig(stages=(ramp,), ensemble=ensemble, timestep=2, friction=0.05, trajectory="xyz", write_every=4)
+    config = MDSettings(stages=(ramp,), ensemble=ensemble, timestep=2, friction=0.05, trajectory="xyz", write_every=4)
     result = run_md(crystal(2), Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
     for part in (slice(60, 200), slice(260, 400)):
@@ -114,13 +114,13 @@ def test_temperature_follows_a_ramp(tmp_path, ensemble: str) -> None:
 
 def test_stages_from_yaml_and_their_contradictions() -> None:
     given = {"stages": [{"name": "a", "steps": 5, "temperature": 10}, {"steps": 3, "temperature": 20}]}
-    config = MDConfig.from_mapping(given)
+    config = MDSettings.from_mapping(given)
     assert config.steps == 8
-    assert MDConfig.from_mapping(config.to_mapping()) == config
+    assert MDSettings.from_mapping(config.to_mapping()) == config
 
     def refused(change: dict, match: str) -> None:
         with pytest.raises(InputError, match=match):
-            MDConfig.from_mapping(given | change)
+            MDSettings.from_mapping(given | change)
 
     refused({"steps": 9}, "steps is 9, but the stages add up to 8")
     refused({"temperature": 30}, "begins at 10 K")
@@ -134,7 +134,7 @@ def test_stages_from_yaml_and_their_contradictions() -> None:
 
 @pytest.mark.parametrize(("ensemble", "word"), [("bussi", "shifts"), ("nose-hoover", "carries off")])
 def test_heating_by_the_model_is_foretold_from_its_work(tmp_path, ensemble: str, word: str) -> None:
-    config = MDConfig(
+    config = MDSettings(
         steps=6000, temperature=300, timestep=2, ensemble=ensemble, friction=0.02, write_every=4, trajectory="xyz"
     )
     result = run_md(crystal(2), Pumping(), config, tmp_path / "run")
@@ -149,7 +149,7 @@ def test_heating_by_the_model_is_foretold_from_its_work(tmp_path, ensemble: str,
 
 
 def test_springs_do_not_heat(tmp_path) -> None:
-    config = MDConfig(steps=4000, timestep=2, friction=0.02, write_every=4, trajectory="xyz")
+    config = MDSettings(steps=4000, timestep=2, friction=0.02, write_every=4, trajectory="xyz")
     result = run_md(crystal(2), Springs(), config, tmp_path / "run")
     assert abs(result.temperature_shift) < 6
     assert result.heating.startswith(("good", "noticeable"))

@@ -24,7 +24,7 @@ from rgnn.data.sample import sample_frames
 from rgnn.graphs.neighbours import edge_vectors, neighbour_list
 from rgnn.kernels import use
 from rgnn.kernels.plain import gate
-from rgnn.md import MDConfig, read_log, run_md
+from rgnn.md import MDSettings, read_log, run_md
 from rgnn.md.lammps.forces import Atoms as RankAtoms
 from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.halo import sorted_edges
@@ -290,7 +290,9 @@ def fill(folder: Path, model: RGNN, glass: Atoms) -> None:
     for name, atoms in {"glass": glass, "skewed": skewed(), "slab": slab, "molecule": molecule}.items():
         ase.io.write(folder / f"{name}.xyz", atoms, format="extxyz")
     for ranks in (1, 2):
-        started(sys.executable, "-m", "mpi4py", Path(__file__).parents[1] / "helpers/lammps_ranks.py", folder, ranks=ranks)
+        started(
+            sys.executable, "-m", "mpi4py", Path(__file__).parents[1] / "helpers/lammps_ranks.py", folder, ranks=ranks
+        )
 
 
 @with_lammps
@@ -320,7 +322,7 @@ def assert_same_run(one: Path, other: Path, atol: float) -> None:
 
 @with_lammps
 def test_without_a_thermostat_lammps_and_ase_go_the_same_way(folder, small_model, frame, tmp_path) -> None:
-    config = MDConfig(steps=30, temperature=400, write_every=3, seed=5, noise=0.0, any_element=True, ensemble="nve")
+    config = MDSettings(steps=30, temperature=400, write_every=3, seed=5, noise=0.0, any_element=True, ensemble="nve")
     run_md(frame, small_model, config, tmp_path / "ase")
     assert_same_run(tmp_path / "ase", folder / "nve-1", atol=2e-5)
     log, ours = read_log(tmp_path / "ase"), read_log(folder / "nve-1")

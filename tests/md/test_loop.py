@@ -13,12 +13,12 @@ from springs import CONFIG, DISTANCE, Scripted, Springs, StopAt, assert_same, co
 
 from rgnn import RGNN, Chip, Graph, Hardware
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
-from rgnn.base.provenance import Provenance, TrainingRange
+from rgnn.base.provenance import Provenance, TrainingDomain
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.md import (
-    MDConfig,
     MDRecord,
-    Origin,
+    MDSettings,
+    RunOrigin,
     State,
     Thermostat,
     check_structure,
@@ -151,7 +151,7 @@ def test_labels_of_the_file_and_unusual_masses(model, tmp_path) -> None:
 def test_what_lies_in_a_run_folder(model, tmp_path) -> None:
     structure = tmp_path / "lif.xyz"
     ase.io.write(structure, crystal())
-    origin = Origin.of(structure, "some/model")
+    origin = RunOrigin.of(structure, "some/model")
     out = tmp_path / "run"
     result = run_md(read_structure(structure), model, CONFIG, out, origin=origin)
     record = MDRecord.read(out)
@@ -237,7 +237,7 @@ def test_a_run_of_an_earlier_rgnn_goes_on_with_its_columns(model, unbroken, tmp_
 def test_forces_beyond_those_of_training_are_told(tmp_path) -> None:
     model, said, start = Springs(), [], crystal()
     start.rattle(0.1, seed=1)
-    model.provenance = Provenance(seen=TrainingRange(largest_force=0.01, frames=1))
+    model.provenance = Provenance(seen=TrainingDomain(largest_force=0.01, frames=1))
     run_md(start, model, CONFIG.replace(steps=1), tmp_path / "run", tell=said.append)
     assert len(said) == 1
     assert "where the training set has 0.01 at most; --minimise" in said[0]
@@ -256,7 +256,7 @@ def test_noise_and_bits_are_as_asked(model, tmp_path) -> None:
 
 
 def test_starting_velocities() -> None:
-    state = State.start(crystal(4), Springs(), MDConfig(temperature=500))
+    state = State.start(crystal(4), Springs(), MDSettings(temperature=500))
     np.testing.assert_allclose(state.atoms.get_momenta().sum(axis=0), 0, atol=1e-10)
     freedom = 3 * len(state.atoms) - 3
     assert 2 * state.kinetic_start / (freedom * units.kB) == pytest.approx(500, rel=0.1)
@@ -264,7 +264,7 @@ def test_starting_velocities() -> None:
 
 def test_langevin_keeps_temperature_and_centre_of_mass(tmp_path) -> None:
     """Eight atoms: counting 3N degrees of freedom instead of 3N - 3 would show as 14%."""
-    config = MDConfig(steps=6000, temperature=300, timestep=2, friction=0.05, write_every=4, restart_every=10_000)
+    config = MDSettings(steps=6000, temperature=300, timestep=2, friction=0.05, write_every=4, restart_every=10_000)
     start = crystal()
     result = run_md(start, Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
@@ -277,17 +277,17 @@ def test_langevin_keeps_temperature_and_centre_of_mass(tmp_path) -> None:
 
 
 def test_nve_conserves_the_energy_of_springs_and_says_what_to_expect(tmp_path) -> None:
-    config = MDConfig(steps=400, temperature=300, ensemble="nve", timestep=0.5)
+    config = MDSettings(steps=400, temperature=300, ensemble="nve", timestep=0.5)
     result = run_md(crystal(), Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
     assert "does not conserve energy" in result.warning
     assert np.abs(log["heat_eV"]).max() < 2e-3 * log["kinetic_eV"].max()  # all heat is work of the forces
     assert np.ptp(log["kinetic_eV"]) > 0.1 * log["kinetic_eV"].max()
-    assert not MDConfig().warning
+    assert not MDSettings().warning
 
 
 def test_element_temperatures_add_up() -> None:
-    atoms = State.start(crystal(2), Springs(), MDConfig(temperature=400)).atoms
+    atoms = State.start(crystal(2), Springs(), MDSettings(temperature=400)).atoms
     freedom = {z: 3 * (1 - atoms.get_masses()[atoms.numbers == z] / atoms.get_masses().sum()).sum() for z in (3, 9)}
     kinetic = sum(0.5 * freedom[z] * units.kB * element_temperature(atoms, z) for z in (3, 9))
     assert kinetic == pytest.approx(atoms.get_kinetic_energy())
@@ -470,4 +470,4 @@ def test_reading_structures(tmp_path) -> None:
 )
 def test_settings_are_checked_by_name(wrong) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
-        MDConfig.from_mapping(wrong)
+        MDSettings.from_mapping(wrong)

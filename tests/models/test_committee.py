@@ -16,7 +16,7 @@ from rgnn.models.committee import Committee, members
 from rgnn.models.uncertainty import load_uncertainties
 from rgnn.training.linear import Ridge
 from rgnn.training.log import Silent
-from rgnn.training.run import RunConfig, TrainingRun
+from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.validation import validate
 
 
@@ -70,8 +70,8 @@ def test_a_committee_is_kept_in_one_model_folder(untrained, frames, tmp_path) ->
 
 def test_more_members_err_less_and_the_first_is_that_of_a_run_alone(cluster, tmp_path) -> None:
     store = Bent(cluster).store(tmp_path / "bent.zarr")
-    shape = RunConfig.preset("ridge").model.replace(moments=4, random_features=24)
-    base = RunConfig(store=str(store.path), model=shape, training=CONFIG)
+    shape = RunSettings.preset("ridge").model.replace(moments=4, random_features=24)
+    base = RunSettings(store=str(store.path), model=shape, training=CONFIG)
     one, four = (TrainingRun.prepare(base.replace(chips=n)).go(tmp_path / str(n)) for n in (1, 4))
     alone, together = members(one.model)[0], members(four.model)[0]
     assert torch.equal(alone.head.weight, together.head.weight)
@@ -79,7 +79,7 @@ def test_more_members_err_less_and_the_first_is_that_of_a_run_alone(cluster, tmp
     assert four.best.relative_error < one.best.relative_error
     assert load_model(tmp_path / "4").provenance.chip == "synthetic, seed 3, and 3 more"
     with pytest.raises(InputError, match="only a ridge readout can have several"):
-        RunConfig(chips=2)
+        RunSettings(chips=2)
 
 
 def test_members_share_no_cells_of_a_measured_chip_as_far_as_these_go(cluster, tmp_path) -> None:
@@ -101,8 +101,8 @@ def test_members_share_no_cells_of_a_measured_chip_as_far_as_these_go(cluster, t
 def test_a_run_on_a_chip_that_is_named_takes_its_cells(cluster, tmp_path) -> None:
     store = Bent(cluster, 12).store(tmp_path / "bent.zarr")
     Chip.synthetic(8, 8000).save(tmp_path / "chip")
-    shape = RunConfig.preset("ridge").model.replace(moments=4, random_features=24)
-    model = RunConfig(str(store.path), str(tmp_path / "chip"), 2, model=shape).build_model(GraphStore(store.path))
+    shape = RunSettings.preset("ridge").model.replace(moments=4, random_features=24)
+    model = RunSettings(str(store.path), str(tmp_path / "chip"), 2, model=shape).build_model(GraphStore(store.path))
     own = set(Chip.load(tmp_path / "chip").weights.tolist())
     taken = [{w for array in m.arrays for w in array.weight.flatten().tolist()} for m in members(model)[1:]]
     assert taken[0] <= own

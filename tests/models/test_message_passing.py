@@ -234,8 +234,8 @@ def test_gate_is_sigmoid_times_tanh() -> None:
 def test_the_published_shape_trains_about_nine_percent() -> None:
     config = ModelConfig.published()
     model = RGNN(config, Hardware.published(), Chip.synthetic().matrices(RGNN.shapes(config)))
-    assert model.n_reservoir == 86_832
-    assert 0.08 < model.n_trained / (model.n_trained + model.n_reservoir) < 0.10
+    assert model.n_fixed == 86_832
+    assert 0.08 < model.n_trained / (model.n_trained + model.n_fixed) < 0.10
 
 
 def test_seeds_of_weights() -> None:

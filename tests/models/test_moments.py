@@ -18,7 +18,7 @@ from rgnn.models.base import RGNN
 from rgnn.models.calibration import calibrate
 from rgnn.models.checkpoints import fingerprint, save_model
 from rgnn.models.parts.moments import ENLARGED, harmonics
-from rgnn.models.parts.standardise import Standardised
+from rgnn.models.parts.standardise import PerElementNorm
 from rgnn.models.settings import ModelConfig
 
 READOUTS = pytest.mark.parametrize("readout", ["ridge", "network"])
@@ -38,7 +38,7 @@ def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
     phi = [fc[e] * layer.array.weight[:, rows[e]] @ gaussians[e] for e in range(g.n_edges)]
 
     def seen(atom: int, direction: torch.Tensor, power: int) -> torch.Tensor:
-        """Standardised, by the statistics of the atom's element."""
+        """PerElementNorm, by the statistics of the atom's element."""
         own = [k for k in range(g.n_edges) if i[k] == atom]
         norm, a = layer.norms[power], kind[atom]
         sums = sum(phi[k] * ((u[k] @ direction) ** power - (1 / 3 if power == 2 else 0)) for k in own)
@@ -85,7 +85,7 @@ def test_statistics_are_those_of_all_that_was_seen() -> None:
     group = torch.arange(40) % 2
     x = torch.randn(5, 40, 3, 4) * (1 + group)[:, None, None] + group[:, None, None]
     for centred in (True, False):
-        norm = Standardised(2, 4, centred=centred)
+        norm = PerElementNorm(2, 4, centred=centred)
         for batch in x:
             norm.train()(batch, group)
         z = norm.eval()(x.flatten(0, 1), group.repeat(5))
@@ -97,7 +97,7 @@ def test_statistics_are_those_of_all_that_was_seen() -> None:
 
 
 def test_a_group_that_was_not_seen_leaves_its_statistics_alone() -> None:
-    norm = Standardised(2, 3, centred=True).train()
+    norm = PerElementNorm(2, 3, centred=True).train()
     for _ in range(3):
         norm(torch.ones(4, 1, 3), torch.zeros(4, dtype=torch.int64))
     assert torch.equal(norm.mean, torch.tensor([[1.0] * 3, [0.0] * 3]))
@@ -158,7 +158,7 @@ def test_a_large_graph_is_worked_on_in_parts(built_moments, glass, monkeypatch, 
     g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
     assert len(g.parts) > 5
     found = model(g, generator=torch_stream(0, "noise"))
-    if hardware.noise is None or not hardware.treats_rows_alone:
+    if hardware.noise is None or not hardware.rows_are_independent:
         assert float((found - expected).abs().median()) < 1e-4 * float(expected.abs().mean())
     else:
         spread = [float((f - clean).square().mean().sqrt()) for f in (found, expected)]
@@ -231,7 +231,7 @@ def test_counts_are_what_the_simulator_converts(built_moments, glass, readout: s
     assert conversions == sum(c.conversions for c in seen.values())
     assert drives == 3 * sum(c.codes for c in seen.values())
     assert reads == sum(use.vectors * 3 * -(-use.inputs // 16) for use in ops.reservoir)
-    assert ops.reservoir_weights == model.n_reservoir
+    assert ops.reservoir_weights == model.n_fixed
 
 
 class One:

@@ -31,8 +31,8 @@ from rgnn.models.uncertainty import (
 from rgnn.training.linear import Ridge, design
 from rgnn.training.log import Silent
 from rgnn.training.normal_equations import NormalEquations
-from rgnn.training.run import RunConfig, TrainingRun
-from rgnn.training.settings import TrainConfig
+from rgnn.training.run import RunSettings, TrainingRun
+from rgnn.training.settings import TrainingSettings
 
 # Frames of a run, and those that are added to it.
 PARTS = {"a.zarr": slice(0, 20), "b.zarr": slice(20, 40)}
@@ -49,7 +49,7 @@ def run(built_moments, frames, tmp_path_factory) -> Ridge:
     config = built_moments("ridge", Hardware()).config
     weights = [Chip.synthetic(seed).matrices(RGNN.shapes(config)) for seed in range(3)]
     model = Committee(config, Hardware(bits=6, noise=0.02), weights, range(3))
-    ridge = Ridge(model, TrainConfig(seed=3), tmp_path_factory.mktemp("run"))
+    ridge = Ridge(model, TrainingSettings(seed=3), tmp_path_factory.mktemp("run"))
     ridge.run(frames, range(50), range(50, 65), Silent(), lambda: False)
     return ridge
 
@@ -170,15 +170,15 @@ def test_limits_are_beyond_what_validation_frames_had(run, frames) -> None:
 def test_added_frames_leave_inside_what_was_inside(cluster, tmp_path) -> None:
     """Also where the run that adds them was stopped and resumed."""
     frames = Bent(cluster, 40)
-    shape = RunConfig.preset("ridge").model.replace(moments=4, random_features=24, elements=(3, 8, 15))
+    shape = RunSettings.preset("ridge").model.replace(moments=4, random_features=24, elements=(3, 8, 15))
     stores = [write_store(frames.frames[part], tmp_path / name, CUTOFF) for name, part in PARTS.items()]
-    TrainingRun.prepare(RunConfig(str(stores[0].path), model=shape)).go(tmp_path / "first")
+    TrainingRun.prepare(RunSettings(str(stores[0].path), model=shape)).go(tmp_path / "first")
     model = load_model(tmp_path / "first")
     (before,) = load_uncertainties(tmp_path / "first", model).values()
     wide = tuple(scale.replace(limit=100 * scale.limit) for scale in before.calibration.scales)
     before = replace(before, calibration=before.calibration.replace(scales=wide))
     save_uncertainties(model, [before], tmp_path / "first" / "best")
-    config = RunConfig.adding_to(tmp_path / "first").replace(store=str(stores[1].path))
+    config = RunSettings.adding_to(tmp_path / "first").replace(store=str(stores[1].path))
     left = iter([False, True])
     with pytest.raises(Interrupted):
         TrainingRun.prepare(config).go(tmp_path / "more", stop=lambda: next(left))
@@ -232,7 +232,7 @@ def test_it_lies_beside_its_model(run, tmp_path) -> None:
 
 
 def test_a_single_ridge_has_no_committee(built_moments, frames, tmp_path) -> None:
-    ridge = Ridge(built_moments("ridge", Hardware()), TrainConfig(), tmp_path)
+    ridge = Ridge(built_moments("ridge", Hardware()), TrainingSettings(), tmp_path)
     ridge.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
     with pytest.raises(InputError, match=r"by committee was asked for, but the model has posterior only.*--chips 4"):
         chosen_uncertainty(tmp_path, ridge.model, "committee")

@@ -14,10 +14,10 @@ from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.models.checkpoints import fingerprint
 from rgnn.training import gradient as training
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.gradient import Trainer
+from rgnn.training.gradient import GradientFit
 from rgnn.training.linear import FORMAT, VERSION
 from rgnn.training.log import read_log
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +95,13 @@ def test_a_gradient_in_parts_is_that_of_all_components(graph_of, cluster, loss: 
     graphs = [dataclasses.replace(g, forces=torch.randn(g.n_atoms, 3, generator=generator)) for g in graphs]
     gradients = []
     for parts in ([Graph.batch(graphs)], graphs):
-        trainer = Trainer(untrained("clean"), CONFIG.replace(loss=loss), None)
+        trainer = GradientFit(untrained("clean"), CONFIG.replace(loss=loss), None)
         trainer._look_at(graphs[0])
         value = trainer.step(*parts)
         gradients.append(trainer.sums[:-2].clone())
         assert int(trainer.model.layers[0].norms[0].batches.max()) == 2
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
-    apart = Trainer(untrained("clean"), CONFIG, None)
+    apart = GradientFit(untrained("clean"), CONFIG, None)
     apart._look_at(graphs[0])
     with torch.no_grad():
         errors = [CONFIG.replace(loss=loss).loss_function(apart.model.eval()(g), g.forces) for g in graphs]
@@ -112,7 +112,7 @@ def test_a_gradient_in_parts_is_that_of_all_components(graph_of, cluster, loss: 
 @pytest.mark.parametrize(("name", "alike"), [("clean", True), ("noisy", False)])
 def test_each_part_of_a_step_is_read_with_noise_of_its_own(frames, name: str, alike: bool) -> None:
     """All else is the same for them."""
-    trainer, seen = Trainer(untrained(name), CONFIG, None), []
+    trainer, seen = GradientFit(untrained(name), CONFIG, None), []
     trainer._look_at(frames.graph(0))
     trainer.model.register_forward_hook(lambda model, inputs, forces: seen.append(forces.detach()))
     trainer.step(frames.graph(1), frames.graph(1))
@@ -121,7 +121,7 @@ def test_each_part_of_a_step_is_read_with_noise_of_its_own(frames, name: str, al
 
 def test_a_batch_is_divided_evenly_and_nothing_is_lost(frames) -> None:
     for parts in (1, 2, 3, 4):
-        trainer = Trainer(untrained("clean"), CONFIG.replace(accumulate=parts), None)
+        trainer = GradientFit(untrained("clean"), CONFIG.replace(accumulate=parts), None)
         for n in range(1, 5):
             sizes = [len(g.atoms_per_frame) for g in trainer._parts(frames, range(n))]
             assert sum(sizes) == n and len(sizes) == min(parts, n) and max(sizes) - min(sizes) <= 1
@@ -129,9 +129,9 @@ def test_a_batch_is_divided_evenly_and_nothing_is_lost(frames) -> None:
 
 def test_what_cannot_be_divided_is_refused() -> None:
     with pytest.raises(InputError, match="accumulate is 3, but it must be at most 2 frames"):
-        TrainConfig(batch_size=2, accumulate=3)
+        TrainingSettings(batch_size=2, accumulate=3)
     with pytest.raises(InputError, match="batch_size is 4, too few frames for 5 processes"):
-        Trainer(untrained("clean"), CONFIG, None, Processes(rank=1, count=5))
+        GradientFit(untrained("clean"), CONFIG, None, Processes(rank=1, count=5))
 
 
 def test_a_state_of_before_there_were_parts_goes_on(frames, tmp_path) -> None:

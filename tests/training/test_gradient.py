@@ -12,12 +12,12 @@ from rgnn import RGNN, Chip, Graph, Hardware, fit, load_model
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.settings import ModelConfig
-from rgnn.training.gradient import Trainer
+from rgnn.training.gradient import GradientFit
 from rgnn.training.log import read_log
 from rgnn.training.schedule import hardware_of_step
-from rgnn.training.settings import TrainConfig
+from rgnn.training.settings import TrainingSettings
 
-CONFIG = TrainConfig(epochs=4, batch_size=2, learning_rate=0.01, seed=3)
+CONFIG = TrainingSettings(epochs=4, batch_size=2, learning_rate=0.01, seed=3)
 TRAIN, VALIDATION = range(8), range(8, 10)
 
 
@@ -84,7 +84,7 @@ def test_a_straight_through_gradient_trains_what_lies_before_the_chip(model, fra
     """As published, the radial basis learns through the residual path alone."""
     blocked = copy.deepcopy(model)
     for each, gradient in ((blocked, "blocked"), (model, "straight_through")):
-        Trainer(each, CONFIG.replace(gradient=gradient), None).step(frames.graph(0))
+        GradientFit(each, CONFIG.replace(gradient=gradient), None).step(frames.graph(0))
     assert not torch.equal(model.radial.mu, blocked.radial.mu)
     result = fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=6, gradient="straight_through"))
     assert result.best.relative_error < result.history[0].relative_error
@@ -136,7 +136,7 @@ def test_a_run_can_be_made_longer_but_not_otherwise_changed(untrained, frames, t
 def test_the_best_epoch_is_kept(model, frames, tmp_path) -> None:
     config = CONFIG.replace(epochs=6, learning_rate=0.3, average=0.0)  # far too fast, so that it jumps about
     result = fit(model, frames, TRAIN, VALIDATION, config, tmp_path)
-    trainer = Trainer(load_model(tmp_path / "best"), config, None)
+    trainer = GradientFit(load_model(tmp_path / "best"), config, None)
     assert trainer.validate(frames, VALIDATION)[2] == pytest.approx(result.best.relative_error, rel=1e-6)
     assert result.best.relative_error == pytest.approx(min(row.relative_error for row in read_log(tmp_path)), rel=1e-6)
 
@@ -202,7 +202,7 @@ def test_steps_on_several_threads_repeat_themselves(glass, built) -> None:
 
 
 def test_average_zero_is_the_model_itself(model, frames) -> None:
-    trainer = Trainer(model, CONFIG.replace(average=0.0), None)
+    trainer = GradientFit(model, CONFIG.replace(average=0.0), None)
     trainer.step(Graph.batch(frames.graphs[:2]))
     assert all(torch.equal(trainer.average.state_dict()[k], v) for k, v in model.state_dict().items())
 

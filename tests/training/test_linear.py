@@ -12,7 +12,7 @@ from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.rng import torch_stream
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import fingerprint
-from rgnn.training.linear import Ridge, design
+from rgnn.training.linear import LinearFit, design
 from rgnn.training.log import Silent, read_log
 from rgnn.training.normal_equations import PENALTIES, NormalEquations, best_weights
 from rgnn.training.validation import validate
@@ -82,7 +82,7 @@ def test_a_resumed_pass_ends_as_an_unbroken_one(untrained, frames, tmp_path, ste
     left = iter([False] * steps + [True])
     with pytest.raises(Interrupted, match=f"after {steps} of 8 steps .*rgnn train --resume"):
         solved(untrained, frames, tmp_path, stop=lambda: next(left))
-    again = Ridge(copy.deepcopy(untrained), CONFIG, tmp_path)
+    again = LinearFit(copy.deepcopy(untrained), CONFIG, tmp_path)
     again.load()
     again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
     assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
@@ -90,7 +90,7 @@ def test_a_resumed_pass_ends_as_an_unbroken_one(untrained, frames, tmp_path, ste
 
 def test_a_finished_pass_that_is_resumed_changes_nothing(untrained, frames, tmp_path) -> None:
     done = solved(untrained, frames, tmp_path)
-    again = Ridge(copy.deepcopy(untrained).train(), CONFIG, tmp_path)
+    again = LinearFit(copy.deepcopy(untrained).train(), CONFIG, tmp_path)
     again.load()
     again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
     assert fingerprint(again.model) == fingerprint(load_model(tmp_path)) == fingerprint(done.model)
@@ -107,7 +107,7 @@ def test_added_frames_count_as_much_as_the_first(untrained, frames, tmp_path) ->
         assert torch.equal(getattr(ridge.model.head, name), getattr(few.head, name))
     errors = [validate(model, frames, VALIDATION, CONFIG.seed)[2] for model in (few, ridge.model)]
     assert errors[1] < 0.9 * errors[0]
-    whole = Ridge(copy.deepcopy(few), CONFIG, None)
+    whole = LinearFit(copy.deepcopy(few), CONFIG, None)
     for train in (range(4), range(4, 24)):
         for first in train[::4]:
             whole.before = 0 if first < 4 else 2  # batches of the first run: noise goes on after theirs
@@ -133,12 +133,12 @@ def test_an_element_without_validation_atoms_gets_the_largest_penalty() -> None:
 def test_a_resumed_pass_is_of_the_same_frames(untrained, frames, tmp_path) -> None:
     solved(untrained, frames, tmp_path)
     with pytest.raises(InputError, match="was started with split blocks, not random"):
-        Ridge(copy.deepcopy(untrained), CONFIG.replace(split="random"), tmp_path).load()
+        LinearFit(copy.deepcopy(untrained), CONFIG.replace(split="random"), tmp_path).load()
 
 
 def test_only_what_can_be_solved_for(untrained, built_moments, tmp_path, frames) -> None:
     with pytest.raises(InputError, match="only a model with a ridge readout"):
-        Ridge(built_moments("network", Hardware()), CONFIG, None)
+        LinearFit(built_moments("network", Hardware()), CONFIG, None)
     solved(untrained, frames, tmp_path)
     with pytest.raises(InputError, match="another model or hardware"):
-        Ridge(built_moments("ridge", Hardware(bits=3)), CONFIG, tmp_path).load()
+        LinearFit(built_moments("ridge", Hardware(bits=3)), CONFIG, tmp_path).load()

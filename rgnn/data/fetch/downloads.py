@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rgnn.base.errors import FetchError, InputError
-from rgnn.base.files import locked, write_aside
+from rgnn.base.files import locked, write_atomic
 
 TIMEOUT = 30.0  # seconds without a byte
 PIECE = 1 << 20
@@ -217,7 +217,7 @@ def _receive(file: RemoteFile, address: str, part: Path, watch: Watcher) -> None
     try:
         with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as answer:
             start, total = _place(answer, have, file)
-            write_aside(_note(part), json.dumps({"address": address, "mark": _validator(answer)}))
+            write_atomic(_note(part), json.dumps({"address": address, "mark": _validator(answer)}))
             with part.open("r+b" if start else "wb") as out:
                 out.seek(start)
                 out.truncate()

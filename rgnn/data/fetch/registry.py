@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from rgnn.base.errors import FetchError, InputError
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.data.fetch.downloads import RemoteFile, adopt, checksum, download, get_json
 from rgnn.data.fetch.downloads import Watcher as DownloadWatcher
 from rgnn.data.sample import sample_frames
@@ -126,7 +126,7 @@ def expand(names: Iterable[str]) -> list[Dataset]:
     return found
 
 
-class Lock:
+class ChecksumLock:
     """Sizes and checksums that archives have stated, kept beside the data: what was agreed on once stays so.
 
     Args:
@@ -155,7 +155,7 @@ class Lock:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         note = "# Sizes and checksums as the archives stated them when the data were first fetched.\n"
-        write_aside(self.path, note + yaml.safe_dump(content, sort_keys=False))
+        write_atomic(self.path, note + yaml.safe_dump(content, sort_keys=False))
 
     def files_of(self, dataset: Dataset) -> list[RemoteFile]:
         """The files of a data set; archives are asked where neither this program nor the lock knows them.
@@ -231,7 +231,7 @@ def _named(stated: str | None) -> str | None:
 def fetch(
     file: RemoteFile,
     folder: str | Path,
-    lock: Lock,
+    lock: ChecksumLock,
     dataset: Dataset,
     watch: DownloadWatcher = lambda done, total, resumed: None,
 ) -> Path:
@@ -245,7 +245,9 @@ def fetch(
     return path
 
 
-def take(path: str | Path, folder: str | Path, lock: Lock, dataset: Dataset, warn: Callable[[str], None]) -> Path:
+def take(
+    path: str | Path, folder: str | Path, lock: ChecksumLock, dataset: Dataset, warn: Callable[[str], None]
+) -> Path:
     """Take a file of a data set that was fetched in another way.
 
     Raises:
@@ -270,7 +272,7 @@ def take(path: str | Path, folder: str | Path, lock: Lock, dataset: Dataset, war
     return target
 
 
-def _pin_content(file: RemoteFile, path: Path, lock: Lock, dataset: Dataset) -> None:
+def _pin_content(file: RemoteFile, path: Path, lock: ChecksumLock, dataset: Dataset) -> None:
     pinned = lock.files.get(dataset.name, [])
     if file.checksum is None:
         found = RemoteFile(file.name, file.addresses, path.stat().st_size, checksum(path, "sha256"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rgnn.base.errors import InputError, first_line
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 
 FORMAT, VERSION = "rgnn graph store", 2
 ROOT = "zarr.json"  # zarr's own name for what describes a group
@@ -131,7 +131,7 @@ class Ledger:
         """
         attributes = {"format": FORMAT, "version": VERSION, "units": UNITS, **asdict(self)}
         group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-        write_aside(Path(path) / ROOT, json.dumps(group))
+        write_atomic(Path(path) / ROOT, json.dumps(group))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

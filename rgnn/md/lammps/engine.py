@@ -13,7 +13,7 @@ from rgnn.base.rng import normal, stream_seed
 from rgnn.md.lammps.fix import ForceFix, cell_of, rows
 from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.world import INSTALL, MPIWorld
-from rgnn.md.settings import MDConfig
+from rgnn.md.settings import MDSettings
 from rgnn.md.state import State
 
 # ASE's unit of velocity in LAMMPS' (Angstrom/ps).
@@ -47,7 +47,7 @@ class Engine:
         BrokenRunError: LAMMPS cannot make the box.
     """
 
-    def __init__(self, state: State, config: MDConfig, forces: RankForces, world: MPIWorld) -> None:
+    def __init__(self, state: State, config: MDSettings, forces: RankForces, world: MPIWorld) -> None:
         self.config, self.world = config, world
         self.error: BaseException | None = None
         self.lmp = start_lammps(world, "-log", "none", "-screen", "none")

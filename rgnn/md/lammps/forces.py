@@ -101,7 +101,7 @@ class RankForces:
 
 def refuse_what_ranks_cannot_share(model: RGNN, hardware: Hardware) -> None:
     """Raise InputError where a force depends on more than the atoms within the receptive field."""
-    if model.config.uses_chip and not hardware.treats_rows_alone:
+    if model.config.uses_chip and not hardware.rows_are_independent:
         raise InputError(
             f"the hardware has range '{hardware.range}' and noise_sharing '{hardware.noise_sharing}', so that each "
             "product depends on all atoms at once and cannot be shared by ranks; use calibrated ranges and noise "

@@ -15,14 +15,14 @@ import numpy as np
 from ase import Atoms, units
 
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.md.lammps.engine import Engine
 from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.world import MPIWorld
 from rgnn.md.loop import HOTTEST
 from rgnn.md.outputs import Outputs, extended_xyz, labelled_frame
-from rgnn.md.record import sum_up, write_record
-from rgnn.md.settings import MDConfig, MDResult, MDVersions, Origin
+from rgnn.md.record import summarise, write_record
+from rgnn.md.settings import MDResult, MDSettings, MDVersions, RunOrigin
 from rgnn.md.state import State
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import fingerprint
@@ -54,12 +54,12 @@ def _unwatched(step: int, temperature: float) -> None:
 def run_lammps(
     atoms: Atoms | None,
     model: RGNN,
-    config: MDConfig,
+    config: MDSettings,
     out: str | Path,
     world: MPIWorld,
     *,
     resume: bool = False,
-    origin: Origin | None = None,
+    origin: RunOrigin | None = None,
     started: Callable[[int], None] = lambda step: None,
     progress: Callable[[int, float], None] = _unwatched,
     stop: Callable[[], bool] = lambda: False,
@@ -111,7 +111,7 @@ def run_lammps(
         run.engine.close()
 
 
-def _require_supported(config: MDConfig, state: State) -> None:
+def _require_supported(config: MDSettings, state: State) -> None:
     """Refuse what only the ASE engine does.
 
     Raises:
@@ -131,7 +131,7 @@ def _require_supported(config: MDConfig, state: State) -> None:
 class Run:
     """The loop over steps, the same on every rank."""
 
-    def __init__(self, state: State, engine: Engine, model: RGNN, config: MDConfig, out: Path) -> None:
+    def __init__(self, state: State, engine: Engine, model: RGNN, config: MDSettings, out: Path) -> None:
         self.state, self.engine, self.config, self.out = state, engine, config, out
         self.fingerprint = fingerprint(model)
         self.began, self.first, self.work_before = time.monotonic(), state.step, state.work
@@ -187,9 +187,9 @@ class Run:
         result = None
         if world.rank == 0:
             last = extended_xyz(labelled_frame(state, self.config.timestep))
-            write_aside(self.out / "final.xyz", last)
-            found = sum_up(self.out, state, self.config, seconds, self.first)
+            write_atomic(self.out / "final.xyz", last)
+            found = summarise(self.out, state, self.config, seconds, self.first)
             each = tuple(round(float(m[0]), 3) for m in memory)
             result = RanksResult(**vars(found), ranks=world.size, memory_gb=each)
-            write_aside(self.out / "summary.json", json.dumps(asdict(result), indent=2) + "\n")
+            write_atomic(self.out / "summary.json", json.dumps(asdict(result), indent=2) + "\n")
         return world.same(result)

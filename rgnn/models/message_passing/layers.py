@@ -68,7 +68,7 @@ class ReservoirLayer(nn.Module):
 
     def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope."""
-        parts = g.parts if not needs_all_edges(self) and chip.hardware.treats_rows_alone else (g.whole,)
+        parts = g.parts if not needs_all_edges(self) and chip.hardware.rows_are_independent else (g.whole,)
         with chip.gradient():
             n_sum = torch.cat([self.node_messages(n, e, part, fc, chip) for part in parts])
         n = g.exchange_nodes(torch.relu(n + self.bn_node(n_sum)))

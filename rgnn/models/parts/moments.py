@@ -25,7 +25,7 @@ from rgnn.chip.crossbar import Crossbar
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
 from rgnn.kernels.plain import PARITY
-from rgnn.models.parts.standardise import Standardised
+from rgnn.models.parts.standardise import PerElementNorm
 from rgnn.models.reading import Readout
 from rgnn.models.settings import ModelConfig
 
@@ -75,7 +75,7 @@ class MomentLayer(nn.Module):
         (weight,) = weights
         self.array, self.elements = Crossbar(weight), config.elements
         s = len(config.elements)
-        self.norms = nn.ModuleList([Standardised(s, config.moments, centred=rank == 0) for rank in range(3)])
+        self.norms = nn.ModuleList([PerElementNorm(s, config.moments, centred=rank == 0) for rank in range(3)])
         element = torch.full((120,), -1)
         element[list(config.elements)] = torch.arange(s)
         self.register_buffer("element", element, persistent=False)
@@ -83,7 +83,7 @@ class MomentLayer(nn.Module):
     @property
     def ready(self) -> bool:
         """Whether its statistics have been set."""
-        return any(bool(norm.batches.any()) for norm in self.norms if isinstance(norm, Standardised))
+        return any(bool(norm.batches.any()) for norm in self.norms if isinstance(norm, PerElementNorm))
 
     @staticmethod
     def shapes(config: ModelConfig) -> list[tuple[int, int]]:
@@ -107,11 +107,11 @@ class MomentLayer(nn.Module):
 
     def parts(self, g: Graph, chip: Readout) -> Sequence[Part]:
         """Those of a graph that may be worked on one after the other."""
-        return g.parts if chip.hardware.treats_rows_alone and not self.training else (g.whole,)
+        return g.parts if chip.hardware.rows_are_independent and not self.training else (g.whole,)
 
     @torch.no_grad()
     def forward(self, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
-        """Standardised moments [N, 9, K] of all atoms, from the Gaussians e [E, G] and the envelope fc [E]."""
+        """PerElementNorm moments [N, 9, K] of all atoms, from the Gaussians e [E, G] and the envelope fc [E]."""
         kinds = self.kinds(g)
         own = torch.cat([self._moments(e, g, part, fc, kinds, chip) for part in self.parts(g, chip)])
         # Other processes' atoms as their owners read them: with noise, one read of an atom serves all who see it.

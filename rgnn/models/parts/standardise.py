@@ -11,7 +11,7 @@ STEADY = 1000
 LEAST_DEVIATION = 0.01
 
 
-class Standardised(nn.Module):
+class PerElementNorm(nn.Module):
     """(x - mean) / deviation, for each group of rows, by statistics of all training batches before.
 
     Alike in training and after it. A batch norm would take the statistics of the batch, which tell the temperature of

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from rgnn.base.errors import InputError, Interrupted
-from rgnn.base.files import write_aside
+from rgnn.base.files import write_atomic
 from rgnn.base.rng import torch_stream
 from rgnn.base.settings import Settings
 from rgnn.chip.hardware import Hardware
-from rgnn.evaluation.errors import TERMS, ErrorSums, Setting
+from rgnn.evaluation.errors import TERMS, ErrorSums, HardwareErrors
 from rgnn.graphs.graph import Graph
 from rgnn.models.base import RGNN
 
@@ -33,7 +33,7 @@ class LabelledFrames(Protocol):
 
 
 @dataclass(frozen=True)
-class EvalConfig(Settings):
+class EvaluationSettings(Settings):
     """All that an evaluation depends on; written to its config.yaml.
 
     Attributes:
@@ -79,7 +79,7 @@ def evaluate(
     keep: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
-) -> list[Setting]:
+) -> list[HardwareErrors]:
     """Errors of `model` on labelled frames for each hardware setting.
 
     Args:
@@ -101,7 +101,9 @@ def evaluate(
         raise InputError("there are no frames to evaluate on; widen the selection.")
     model.eval()
     elements = tuple(sorted({z for k in indices for z in frames.graph(int(k)).atomic_numbers.unique().tolist()}))
-    shapes = [(chips if h.is_chosen_by_lot else 1, repeats if h.is_random else 1, len(indices)) for h in settings]
+    shapes = [
+        (chips if h.is_frozen_random else 1, repeats if h.varies_between_reads else 1, len(indices)) for h in settings
+    ]
     done, total = 0, sum(c * r * n for c, r, n in shapes)
     results = []
     for hardware, shape in zip(settings, shapes, strict=True):
@@ -119,7 +121,7 @@ def evaluate(
                     raise Interrupted("stopped; finished settings are kept.")
             if file is not None:
                 _write(file, sums)
-        results.append(Setting(hardware, elements, sums))
+        results.append(HardwareErrors(hardware, elements, sums))
     return results
 
 
@@ -141,7 +143,7 @@ def _fill(
             label, numbers = batch.forces.numpy(), batch.atomic_numbers.numpy()
             ends = np.cumsum(batch.atoms_per_frame)[:-1]
             truths = list(zip(np.split(label, ends), np.split(numbers, ends), strict=True))
-            calls = [batch] if chip.treats_rows_alone else graphs
+            calls = [batch] if chip.rows_are_independent else graphs
             for r in range(sums.shape[1]):
                 parts = [predict(model, g, chip, seed, int(indices[first + k]), r) for k, g in enumerate(calls)]
                 for f, p in enumerate(np.split(np.concatenate(parts), ends)):
@@ -160,7 +162,7 @@ def _write(file: Path, sums: np.ndarray) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.save(buffer, sums)
-    write_aside(file, buffer.getvalue())
+    write_atomic(file, buffer.getvalue())
 
 
 def _batches(frames: LabelledFrames, indices: Sequence[int]) -> Iterator[tuple[int, list[Graph]]]:
