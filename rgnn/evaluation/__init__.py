@@ -2,14 +2,13 @@
 
 from rgnn.base.estimate import Estimate
 from rgnn.evaluation.errors import ErrorSums, HardwareErrors, csv_rows
-from rgnn.evaluation.run import EvaluationSettings, LabelledFrames, evaluate, grid, predict
+from rgnn.evaluation.run import EvaluationSettings, evaluate, grid, predict
 
 __all__ = [
     "ErrorSums",
     "Estimate",
     "EvaluationSettings",
     "HardwareErrors",
-    "LabelledFrames",
     "csv_rows",
     "evaluate",
     "grid",

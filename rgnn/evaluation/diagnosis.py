@@ -9,8 +9,7 @@ from torch import Tensor
 from rgnn.base.rng import torch_stream
 from rgnn.chip.converters import Counts
 from rgnn.chip.hardware import Hardware
-from rgnn.evaluation.run import LabelledFrames
-from rgnn.graphs.graph import Graph
+from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import RGNN
 
 # Frames that are looked at; their layers are averages over thousands of edges.

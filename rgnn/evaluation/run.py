@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +18,11 @@ from rgnn.base.rng import torch_stream
 from rgnn.base.settings import Settings
 from rgnn.chip.hardware import Hardware
 from rgnn.evaluation.errors import TERMS, ErrorSums, HardwareErrors
-from rgnn.graphs.graph import Graph
+from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import RGNN
 
 # Edges of the frames that are evaluated together, where the hardware reads every row for itself.
 BATCH_EDGES = 16384
-
-
-class LabelledFrames(Protocol):
-    """Labelled graphs by number, with what is known of each frame."""
-
-    def graph(self, index: int) -> Graph:
-        """The labelled graph of one frame."""
 
 
 @dataclass(frozen=True)

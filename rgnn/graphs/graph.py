@@ -1,11 +1,9 @@
-"""Graphs: atoms and directed edges of one frame, or of a batch of frames, as tensors."""
+"""Graphs: a topology with where its atoms are, as vectors of its edges, and with the labels of its frames."""
 
-import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -13,7 +11,47 @@ from torch import Tensor
 
 from rgnn.base.errors import InputError
 from rgnn.graphs.neighbours import edge_vectors, neighbour_list
-from rgnn.graphs.topology import PART, Halo, Part
+from rgnn.graphs.topology import Part, Topology
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a calculator of reference has computed for the frames of a graph, each part None where none is known.
+
+    Attributes:
+        forces: [N, 3] float32, eV/Angstrom; of all atoms or of none.
+        energy: [frames] float64, eV; not-a-number for a frame whose energy is unknown.
+        stress: [frames, 3, 3] float64, eV/Angstrom^3, with the sign of ASE (positive under tension); not-a-number
+            for a frame whose stress is unknown.
+    """
+
+    forces: Tensor | None = None
+    energy: Tensor | None = None
+    stress: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Self:
+        """The labels on a device."""
+        return type(self)(
+            None if self.forces is None else self.forces.to(device),
+            None if self.energy is None else self.energy.to(device),
+            None if self.stress is None else self.stress.to(device),
+        )
+
+    @classmethod
+    def batch(cls, labels: Sequence[Self], n_frames: Sequence[int]) -> Self:
+        """The labels of several graphs as those of one; `n_frames` gives the number of frames of each graph.
+
+        Raises:
+            InputError: some of the graphs have forces and others have none.
+        """
+        forces = [one.forces for one in labels if one.forces is not None]
+        if forces and len(forces) != len(labels):
+            raise InputError("a batch mixes frames with and without forces; label all of them or none.")
+        return cls(
+            torch.cat(forces) if forces else None,
+            _by_frame([one.energy for one in labels], n_frames, ()),
+            _by_frame([one.stress for one in labels], n_frames, (3, 3)),
+        )
 
 
 @dataclass(frozen=True)
@@ -21,92 +59,100 @@ class Graph:
     """One frame or a batch of frames.
 
     Attributes:
-        atomic_numbers: [N] int64.
-        edge_index: [2, E] int64, rows (i, j): i the centre, j its neighbour; sorted by i.
+        topology: its atoms and directed edges.
         edge_vector: [E, 3] float64 r_j - r_i + shift . cell, in Angstrom.
-        atoms_per_frame: atoms in each frame, in order.
-        forces: [N, 3] float32 labels in eV/Angstrom, or None where there are none.
-        halo: what belongs to other processes, or None where all of the graph is here.
+        labels: reference forces, energies and stresses, as far as they are known.
+        volume: [frames] float64 of the cell, Angstrom^3, not-a-number for a frame that is not periodic along all
+            three cell vectors or whose cell is unknown; None where that holds for all frames.
     """
 
-    atomic_numbers: Tensor
-    edge_index: Tensor
+    topology: Topology
     edge_vector: Tensor
-    atoms_per_frame: tuple[int, ...]
-    forces: Tensor | None = field(default=None)
-    halo: Halo | None = field(default=None)
+    labels: Labels = Labels()
+    volume: Tensor | None = None
 
     @property
     def n_atoms(self) -> int:
-        return self.atomic_numbers.shape[0]
+        """The number of atoms in all frames."""
+        return self.topology.n_atoms
 
     @property
     def n_edges(self) -> int:
-        return self.edge_index.shape[1]
+        """The number of directed edges in all frames."""
+        return self.topology.n_edges
+
+    @property
+    def atomic_numbers(self) -> Tensor:
+        """[N] int64."""
+        return self.topology.atomic_numbers
+
+    @property
+    def edge_index(self) -> Tensor:
+        """[2, E] int64 atoms (i, j) of each edge, sorted by i."""
+        return self.topology.edge_index
+
+    @property
+    def atoms_per_frame(self) -> tuple[int, ...]:
+        """Atoms in each frame, in order."""
+        return self.topology.atoms_per_frame
+
+    @property
+    def frame_index(self) -> Tensor:
+        """[N] int64 number of the frame of each atom."""
+        return self.topology.frame_index
+
+    @property
+    def whole(self) -> Part:
+        """All atoms and edges as one part."""
+        return self.topology.whole
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The atoms, cut into consecutive parts with about `topology.PART` edges each."""
+        return self.topology.parts
+
+    @property
+    def forces(self) -> Tensor | None:
+        """[N, 3] float32 reference forces in eV/Angstrom, or None where there are none."""
+        return self.labels.forces
 
     @cached_property
     def edge_length(self) -> Tensor:
-        """[E] float64, in Angstrom."""
+        """[E] float64 length of each edge, in Angstrom."""
         return torch.linalg.vector_norm(self.edge_vector, dim=1)
 
-    @cached_property
-    def whole(self) -> "Part":
-        """All atoms and edges."""
-        every = slice(0, self.n_edges)
-        return Part.of(self.edge_index, slice(0, self.n_atoms), every, every)
-
-    @cached_property
-    def parts(self) -> tuple["Part", ...]:
-        """The atoms in runs with about `PART` edges each."""
-        if self.n_edges <= PART and self.halo is None:
-            return (self.whole,)
-        updated = self.n_edges if self.halo is None else self.halo.own_edges
-        centre, neighbour = self.edge_index
-        edges_before = torch.cumsum(torch.bincount(centre, minlength=self.n_atoms), 0)
-        ends = torch.searchsorted(edges_before, torch.arange(1, math.ceil(self.n_edges / PART)) * PART, right=True)
-        atoms = torch.unique(torch.cat([ends.new_tensor([0, self.n_atoms]), ends]))
-        out = torch.cat([edges_before.new_zeros(1), edges_before])[atoms].tolist()
-        by_neighbour = torch.argsort(neighbour[:updated], stable=True)
-        into = torch.searchsorted(neighbour[by_neighbour], atoms).tolist()
-        starts = zip(atoms.tolist(), out, into, strict=True)
-        parts = [
-            Part.of(self.edge_index, slice(*a), slice(*o), by_neighbour[slice(*i)])
-            for a, o, i in (zip(*pair, strict=True) for pair in itertools.pairwise(starts))
-        ]
-        return tuple(parts)
-
-    @cached_property
-    def frame_index(self) -> Tensor:
-        """[N] the frame of each atom."""
-        counts = torch.tensor(self.atoms_per_frame, device=self.edge_index.device)
-        return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-
     def exchange_nodes(self, n: Tensor) -> Tensor:
-        """Node features [N, F], those of the halo as its owners have computed them."""
-        return n if self.halo is None else self.halo.nodes(n)
+        """Node features [N, F], with the rows that other processes own as those have computed them."""
+        halo = self.topology.halo
+        return n if halo is None else halo.nodes(n)
 
     def exchange_edges(self, e: Tensor) -> Tensor:
-        """The same for edge features [E, F]."""
-        return e if self.halo is None else self.halo.edges(e)
+        """Edge features [E, F], with the rows that other processes own as those have computed them."""
+        halo = self.topology.halo
+        return e if halo is None else halo.edges(e)
 
-    def moved(self, edge_vector: np.ndarray) -> Self:
-        """The same edges with other vectors [E, 3]: nothing that depends on the edges alone is worked out again."""
-        moved = replace(self, edge_vector=torch.as_tensor(edge_vector))
-        for name in ("whole", "parts", "frame_index"):
-            if name in self.__dict__:
-                moved.__dict__[name] = self.__dict__[name]
-        return moved
+    def moved(self, edge_vector: np.ndarray, volume: np.ndarray | None = None) -> Self:
+        """The same topology with other edge vectors [E, 3] and cell volumes [frames], without labels.
+
+        The labels are those of the places that the atoms have left, and so is the old volume, since the cell may have
+        changed too.
+        """
+        return type(self)(
+            self.topology,
+            torch.as_tensor(edge_vector),
+            volume=None if volume is None else torch.as_tensor(volume, dtype=torch.float64),
+        )
 
     def to(self, device: torch.device | str) -> Self:
-        """The graph on a device; itself where it is there already, with all that it has worked out."""
-        if self.edge_index.device == torch.device(device):
+        """The graph on a device; itself where it is there already, with all that its topology has worked out."""
+        if self.topology.device == torch.device(device):
             return self
         return replace(
             self,
-            atomic_numbers=self.atomic_numbers.to(device),
-            edge_index=self.edge_index.to(device),
+            topology=self.topology.to(device),
             edge_vector=self.edge_vector.to(device),
-            forces=None if self.forces is None else self.forces.to(device),
+            labels=self.labels.to(device),
+            volume=None if self.volume is None else self.volume.to(device),
         )
 
     @classmethod
@@ -116,14 +162,27 @@ class Graph:
         edge_index: np.ndarray,
         edge_vector: np.ndarray,
         forces: np.ndarray | None = None,
+        volume: float | None = None,
     ) -> Self:
-        """A single frame from NumPy arrays whose edges are already sorted by centre."""
-        return cls(
+        """A single frame from NumPy arrays whose edges are already sorted by their centre.
+
+        Args:
+            atomic_numbers: [N].
+            edge_index: [2, E] atoms (i, j) of each edge.
+            edge_vector: [E, 3] r_j - r_i + shift . cell, in Angstrom.
+            forces: [N, 3] labels in eV/Angstrom.
+            volume: of the cell, in Angstrom^3, where the frame is periodic along all three cell vectors.
+        """
+        topology = Topology(
             torch.as_tensor(np.asarray(atomic_numbers, dtype=np.int64)),
             torch.as_tensor(np.asarray(edge_index, dtype=np.int64)),
-            torch.as_tensor(np.asarray(edge_vector, dtype=np.float64)),
             (len(atomic_numbers),),
-            None if forces is None else torch.as_tensor(np.asarray(forces, dtype=np.float32)),
+        )
+        return cls(
+            topology,
+            torch.as_tensor(np.asarray(edge_vector, dtype=np.float64)),
+            Labels(None if forces is None else torch.as_tensor(np.asarray(forces, dtype=np.float32))),
+            None if volume is None else torch.tensor([volume], dtype=torch.float64),
         )
 
     @classmethod
@@ -136,24 +195,60 @@ class Graph:
         cutoff: float,
         forces: np.ndarray | None = None,
     ) -> Self:
-        """A single frame with its neighbours searched; positions and cell in Angstrom."""
+        """A single frame, whose neighbours are searched.
+
+        Args:
+            atomic_numbers: [N].
+            positions: [N, 3], in Angstrom.
+            cell: [3, 3] cell vectors as rows, in Angstrom.
+            pbc: [3] whether the frame is periodic along each cell vector.
+            cutoff: largest length of an edge, in Angstrom.
+            forces: [N, 3] labels in eV/Angstrom.
+
+        Raises:
+            InputError: as `neighbour_list`.
+        """
         edge_index, shift = neighbour_list(positions, cell, pbc, cutoff)
         vector = edge_vectors(positions, cell, edge_index, shift)
-        return cls.from_arrays(atomic_numbers, edge_index, vector, forces)
+        return cls.from_arrays(atomic_numbers, edge_index, vector, forces, cell_volume(cell, pbc))
 
     @classmethod
     def batch(cls, graphs: Sequence[Self]) -> Self:
-        """Several graphs as one, with atoms and edges in the order given."""
+        """Several graphs as one, with atoms and edges in the order given.
+
+        Raises:
+            InputError: some of the graphs have forces and others have none.
+        """
         if len(graphs) == 1:
             return graphs[0]
-        starts = np.cumsum([0] + [g.n_atoms for g in graphs[:-1]])
-        labels = [g.forces for g in graphs if g.forces is not None]
-        if labels and len(labels) != len(graphs):
-            raise InputError("a batch mixes frames with and without forces; label all of them or none.")
+        n_frames = [g.topology.n_frames for g in graphs]
         return cls(
-            torch.cat([g.atomic_numbers for g in graphs]),
-            torch.cat([g.edge_index + int(s) for g, s in zip(graphs, starts, strict=True)], dim=1),
+            Topology.batch([g.topology for g in graphs]),
             torch.cat([g.edge_vector for g in graphs]),
-            tuple(n for g in graphs for n in g.atoms_per_frame),
-            torch.cat(labels) if labels else None,
+            Labels.batch([g.labels for g in graphs], n_frames),
+            _by_frame([g.volume for g in graphs], n_frames, ()),
         )
+
+
+class LabelledFrames(Protocol):
+    """Labelled graphs by number, such as a GraphStore."""
+
+    def graph(self, index: int) -> Graph:
+        """The labelled graph of one frame."""
+
+
+def cell_volume(cell: np.ndarray, pbc: np.ndarray) -> float | None:
+    """The volume of a cell [3, 3] in Angstrom^3, or None where the frame is not periodic along all of its vectors."""
+    return float(abs(np.linalg.det(np.asarray(cell, dtype=np.float64)))) if np.all(pbc) else None
+
+
+def _by_frame(values: Sequence[Tensor | None], n_frames: Sequence[int], shape: tuple[int, ...]) -> Tensor | None:
+    """Values of the frames of several graphs as one tensor, not-a-number where unknown; None where all are."""
+    known = next((value for value in values if value is not None), None)
+    if known is None:
+        return None
+    filled = [
+        known.new_full((n, *shape), float("nan")) if value is None else value
+        for value, n in zip(values, n_frames, strict=True)
+    ]
+    return torch.cat(filled)

@@ -1,6 +1,9 @@
-"""Topology."""
+"""Which atoms and edges a graph has, without where the atoms are: this part is kept while atoms move."""
 
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, Self
 
@@ -12,42 +15,42 @@ from rgnn.graphs.triplets import TripletPlan
 # Edges in one part of a large graph: [16384, 180] floats are 12 MB.
 PART = 16384
 
-
 Rows = slice | Tensor
 
 
 def take(x: Tensor, rows: Rows) -> Tensor:
-    """Rows of x."""
+    """The rows of x [n, ...] that a slice or an int64 tensor of row numbers names."""
     return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
 
 
 class Halo(Protocol):
-    """The last atoms and edges of a graph are those of other processes, which compute their features."""
+    """The exchange with other processes, which own the last atoms and edges of a graph and compute their features."""
 
     @property
     def own_edges(self) -> int:
-        """Edges whose centre is an atom of this process; they come first."""
+        """The number of edges whose centre is an atom of this process; they come first."""
 
     def nodes(self, n: Tensor) -> Tensor:
-        """[N, F] with the rows of the others as they have them."""
+        """Node features [N, F], with the rows that others own as those have computed them."""
 
     def edges(self, e: Tensor) -> Tensor:
-        """[E, F] with the rows of the others as they have them."""
+        """Edge features [E, F], with the rows that others own as those have computed them."""
 
 
 @dataclass(frozen=True)
 class Part:
     """Some atoms j of a graph, the edges out of them and the edges into them.
 
-    The edges out of the atoms of all parts are all edges, and so are the edges into them (but for edges of other
-    processes, which these compute): what happens at the middle atom j of triplets i -> j -> k, and at the centre of
+    Every edge goes out of an atom of exactly one part, and into an atom of exactly one part (except edges that other
+    processes own and compute). So all that happens at the middle atom j of triplets i -> j -> k, and at the centre of
     messages, happens within one part.
 
     Attributes:
-        atoms: the atoms, consecutive.
-        out: the edges j -> k, consecutive, sorted by j.
+        atoms: the atoms j, which are consecutive.
+        out: the edges j -> k, which are consecutive and sorted by j.
         into: the edges i -> j.
-        ends_out, ends_into: [2, ...] their atoms (j, k) and (i, j).
+        ends_out: [2, out] the atoms (j, k) of each edge out.
+        ends_into: [2, into] the atoms (i, j) of each edge into.
     """
 
     atoms: slice
@@ -58,16 +61,17 @@ class Part:
 
     @classmethod
     def of(cls, edge_index: Tensor, atoms: slice, out: slice, into: Rows) -> Self:
-        """From the edges of the graph."""
+        """The part with these atoms and edges of a graph whose edge index is [2, E]."""
         return cls(atoms, out, into, edge_index[:, out], edge_index[:, into])
 
     @property
     def centre(self) -> Tensor:
-        """[out] place of j among the atoms."""
+        """[out] int64 place of j among the atoms of the part."""
         return self.ends_out[0] - self.atoms.start
 
     @property
     def n_atoms(self) -> int:
+        """The number of atoms in the part."""
         return int(self.atoms.stop - self.atoms.start)
 
     @cached_property
@@ -77,7 +81,7 @@ class Part:
 
     @cached_property
     def first_out(self) -> Tensor:
-        """[atoms + 1] where the edges out of each atom start among those of the part, and their end."""
+        """[atoms + 1] int64: where the edges out of each atom start among those of the part, and where the last end."""
         counts = torch.bincount(self.centre, minlength=self.n_atoms)
         return torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)])
 
@@ -90,11 +94,109 @@ class Part:
         return slots, int(first.diff().max())
 
     def sum_over_neighbours(self, messages: Tensor) -> Tensor:
-        """[out, F] -> [atoms, F]: the sum over k of what each edge (j, k) carries to its centre j.
+        """The sum over k of what each edge (j, k) carries to its centre j: [out, F] -> [atoms, F].
 
-        Summed as a dense array [atoms, most neighbours, F]: the order of additions is then that of the published
+        It is summed as a dense array [atoms, most neighbours, F]: the order of additions is then that of the published
         program, whose floor quantiser turns a different last bit into a different force.
         """
         slots, most = self._slots
         dense = messages.new_zeros((self.n_atoms, most, messages.shape[1]))
         return dense.index_put((self.centre, slots), messages).sum(1)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The atoms and directed edges of one frame or of a batch of frames.
+
+    What depends on these alone (parts, orders, triplets) is worked out once, when first asked for, and shared by all
+    graphs with this topology.
+
+    Attributes:
+        atomic_numbers: [N] int64.
+        edge_index: [2, E] int64, rows (i, j): i the centre, j its neighbour; sorted by i.
+        atoms_per_frame: atoms in each frame, in order.
+        halo: the exchange with other processes that own some of the atoms, or None where all are here.
+    """
+
+    atomic_numbers: Tensor
+    edge_index: Tensor
+    atoms_per_frame: tuple[int, ...]
+    halo: Halo | None = None
+
+    @property
+    def n_atoms(self) -> int:
+        """The number of atoms in all frames."""
+        return self.atomic_numbers.shape[0]
+
+    @property
+    def n_edges(self) -> int:
+        """The number of directed edges in all frames."""
+        return self.edge_index.shape[1]
+
+    @property
+    def n_frames(self) -> int:
+        """The number of frames."""
+        return len(self.atoms_per_frame)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.edge_index.device
+
+    @cached_property
+    def frame_index(self) -> Tensor:
+        """[N] int64 number of the frame of each atom."""
+        counts = torch.tensor(self.atoms_per_frame, device=self.device)
+        frames = torch.arange(len(counts), device=self.device)
+        return torch.repeat_interleave(frames, counts, output_size=self.n_atoms)
+
+    @cached_property
+    def incoming(self) -> Tensor:
+        """[E] int64 edges by their neighbour j, and by their own order for each j.
+
+        Edges whose centre is owned by another process are left out. The sort is stable, so a sum over the edges into
+        an atom runs in the same order every time.
+        """
+        owned = self.n_edges if self.halo is None else self.halo.own_edges
+        return torch.argsort(self.edge_index[1, :owned], stable=True)
+
+    @cached_property
+    def whole(self) -> Part:
+        """All atoms and edges as one part."""
+        every = slice(0, self.n_edges)
+        return Part.of(self.edge_index, slice(0, self.n_atoms), every, every)
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The atoms, cut into consecutive parts with about `PART` edges each."""
+        if self.n_edges <= PART and self.halo is None:
+            return (self.whole,)
+        centre, neighbour = self.edge_index
+        edges_before = torch.cumsum(torch.bincount(centre, minlength=self.n_atoms), 0)
+        cuts = PART * torch.arange(1, math.ceil(self.n_edges / PART), device=self.device)
+        ends = torch.searchsorted(edges_before, cuts, right=True)
+        atoms = torch.unique(torch.cat([ends.new_tensor([0, self.n_atoms]), ends]))
+        out = torch.cat([edges_before.new_zeros(1), edges_before])[atoms].tolist()
+        into = torch.searchsorted(neighbour[self.incoming], atoms).tolist()
+        starts = zip(atoms.tolist(), out, into, strict=True)
+        parts = [
+            Part.of(self.edge_index, slice(*a), slice(*o), self.incoming[slice(*i)])
+            for a, o, i in (zip(*pair, strict=True) for pair in itertools.pairwise(starts))
+        ]
+        return tuple(parts)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The topology on a device; itself where it is there already, with all that it has worked out."""
+        if self.device == torch.device(device):
+            return self
+        return replace(self, atomic_numbers=self.atomic_numbers.to(device), edge_index=self.edge_index.to(device))
+
+    @classmethod
+    def batch(cls, topologies: Sequence[Self]) -> Self:
+        """Several topologies as one, with atoms and edges in the order given; each must have all its atoms here."""
+        starts = itertools.accumulate((t.n_atoms for t in topologies), initial=0)
+        return cls(
+            torch.cat([t.atomic_numbers for t in topologies]),
+            torch.cat([t.edge_index + start for t, start in zip(topologies, starts, strict=False)], dim=1),
+            tuple(n for t in topologies for n in t.atoms_per_frame),
+        )

@@ -20,6 +20,16 @@ BLOCK = 4096
 TILE = 256
 
 
+def ranges(lengths: np.ndarray, first: np.ndarray | int = 0) -> np.ndarray:
+    """Runs of whole numbers, one after the other: for each of the lengths [n], first, first + 1, ... as int64.
+
+    `first` is [n], or one number for all.
+    """
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(first - (ends - lengths), lengths)
+
+
 class Block(NamedTuple):
     """Middle atoms with the same degrees, and where their edges start in the plan's two orders."""
 
@@ -73,12 +83,12 @@ class Tiles:
     def cut(cls, blocks: tuple[Block, ...]) -> Self:
         """Tiles of the middle atoms of all blocks."""
         n, *each = np.array(blocks, dtype=np.int64).reshape(-1, 5).T
-        place = _counting(n)  # of each middle atom in its block
+        place = ranges(n)  # of each middle atom in its block
         n_in, n_out, in_start, out_start = np.repeat(each, n, axis=1)
         in_start, out_start = in_start + place * n_in, out_start + place * n_out
         number = np.cumsum(n_in * n_out) - n_in * n_out
         parts = -(-n_in // np.maximum(1, TILE // n_out))
-        part = _counting(parts)
+        part = ranges(parts)
         n_in, n_out, in_start, out_start, number, parts = np.repeat(
             [n_in, n_out, in_start, out_start, number, parts], parts, axis=1
         )
@@ -94,11 +104,6 @@ class Tiles:
         row = end - size - np.repeat(begun[:-1], np.diff(edges))
         table = np.stack([in_start + first, last - first, out_start, n_out, row, number + first * n_out], axis=1)
         return cls(table, edges, np.diff(begun))
-
-
-def _counting(lengths: np.ndarray) -> np.ndarray:
-    """0, 1, ... for each length, one after the other."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class TripletPlan:
         """
         n, d_in, d_out, _, out_start = np.array(self.blocks, dtype=np.int64).reshape(-1, 5).T
         many = np.repeat(d_out, n * d_in)
-        first = np.repeat(out_start, n * d_in) + _counting(n * d_in) // np.repeat(d_in, n * d_in) * many
+        first = np.repeat(out_start, n * d_in) + ranges(n * d_in) // np.repeat(d_in, n * d_in) * many
         number = np.cumsum(many) - many
         device = self.in_edges.device
         return (

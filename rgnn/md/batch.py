@@ -124,7 +124,7 @@ class BatchServer:
         if self._batch is not None:
             before, whole = self._batch
             if len(before) == len(graphs) and all(
-                a.edge_index is b.edge_index for a, b in zip(before, graphs, strict=True)
+                a.topology is b.topology for a, b in zip(before, graphs, strict=True)
             ):
                 whole = whole.moved(torch.cat([g.edge_vector for g in graphs]).numpy())
                 self._batch = graphs, whole

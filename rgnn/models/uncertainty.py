@@ -18,7 +18,7 @@ of n degrees of freedom: 3 a draw, 3 for each member but one. As usual it is mod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.base.settings import Settings
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.chip.hardware import Hardware
-from rgnn.graphs.graph import Graph
+from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import find_model, fingerprint
 from rgnn.models.committee import Committee, members
@@ -46,13 +46,6 @@ DRAWS = 64
 MARGIN = 2.0
 # Degrees of freedom of the mean size.
 PRIOR = 3
-
-
-class LabelledFrames(Protocol):
-    """Labelled graphs by number."""
-
-    def graph(self, index: int) -> Graph:
-        """The labelled graph of one frame."""
 
 
 @dataclass(frozen=True)

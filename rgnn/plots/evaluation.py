@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from rgnn.evaluation import HardwareErrors, LabelledFrames, predict
+from rgnn.evaluation import HardwareErrors, predict
 from rgnn.evaluation.diagnosis import Diagnosis
+from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import RGNN
 from rgnn.plots import style
 

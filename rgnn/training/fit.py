@@ -4,17 +4,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rgnn.base.errors import InputError
+from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import RGNN
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.gradient import GradientFit
-from rgnn.training.log import Frames, Silent, Watcher
+from rgnn.training.log import Silent, Watcher
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult
 
 
 def fit(
     model: RGNN,
-    frames: Frames,
+    frames: LabelledFrames,
     train: Sequence[int],
     validation: Sequence[int],
     config: TrainingSettings,

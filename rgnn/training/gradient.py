@@ -28,11 +28,11 @@ from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.data.loader import epoch_order, prefetched
-from rgnn.graphs.graph import Graph
+from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import save_model
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.log import Epoch, Frames, Watcher, write_log
+from rgnn.training.log import Epoch, Watcher, write_log
 from rgnn.training.optimizer import Adam, Plateau
 from rgnn.training.running_statistics import RunningStatistics
 from rgnn.training.schedule import hardware_of_step
@@ -79,7 +79,7 @@ class GradientFit:
 
     def run(
         self,
-        frames: Frames,
+        frames: LabelledFrames,
         train: Sequence[int],
         validation: Sequence[int],
         watcher: Watcher,
@@ -111,7 +111,7 @@ class GradientFit:
             watcher.epoch(self.history[-1], is_best)
         return FitResult(self.best, tuple(self.history), at.epoch < config.epochs)
 
-    def _parts(self, frames: Frames, batch: Sequence[int]) -> list[Graph]:
+    def _parts(self, frames: LabelledFrames, batch: Sequence[int]) -> list[Graph]:
         """The parts of a step that are for this process; without frames for all, there is nothing for the last."""
         n = max(self.config.accumulate, self.processes.count)
         cuts = [k * (len(batch) // n) + min(k, len(batch) % n) for k in range(n + 1)]
@@ -181,7 +181,7 @@ class GradientFit:
             else:
                 tensor.copy_(mine[name])
 
-    def end_epoch(self, frames: Frames, validation: Sequence[int], steps: int, seconds: float) -> bool:
+    def end_epoch(self, frames: LabelledFrames, validation: Sequence[int], steps: int, seconds: float) -> bool:
         """Validate the average, follow the plateau, write everything; True where this is the best epoch."""
         at = self.progress
         mae, rmse, relative = self.validate(frames, validation)
@@ -197,7 +197,7 @@ class GradientFit:
         self.save(best=is_best)
         return is_best
 
-    def validate(self, frames: Frames, validation: Sequence[int]) -> tuple[float, float, float]:
+    def validate(self, frames: LabelledFrames, validation: Sequence[int]) -> tuple[float, float, float]:
         """`validate` of the averaged model."""
         return validate(self.average, frames, validation, self.config.seed, self.processes)
 

@@ -23,7 +23,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.chip.hardware import Hardware
 from rgnn.data.loader import prefetched
-from rgnn.graphs.graph import Graph
+from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import load_model, save_model
 from rgnn.models.committee import members
@@ -31,7 +31,7 @@ from rgnn.models.moments.ridge import RidgeReadout
 from rgnn.models.parts.moments import MomentLayer
 from rgnn.models.uncertainty import DRAWS, Uncertainty, calibrated, load_uncertainties, save_uncertainties
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.log import Epoch, Frames, Watcher, write_log
+from rgnn.training.log import Epoch, Watcher, write_log
 from rgnn.training.normal_equations import NormalEquations, best_weights
 from rgnn.training.schedule import hardware_of_step
 from rgnn.training.settings import TrainingSettings
@@ -131,7 +131,7 @@ class LinearFit:
 
     def run(
         self,
-        frames: Frames,
+        frames: LabelledFrames,
         train: Sequence[int],
         validation: Sequence[int],
         watcher: Watcher,
@@ -183,7 +183,7 @@ class LinearFit:
         watcher.epoch(row, True)
         return FitResult(self.model, (row,), False)
 
-    def _uncertainties(self, frames: Frames, validation: Sequence[int]) -> list[Uncertainty]:
+    def _uncertainties(self, frames: LabelledFrames, validation: Sequence[int]) -> list[Uncertainty]:
         """By the posterior of the first member, and by the spread of all where there are several."""
         draws = self.members[0].draws(DRAWS, self.config.seed)
         methods = [draws] if len(self.members) == 1 else [draws, None]
@@ -202,14 +202,14 @@ class LinearFit:
         return layer
 
     @torch.no_grad()
-    def _set_statistics(self, frames: Frames, train: Sequence[int]) -> None:
+    def _set_statistics(self, frames: LabelledFrames, train: Sequence[int]) -> None:
         self.model.train()
         every = max(1, len(train) // STATISTICS_FRAMES)
         for number, index in enumerate(train[::every][:STATISTICS_FRAMES]):
             g = frames.graph(index).to(self.model.embedding.device)
             self.model(g, generator=torch_stream(self.config.seed, "ridge statistics", number))
 
-    def _batch(self, frames: Frames, chosen: Sequence[int]) -> Graph:
+    def _batch(self, frames: LabelledFrames, chosen: Sequence[int]) -> Graph:
         g = Graph.batch([frames.graph(k) for k in chosen])
         if g.forces is None:
             raise InputError("a frame without forces cannot be trained on; convert labelled frames.")

@@ -7,14 +7,6 @@ from typing import Protocol
 
 from rgnn.base.errors import InputError
 from rgnn.base.files import write_atomic
-from rgnn.graphs.graph import Graph
-
-
-class Frames(Protocol):
-    """Anything that gives labelled graphs by number, such as a GraphStore."""
-
-    def graph(self, index: int) -> Graph:
-        """The labelled graph of one frame."""
 
 
 @dataclass

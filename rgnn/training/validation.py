@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from rgnn.base.rng import torch_stream
+from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import RGNN
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.log import Epoch, Frames
+from rgnn.training.log import Epoch
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class FitResult:
 
 @torch.no_grad()
 def validate(
-    model: RGNN, frames: Frames, validation: Sequence[int], seed: int, processes: Processes = ALONE
+    model: RGNN, frames: LabelledFrames, validation: Sequence[int], seed: int, processes: Processes = ALONE
 ) -> tuple[float, float, float]:
     """MAE and RMSE in eV/Angstrom and sum|dF|/sum|F| of a model on the hardware it is trained for."""
     sums = torch.zeros(4, dtype=torch.float64)

@@ -12,6 +12,7 @@ from rgnn.base.errors import InputError, Interrupted
 from rgnn.evaluation import ErrorSums, HardwareErrors, csv_rows, grid, predict
 from rgnn.evaluation.diagnosis import diagnose
 from rgnn.evaluation.search import search
+from rgnn.graphs.graph import Labels
 
 
 class Frames:
@@ -106,7 +107,7 @@ def test_grid_and_table(small_model, glass) -> None:
 
 
 def test_measures_without_a_meaning_are_none_and_do_not_warn(small_model, glass) -> None:
-    still = replace(glass, forces=torch.zeros_like(glass.forces))
+    still = replace(glass, labels=Labels(torch.zeros_like(glass.forces)))
     [setting] = evaluate(small_model, Frames(still), [0], [Hardware(noise=None)])
     plain = setting.to_mapping()
     assert plain["all"]["relative_error"] is None and plain["all"]["correlation"] is None
@@ -211,7 +212,7 @@ def test_signal_to_noise_of_layers(small_model, glass) -> None:
 
 def test_search_finds_what_a_scan_finds(small_model, glass) -> None:
     """Few bits fail, more do, and one step more of noise would not."""
-    target = replace(glass, forces=small_model(glass, Hardware().ideal()).detach() * 0.9)
+    target = replace(glass, labels=Labels(small_model(glass, Hardware().ideal()).detach() * 0.9))
     frames, within = Frames(target), 0.2
     found = search(small_model, frames, [0], Hardware(noise=None), ["bits"], within)
     [only] = found.found

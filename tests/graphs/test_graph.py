@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from rgnn import Graph
 from rgnn.base.errors import InputError
+from rgnn.data.sample import sample_frames
+from rgnn.graphs.graph import Labels
+from rgnn.graphs.triplets import ranges
 
 
 def test_batch_keeps_frames_apart(cluster, graph_of) -> None:
@@ -18,6 +23,49 @@ def test_batch_keeps_frames_apart(cluster, graph_of) -> None:
 def test_batch_of_labelled_and_unlabelled_frames_is_refused(glass, cluster, graph_of) -> None:
     with pytest.raises(InputError, match="with and without forces"):
         Graph.batch([glass, graph_of(*cluster(4))])
+
+
+def test_labels_and_volumes_of_a_batch_are_those_of_its_frames(glass, cluster, graph_of) -> None:
+    energy, stress = torch.tensor([-3.5], dtype=torch.float64), torch.eye(3, dtype=torch.float64)[None]
+    known = replace(glass, labels=Labels(glass.forces, energy, stress))
+    open_one = graph_of(*cluster(4))
+    other = replace(open_one, labels=Labels(torch.ones(4, 3)))
+    batch = Graph.batch([Graph.batch([other, known]), other])
+    assert torch.equal(batch.forces, torch.cat([other.forces, glass.forces, other.forces]))
+    # A frame without an energy, a stress or a volume has not-a-number, never that of its neighbour.
+    assert batch.labels.energy[1] == -3.5 and torch.equal(batch.labels.stress[1], stress[0])
+    assert batch.volume[1] == glass.volume[0] == pytest.approx(abs(np.linalg.det(next(iter(sample_frames())).cell)))
+    for values in (batch.labels.energy, batch.labels.stress, batch.volume):
+        assert values.shape[0] == 3 and values[[0, 2]].isnan().all()
+    plain = Graph.batch([other, other])
+    assert plain.labels.energy is plain.labels.stress is plain.volume is None
+
+
+def test_moved_atoms_have_no_labels_and_no_volume_of_where_they_were(glass) -> None:
+    moved = glass.moved(glass.edge_vector.numpy())
+    assert glass.forces is not None and glass.volume is not None
+    assert moved.labels == Labels() and moved.volume is None and moved.topology is glass.topology
+    assert glass.moved(glass.edge_vector.numpy(), np.array([7.0])).volume.tolist() == [7.0]
+
+
+def test_a_device_takes_all_tensors_and_the_same_device_nothing(glass) -> None:
+    full = replace(glass, labels=Labels(glass.forces, torch.zeros(1), torch.zeros(1, 3, 3)))
+    there = full.to("meta")
+    tensors = [there.atomic_numbers, there.edge_index, there.edge_vector, there.volume, there.frame_index]
+    tensors += [there.labels.forces, there.labels.energy, there.labels.stress]
+    assert {t.device.type for t in tensors} == {"meta"}
+    assert full.to("cpu") is full and there.atoms_per_frame == (192,)
+
+
+def test_incoming_edges_are_sorted_by_neighbour_and_then_by_themselves(glass) -> None:
+    order, neighbour = glass.topology.incoming.tolist(), glass.edge_index[1].tolist()
+    assert order == sorted(range(glass.n_edges), key=lambda edge: (neighbour[edge], edge))
+
+
+def test_ranges_count_within_each_length() -> None:
+    assert ranges(np.array([2, 0, 3])).tolist() == [0, 1, 0, 1, 2]
+    assert ranges(np.array([2, 0, 3]), np.array([5, 9, 1])).tolist() == [5, 6, 1, 2, 3]
+    assert ranges(np.empty(0, np.int64)).tolist() == []
 
 
 def test_sum_over_neighbours_is_a_scatter_sum(glass) -> None:
@@ -40,7 +88,7 @@ def test_the_same_edges_with_other_vectors_keep_their_plan(glass) -> None:
 
 
 def test_parts_hold_every_edge_once_each_way(glass, monkeypatch) -> None:
-    monkeypatch.setattr("rgnn.graphs.graph.PART", 500)
+    monkeypatch.setattr("rgnn.graphs.topology.PART", 500)
     g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
     parts = g.parts
     assert len(parts) > 5

@@ -183,7 +183,7 @@ def test_deep_ghosts_need_no_exchange(built, frame) -> None:
 
 
 def test_a_large_halo_is_worked_on_in_parts(any_model, frame, monkeypatch) -> None:
-    monkeypatch.setattr("rgnn.graphs.graph.PART", 700)
+    monkeypatch.setattr("rgnn.graphs.topology.PART", 700)
     whole = plain_forces(frame, any_model, QUIET)
     np.testing.assert_allclose(shared_forces(frame, any_model, QUIET, 2), whole, atol=1e-5)
 

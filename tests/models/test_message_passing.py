@@ -14,6 +14,7 @@ from rgnn import RGNN, Chip, Graph, Hardware, kernels
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.data.sample import sample_frames
+from rgnn.graphs.graph import Labels
 from rgnn.kernels import gate
 from rgnn.models.settings import ModelConfig
 
@@ -136,7 +137,7 @@ def test_moved_wrapped_renumbered_and_repeated_atoms(any_model, seed: int) -> No
 @torch.no_grad()
 def test_forces_do_not_depend_on_batch_mates(any_model, glass, cluster, graph_of) -> None:
     other, third = graph_of(*cluster(9)), graph_of(*cluster(5, seed=2))
-    other, third = (replace(g, forces=torch.zeros(g.n_atoms, 3)) for g in (other, third))
+    other, third = (replace(g, labels=Labels(torch.zeros(g.n_atoms, 3))) for g in (other, third))
     together = any_model(Graph.batch([other, glass, third]))
     close_but_for_ties(together[9:201], any_model(glass))
     torch.testing.assert_close(together[:9], any_model(other), **TIGHT)
@@ -263,7 +264,7 @@ def test_a_large_graph_is_worked_on_in_parts(glass, monkeypatch, name: str, hard
         model.train()(glass)
         model.eval()
         expected = model(glass, generator=torch_stream(0, "noise"))
-        monkeypatch.setattr("rgnn.graphs.graph.PART", 500)
+        monkeypatch.setattr("rgnn.graphs.topology.PART", 500)
         g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
         assert len(g.parts) > 5
         found = model(g, generator=torch_stream(0, "noise"))
@@ -279,7 +280,7 @@ def test_read_noise_in_parts_is_as_strong_as_in_one(glass, monkeypatch) -> None:
         clean = model(glass)
         spread = []
         for part in (10**6, 500):
-            monkeypatch.setattr("rgnn.graphs.graph.PART", part)
+            monkeypatch.setattr("rgnn.graphs.topology.PART", part)
             g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
             spread.append(float((model(g, generator=torch_stream(0, "noise")) - clean).square().mean().sqrt()))
     assert spread[1] == pytest.approx(spread[0], rel=0.3)

@@ -154,7 +154,7 @@ def test_compiled_and_plain_kernels_agree(built_moments, glass, readout: str, ha
 def test_a_large_graph_is_worked_on_in_parts(built_moments, glass, monkeypatch, readout: str, hardware) -> None:
     model = built_moments(readout, hardware, glass)
     clean, expected = model(glass), model(glass, generator=torch_stream(0, "noise"))
-    monkeypatch.setattr("rgnn.graphs.graph.PART", 500)
+    monkeypatch.setattr("rgnn.graphs.topology.PART", 500)
     g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
     assert len(g.parts) > 5
     found = model(g, generator=torch_stream(0, "noise"))
@@ -271,4 +271,6 @@ def test_what_makes_no_sense_is_refused(built_moments, glass) -> None:
         Chip.synthetic(cells=10_000).matrices(RGNN.shapes(replace(moments, elements=(3, 8, 15))))
     model = built_moments("ridge", Hardware(), glass)
     with pytest.raises(InputError, match=r"atomic numbers \[26\] are not among"):
-        model(replace(glass, atomic_numbers=torch.full_like(glass.atomic_numbers, 26)))
+        model(
+            replace(glass, topology=replace(glass.topology, atomic_numbers=torch.full_like(glass.atomic_numbers, 26)))
+        )

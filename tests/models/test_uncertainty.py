@@ -190,7 +190,10 @@ def test_added_frames_leave_inside_what_was_inside(cluster, tmp_path) -> None:
 def test_an_element_that_validation_frames_lack_is_as_all_others(run, frames) -> None:
     class Lithium(Bent):
         def __init__(self) -> None:
-            self.graphs = [replace(g, atomic_numbers=torch.full_like(g.atomic_numbers, 3)) for g in frames.graphs]
+            self.graphs = [
+                replace(g, topology=replace(g.topology, atomic_numbers=torch.full_like(g.atomic_numbers, 3)))
+                for g in frames.graphs
+            ]
 
     scales = calibrated(run.model, None, Lithium(), VALIDATION).calibration.scales
     assert scales[0].scale > 0

@@ -11,6 +11,7 @@ from processes_ranks import CONFIG, Glass, solve, torchrun, train, untrained
 from rgnn import Graph, load_model
 from rgnn.base.errors import InputError
 from rgnn.base.tensorfiles import read_tensors, write_tensors
+from rgnn.graphs.graph import Labels
 from rgnn.models.checkpoints import fingerprint
 from rgnn.training import gradient as training
 from rgnn.training.distributed import ALONE, Processes
@@ -92,7 +93,7 @@ def test_a_gradient_in_parts_is_that_of_all_components(graph_of, cluster, loss: 
     """Of frames of unlike size: no mean of means."""
     graphs = [graph_of(*cluster(n, seed)) for seed, n in enumerate((3, 7, 12))]
     generator = torch.Generator().manual_seed(0)
-    graphs = [dataclasses.replace(g, forces=torch.randn(g.n_atoms, 3, generator=generator)) for g in graphs]
+    graphs = [dataclasses.replace(g, labels=Labels(torch.randn(g.n_atoms, 3, generator=generator))) for g in graphs]
     gradients = []
     for parts in ([Graph.batch(graphs)], graphs):
         trainer = GradientFit(untrained("clean"), CONFIG.replace(loss=loss), None)

@@ -18,7 +18,7 @@ from rgnn.base.errors import InputError
 from rgnn.data.frames import EdgeFrame, Frame
 from rgnn.data.store.blocks import Block, read_column
 from rgnn.data.store.ledger import ROOT, Ledger, Source, damaged
-from rgnn.graphs.graph import Graph
+from rgnn.graphs.graph import Graph, cell_volume
 from rgnn.graphs.neighbours import edge_vectors
 
 # A store up to this size stays in memory once it is read; of a larger one, only some blocks
@@ -199,9 +199,8 @@ def graph_of(block: Block, k: int) -> Graph:
     frame, (index, shift) = block.frame(k), block.edges(k)
     if isinstance(frame, EdgeFrame):
         return Graph.from_arrays(frame.numbers, index, frame.edge_vector, frame.forces)
-    return Graph.from_arrays(
-        frame.numbers, index, edge_vectors(frame.positions, frame.cell, index, shift), frame.forces
-    )
+    vector = edge_vectors(frame.positions, frame.cell, index, shift)
+    return Graph.from_arrays(frame.numbers, index, vector, frame.forces, cell_volume(frame.cell, frame.pbc))
 
 
 def require_cutoff(store: GraphStore, cutoff: float) -> None:

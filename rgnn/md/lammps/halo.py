@@ -16,6 +16,8 @@ from torch import Tensor
 
 from rgnn.base.errors import BrokenRunError
 from rgnn.graphs.graph import Graph
+from rgnn.graphs.topology import Topology
+from rgnn.graphs.triplets import ranges
 from rgnn.md.lammps.world import World
 
 
@@ -128,8 +130,8 @@ def shared_graph(world: World, directory: Directory, own: OwnEdges) -> Graph:
     halo = directory.by_owner(world, np.setdiff1d(own.neighbour, own.tags))
     asked = world.swap(halo)
     rows = [_rows(own.tags, tags) for tags in asked]
-    edges_out = [_ranges(starts[r], starts[r + 1]) for r in rows]
     degree = np.diff(starts)
+    edges_out = [ranges(degree[r], starts[r]) for r in rows]
     degrees = world.swap([degree[r] for r in rows], [len(tags) for tags in halo])
     edges_in = [int(counts.sum()) for counts in degrees]
     ends = world.swap([own.neighbour[e] for e in edges_out], edges_in)
@@ -149,13 +151,13 @@ def shared_graph(world: World, directory: Directory, own: OwnEdges) -> Graph:
     nodes_out = [np.concatenate([r, _rows(own.tags, tags)]) for r, tags in zip(rows, wanted, strict=True)]
     nodes_in = [row(np.concatenate(pair)) for pair in zip(halo, further, strict=True)]
     links = RankHalo(world, len(own.centre), _tensors(nodes_out), _tensors(nodes_in), _tensors(edges_out), edges_in)
-    return Graph(
+    topology = Topology(
         torch.from_numpy(directory.atomic_numbers[nodes]),
         torch.from_numpy(edge_index),
-        torch.from_numpy(np.concatenate([own.vector, *vectors])),
         (len(nodes),),
         halo=links if world.size > 1 else None,
     )
+    return Graph(topology, torch.from_numpy(np.concatenate([own.vector, *vectors])))
 
 
 def _rows(tags: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -166,12 +168,6 @@ def _rows(tags: np.ndarray, asked: np.ndarray) -> np.ndarray:
         lost = asked[~here] if not here.all() else asked[tags[rows] != asked]
         raise BrokenRunError(f"another process asks for atom {lost[0]}, which is not here; please report this.")
     return rows
-
-
-def _ranges(first: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """First ... end - 1 of each pair, one after the other."""
-    lengths = end - first
-    return np.arange(lengths.sum()) + np.repeat(first - (np.cumsum(lengths) - lengths), lengths)
 
 
 def _tensors(arrays: Sequence[np.ndarray]) -> list[Tensor]:
