@@ -14,7 +14,7 @@ from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.committee import Committee, members
 from rgnn.models.uncertainty import load_uncertainties
-from rgnn.training.linear import Ridge
+from rgnn.training.linear import LinearFit
 from rgnn.training.log import Silent
 from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.validation import validate
@@ -116,7 +116,7 @@ def test_a_resumed_pass_ends_as_an_unbroken_one(untrained, frames, tmp_path, ste
     left = iter([False] * steps + [True])
     with pytest.raises(Interrupted):
         solved(untrained, frames, tmp_path, stop=lambda: next(left))
-    again = Ridge(copy.deepcopy(untrained), CONFIG, tmp_path)
+    again = LinearFit(copy.deepcopy(untrained), CONFIG, tmp_path)
     again.load()
     again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
     assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
@@ -129,7 +129,7 @@ def test_a_save_cut_off_between_two_members_is_taken_up(untrained, frames, tmp_p
         with pytest.raises(Interrupted):
             solved(untrained, frames, tmp_path / name, stop=lambda left=left: next(left))
     (tmp_path / "late/members/3.safetensors").replace(tmp_path / "early/members/3.safetensors")
-    again = Ridge(copy.deepcopy(untrained), CONFIG, tmp_path / "early")
+    again = LinearFit(copy.deepcopy(untrained), CONFIG, tmp_path / "early")
     again.load()
     again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
     assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
@@ -149,4 +149,4 @@ def test_frames_are_added_to_all_members(untrained, frames, tmp_path) -> None:
 def test_a_state_of_another_number_of_chips_is_refused(untrained, built_moments, frames, tmp_path) -> None:
     solved(untrained, frames, tmp_path)
     with pytest.raises(InputError, match="another model or hardware"):
-        Ridge(built_moments("ridge", Hardware(bits=6, noise=0.02)), CONFIG, tmp_path).load()
+        LinearFit(built_moments("ridge", Hardware(bits=6, noise=0.02)), CONFIG, tmp_path).load()

@@ -28,7 +28,7 @@ from rgnn.models.uncertainty import (
     save_uncertainties,
     with_deviation,
 )
-from rgnn.training.linear import Ridge, design
+from rgnn.training.linear import LinearFit, design
 from rgnn.training.log import Silent
 from rgnn.training.normal_equations import NormalEquations
 from rgnn.training.run import RunSettings, TrainingRun
@@ -44,12 +44,12 @@ def frames(cluster) -> Bent:
 
 
 @pytest.fixture(scope="module")
-def run(built_moments, frames, tmp_path_factory) -> Ridge:
+def run(built_moments, frames, tmp_path_factory) -> LinearFit:
     """Three members, solved for on two thirds of the frames."""
     config = built_moments("ridge", Hardware()).config
     weights = [Chip.synthetic(seed).matrices(RGNN.shapes(config)) for seed in range(3)]
     model = Committee(config, Hardware(bits=6, noise=0.02), weights, range(3))
-    ridge = Ridge(model, TrainingSettings(seed=3), tmp_path_factory.mktemp("run"))
+    ridge = LinearFit(model, TrainingSettings(seed=3), tmp_path_factory.mktemp("run"))
     ridge.run(frames, range(50), range(50, 65), Silent(), lambda: False)
     return ridge
 
@@ -235,7 +235,7 @@ def test_it_lies_beside_its_model(run, tmp_path) -> None:
 
 
 def test_a_single_ridge_has_no_committee(built_moments, frames, tmp_path) -> None:
-    ridge = Ridge(built_moments("ridge", Hardware()), TrainingSettings(), tmp_path)
+    ridge = LinearFit(built_moments("ridge", Hardware()), TrainingSettings(), tmp_path)
     ridge.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
     with pytest.raises(InputError, match=r"by committee was asked for, but the model has posterior only.*--chips 4"):
         chosen_uncertainty(tmp_path, ridge.model, "committee")
