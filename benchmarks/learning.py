@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rgnn.plots import style
-from rgnn.training.log import Epoch, read_log
+from rgnn.training.log import Epoch, read_epochs
 
 MINUTES = (1, 2, 5, 10, 30)
 SETTLED = 10  # epochs after which the error should no longer rise
@@ -95,7 +95,7 @@ def mean_of(values: Sequence[float | None]) -> float | None:
 
 
 def read(folder: str) -> Curve:
-    history = read_log(folder)
+    history = read_epochs(folder)
     if not history:
         raise SystemExit(f"{folder}: has no log.csv with a finished epoch; name a folder made by rgnn train.")
     return Curve.of(history)

@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 
 from rgnn import GraphStore, load_model
 from rgnn.analysis.observables import radial_distribution
+from rgnn.base.estimate import evenly
 from rgnn.evaluation import predict
 from rgnn.plots import style
 from rgnn.plots.dynamics import second_half
@@ -28,7 +29,7 @@ def main(model_path: str, store_path: str, run: str, labelled: str, temperature:
     left, right = drawing.subplots(1, 2, width_ratios=[1, 1.5])
 
     predictions, labels, numbers = [], [], []
-    for index in np.linspace(0, len(store) - 1, 40).round().astype(int).tolist():
+    for index in evenly(range(len(store)), 40):
         g = store.graph(index)
         predictions.append(predict(model, g, model.hardware, 0, index, 0))
         labels.append(g.forces.numpy())

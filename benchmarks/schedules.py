@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from stability import evenly
 
+from rgnn.base.estimate import evenly
 from rgnn.data.loader import epoch_order
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.split import split_frames

@@ -28,6 +28,7 @@ import torch
 from matplotlib.ticker import FuncFormatter
 from torch import nn
 
+from rgnn.base.estimate import evenly
 from rgnn.base.rng import torch_stream
 from rgnn.chip.hardware import Hardware
 from rgnn.data.loader import epoch_order
@@ -125,10 +126,6 @@ def climb(values: np.ndarray) -> float:
 
 def settled(values: np.ndarray) -> np.ndarray:
     return values[len(values) // 3 :]
-
-
-def evenly(numbers: Sequence[int], n: int) -> list[int]:
-    return [numbers[k] for k in np.linspace(0, len(numbers) - 1, n).round().astype(int)]
 
 
 def norms(model: RGNN) -> list[nn.BatchNorm1d]:

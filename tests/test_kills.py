@@ -25,11 +25,11 @@ KILLS = 50
 # Small blocks, so that there are many moments between two of them.
 COMMAND = """
 import sys
-import rgnn.data.store.reader
+import rgnn.data.store.writer
 from rgnn_cli.app import main
 
 if __name__ == "__main__":
-    rgnn.data.store.reader.BLOCK_FRAMES = 300
+    rgnn.data.store.writer.BLOCK_FRAMES = 300
     sys.argv[0] = "rgnn"
     main()
 """
@@ -111,7 +111,7 @@ def test_a_killed_download_goes_on(tmp_path) -> None:
         server.files, server.piece_delay = {"d": data}, 0.01
         md5 = hashlib.md5(data).hexdigest()
         code = (
-            "import sys; from rgnn_cli.app import main; from rgnn import registry; sys.argv[0] = 'rgnn';"
+            "import sys; from rgnn_cli.app import main; from rgnn.data.fetch import registry; sys.argv[0] = 'rgnn';"
             f"file = registry.RemoteFile('d', ({server.address('d')!r},), {len(data)}, 'md5:{md5}');"
             "registry.DATASETS['conductance'] = registry.Dataset('conductance', '', '', '', files=(file,)); main()"
         )

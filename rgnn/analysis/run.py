@@ -12,7 +12,7 @@ from rgnn.analysis.diffusion import Displacements, displacements
 from rgnn.analysis.observables import RadialCounts, RadialDistribution, integrated_difference, pooled
 from rgnn.analysis.trajectory import Trajectory
 from rgnn.base.errors import InputError
-from rgnn.base.estimate import Estimate, block_error, mean_of_parts, rate
+from rgnn.base.estimate import Estimate, block_error, evenly, mean_of_parts, rate
 from rgnn.base.settings import Settings, require
 from rgnn.md import element_temperature
 
@@ -238,11 +238,11 @@ def _gather(
         if start is None:
             start = atoms
             periodic = bool(atoms.pbc.all()) and atoms.cell.rank == 3
-            wanted = min(n, RADIAL_FRAMES, max(RADIAL_PARTS, RADIAL_ATOMS // len(atoms)))
-            chosen = np.unique(np.linspace(0, n - 1, wanted).round().astype(int)) if periodic else np.zeros(0, int)
+            wanted = min(RADIAL_FRAMES, max(RADIAL_PARTS, RADIAL_ATOMS // len(atoms)))
+            chosen = evenly(range(n), wanted) if periodic else []
             parts = min(RADIAL_PARTS, len(chosen) // 2 * 2) or len(chosen)
             counters = [RadialCounts(config.r_max, config.width) for _ in range(parts)]
-            part_of = {int(frame): place * parts // len(chosen) for place, frame in enumerate(chosen)}
+            part_of = {frame: place * parts // len(chosen) for place, frame in enumerate(chosen)}
             stride = -(-n * len(atoms) // KEPT)
             known = trajectory.interval is not None
             positions = np.empty((-(-n // stride) if known else 0, len(atoms), 3))

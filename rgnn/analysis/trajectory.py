@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import ase.io
 import numpy as np
@@ -11,6 +10,7 @@ from ase import Atoms
 from ase.io.formats import open_with_compression
 
 from rgnn.base.errors import InputError, first_line
+from rgnn.base.files import read_csv
 from rgnn.base.settings import read_yaml
 from rgnn.data.formats import safe_format
 
@@ -159,24 +159,13 @@ def _open_run(path: Path) -> Trajectory:
     settings = read_yaml(path / "config.yaml").get("md") if (path / "config.yaml").is_file() else None
     target = settings.get("temperature") if isinstance(settings, dict) else None
     target = float(target) if isinstance(target, int | float) else None
-    opened = Trajectory(path.resolve().name, path, file, kind, log=read_whole_rows(path / "log.csv"), target=target)
+    log = read_csv(path / "log.csv", "resume the run to mend it")
+    opened = Trajectory(path.resolve().name, path, file, kind, log=log, target=target)
     length = _count(opened)
     if not length:
         raise InputError(f"{path}: its trajectory holds no frames yet; let the run go on.")
     opened = replace(opened, length=length)
     return replace(opened, interval=_interval(opened))
-
-
-def read_whole_rows(file: Path) -> dict[str, np.ndarray]:
-    """The columns of a log.csv by name; a last row that is still being written is left out."""
-    whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")
-    heading, *rows = whole.split("\n")
-    names = heading.split(",")
-    try:
-        table: Any = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.zeros((0, len(names)))
-        return dict(zip(names, table.T, strict=True))
-    except ValueError as error:
-        raise InputError(f"{file}: cannot be read ({first_line(error)}); resume the run to mend it.") from None
 
 
 def _count(opened: Trajectory) -> int:

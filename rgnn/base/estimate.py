@@ -1,27 +1,44 @@
-"""Estimate."""
+"""Numbers with their 95% intervals, from correlated series and from parts of a run, and an even choice of items."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from scipy.stats import t as student
 
-# Blocks that an error needs to be told from: with fewer it is too uncertain itself.
+T = TypeVar("T")
+
+# Blocks that a standard error is worked out from: with fewer it is too uncertain itself.
 FEWEST_BLOCKS = 16
-
-
 # Parts of a run whose results are compared.
 PARTS = 5
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95% interval.
+
+    Attributes:
+        value: the estimate.
+        low, high: ends of the interval, in the unit of the value; infinite where nothing bounds it.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.2f}% [{100 * self.low:.2f}, {100 * self.high:.2f}]"
+
+
 def block_error(x: np.ndarray) -> float:
-    """Standard error of the mean of a correlated series; NaN for fewer than two values.
+    """Standard error of the mean of a correlated series [n]; NaN for fewer than two values.
 
     Neighbours are averaged in pairs again and again; the naive error of the averages grows until they are
-    independent (Flyvbjerg & Petersen, J. Chem. Phys. 91, 461 (1989), doi 10.1063/1.457480). The largest is
-    taken of all lengths of which the series has `FEWEST_BLOCKS`.
+    independent (Flyvbjerg & Petersen, J. Chem. Phys. 91, 461 (1989), doi 10.1063/1.457480). The result is the largest
+    error among the lengths that leave at least `FEWEST_BLOCKS` averages.
     """
     x = np.asarray(x, dtype=np.float64)
     if len(x) < 2:
@@ -35,10 +52,14 @@ def block_error(x: np.ndarray) -> float:
 
 
 def mean_of_parts(values: np.ndarray, value: float | None = None) -> Estimate:
-    """Mean of a few independent values with its 95% interval by Student's t; `value` where the middle is known better.
+    """Mean of a few independent values [n] with its 95% interval by Student's t, which is unbounded for n = 1.
 
-    An interval of a single value is unbounded.
+    Args:
+        values: one result of each part.
+        value: the middle of the interval, where it is known better than by the mean.
     """
+    from scipy.stats import t as student
+
     values = np.asarray(values, dtype=np.float64)
     middle = float(values.mean()) if value is None else value
     if len(values) < 2:
@@ -48,7 +69,13 @@ def mean_of_parts(values: np.ndarray, value: float | None = None) -> Estimate:
 
 
 def rate(time: np.ndarray, sums: np.ndarray, parts: int = 10) -> Estimate:
-    """What a cumulated sum grows by per unit of time, with a 95% interval from consecutive parts of the run."""
+    """Growth of a cumulative sum per unit of time, with a 95% interval from consecutive parts of the run.
+
+    Args:
+        time: [n] rising.
+        sums: [n] the sum at each time.
+        parts: how many parts to compare; fewer where n is smaller.
+    """
     parts = min(parts, len(time) - 1)
     if parts < 1:
         return Estimate(float("nan"), -np.inf, np.inf)
@@ -57,22 +84,8 @@ def rate(time: np.ndarray, sums: np.ndarray, parts: int = 10) -> Estimate:
     return mean_of_parts(np.diff(sums[ends]) / np.diff(time[ends]), whole)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{100 * self.value:.2f}% [{100 * self.low:.2f}, {100 * self.high:.2f}]"
-
-
-def evenly(frames: Sequence[int], n: int) -> list[int]:
-    """So many of them, evenly chosen; all, where there are fewer."""
-    import numpy as np
-
-    if len(frames) <= n:
-        return list(frames)
-    return [frames[k] for k in np.linspace(0, len(frames) - 1, n).round().astype(int)]
+def evenly(items: Sequence[T], n: int) -> list[T]:
+    """`n` of the items, evenly spaced from the first to the last, each at most once; all where there are no more."""
+    if len(items) <= n:
+        return list(items)
+    return [items[k] for k in np.linspace(0, len(items) - 1, n).round().astype(int).tolist()]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase.data import atomic_masses
 
+from rgnn.base.estimate import evenly
 from rgnn.base.provenance import Closest, TrainingDomain
 from rgnn.data.frames import EdgeFrame
 from rgnn.data.store.reader import GraphStore, graph_of
@@ -38,11 +39,11 @@ def training_domain(store: GraphStore, frames: Sequence[int]) -> TrainingDomain:
     So a lone outlier may be missed, which is as well: the model has hardly learned of it. One block of the store is in
     memory at a time.
     """
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round().astype(int))
+    chosen = evenly(frames, MOST_FRAMES)
     densities: list[float] = []
     closest: dict[Pair, float] = {}
     largest, number, block = 0.0, -1, None
-    for index in sorted(frames[k] for k in chosen):
+    for index in sorted(chosen):
         home, k = store.place(index)
         if home != number or block is None:
             number, block = home, store.load_block(home)

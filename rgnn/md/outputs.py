@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import ase.io
 import numpy as np
@@ -16,6 +16,7 @@ from ase.data import chemical_symbols
 from ase.io.trajectory import Trajectory
 
 from rgnn.base.errors import InputError
+from rgnn.base.files import read_csv
 from rgnn.md.constraints import freedom
 from rgnn.md.settings import MDSettings
 from rgnn.md.state import State
@@ -198,12 +199,9 @@ def opened(out: str | Path) -> Iterator[Sequence[Atoms]]:
 
 
 def read_log(out: str | Path) -> dict[str, np.ndarray]:
-    """The columns of a run's log.csv by name."""
-    file = Path(out) / "log.csv"
-    try:
-        with file.open(encoding="utf-8") as lines:
-            names = lines.readline().strip().split(",")
-            rows: Any = np.loadtxt(lines, delimiter=",", ndmin=2)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); resume the run to cut it back to its restart.") from None
-    return dict(zip(names, rows.T, strict=True))
+    """The columns of a run's log.csv by name, each [rows].
+
+    Raises:
+        InputError: the log is not there or damaged.
+    """
+    return read_csv(Path(out) / "log.csv", "resume the run to cut it back to its restart")

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from scipy.stats import norm
 from torch import Tensor
 
+from rgnn.base.estimate import evenly
 from rgnn.chip.measurement import SIEMENS, Imported, Measurement
 from rgnn.plots import style
 
@@ -77,7 +78,7 @@ def _normal_probability(axes: Axes, values: np.ndarray, name: str) -> None:
     """Values against the quantiles of the normal distribution; on the line where they are normal."""
     ordered = np.sort(values)
     quantile = norm.ppf((np.arange(ordered.size) + 0.5) / ordered.size)
-    shown = np.unique(np.linspace(0, ordered.size - 1, min(4000, ordered.size)).round().astype(int))
+    shown = evenly(range(ordered.size), 4000)
     axes.plot(quantile[shown], ordered[shown], ".", ms=2, color=style.ACCENT)
     ends = quantile[[0, -1]]
     axes.plot(ends, values.mean() + values.std() * ends, color=style.SECOND, lw=0.8)
@@ -89,7 +90,7 @@ def _normal_probability(axes: Axes, values: np.ndarray, name: str) -> None:
 def _noise_against_conductance(axes: Axes, mean: np.ndarray, deviation: np.ndarray, name: str) -> None:
     good = np.isfinite(mean) & np.isfinite(deviation)
     x, y = mean[good], deviation[good]
-    shown = np.linspace(0, x.size - 1, min(20_000, x.size)).astype(int)
+    shown = evenly(range(x.size), 20_000)
     axes.plot(x[shown], y[shown], ".", ms=1, alpha=0.3, color=style.ACCENT, rasterized=True)
     edges = np.quantile(x, np.linspace(0, 1, 21))
     group = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, 19)

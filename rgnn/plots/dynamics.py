@@ -9,6 +9,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from matplotlib.axes import Axes
 
 from rgnn.analysis.observables import RadialDistribution, mean_squared_displacement, radial_distribution
+from rgnn.base.estimate import evenly
 from rgnn.md import opened, read_log
 from rgnn.plots import style
 
@@ -24,8 +25,8 @@ def second_half(out: str | Path) -> list[Atoms]:
     """Frames of the second half of a run's trajectory, evenly chosen."""
     with opened(out) as frames:
         n = len(frames)
-        wanted = min(RDF_FRAMES, max(5, RDF_ATOMS // len(frames[0])), n - n // 2)
-        return [frames[int(index)] for index in np.unique(np.linspace(n // 2, n - 1, wanted).round())]
+        wanted = min(RDF_FRAMES, max(5, RDF_ATOMS // len(frames[0])))
+        return [frames[index] for index in evenly(range(n // 2, n), wanted)]
 
 
 def run_figure(out: str | Path, path: str | Path, target: float | None = None) -> tuple[Path, dict[str, float]]:

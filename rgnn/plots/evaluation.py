@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from rgnn.base.estimate import evenly
 from rgnn.evaluation import HardwareErrors, predict
 from rgnn.evaluation.diagnosis import Diagnosis
 from rgnn.graphs.graph import LabelledFrames
@@ -25,12 +26,11 @@ def parity(
     model: RGNN, frames: LabelledFrames, indices: Sequence[int], path: str | Path, seed: int = 0, title: str = ""
 ) -> Path:
     """Predicted against labelled force components, by element, on the hardware as trained."""
-    chosen = np.unique(np.linspace(0, len(indices) - 1, min(PARITY_FRAMES, len(indices))).round().astype(int))
     labels, predictions, numbers = [], [], []
-    for position in chosen:
-        g = frames.graph(int(indices[position]))
+    for index in evenly(indices, PARITY_FRAMES):
+        g = frames.graph(index)
         assert g.forces is not None
-        predictions.append(predict(model, g, model.hardware, seed, int(indices[position]), 0))
+        predictions.append(predict(model, g, model.hardware, seed, index, 0))
         labels.append(g.forces.numpy())
         numbers.append(g.atomic_numbers.numpy())
     label, predicted, z = np.concatenate(labels), np.concatenate(predictions), np.concatenate(numbers)

@@ -8,6 +8,7 @@ from ase.data import chemical_symbols
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from rgnn.base.estimate import evenly
 from rgnn.evaluation.reliability import Reliability
 from rgnn.plots import style
 
@@ -30,7 +31,7 @@ def uncertainty_figure(found: Sequence[Reliability], path: str | Path) -> Path:
 
 def _cloud(axes: Axes, r: Reliability) -> None:
     """|dF| of each atom over the square root of 3, to be compared with the deviation of a component."""
-    shown = r.of(np.isin(np.arange(len(r.sigma)), np.linspace(0, len(r.sigma) - 1, CLOUD).astype(int)))
+    shown = r.of(np.isin(np.arange(len(r.sigma)), evenly(range(len(r.sigma)), CLOUD)))
     size = np.sqrt(np.square(shown.error).mean(1))
     for z in np.unique(r.numbers):
         mine = shown.numbers == z

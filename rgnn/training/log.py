@@ -1,12 +1,12 @@
 """What a training run tells of its epochs, and the log that keeps it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
 from rgnn.base.errors import InputError
-from rgnn.base.files import write_atomic
+from rgnn.base.files import read_csv, write_atomic
 
 
 @dataclass
@@ -49,13 +49,19 @@ def write_log(out: Path, history: Sequence[Epoch]) -> None:
     write_atomic(out / "log.csv", "\n".join(rows) + "\n")
 
 
-def read_log(out: str | Path) -> list[Epoch]:
-    """The epochs in the log.csv of a run folder; none where it has not finished one."""
+def read_epochs(out: str | Path) -> list[Epoch]:
+    """The epochs in the log.csv of a run folder; none where it has not finished one.
+
+    Raises:
+        InputError: the log is damaged.
+    """
     file = Path(out) / "log.csv"
     if not file.is_file():
         return []
-    lines = file.read_text(encoding="utf-8").splitlines()
-    try:
-        return [Epoch(int(first), *map(float, rest)) for first, *rest in (line.split(",") for line in lines[1:])]
-    except (ValueError, TypeError):
-        raise InputError(f"{file}: is damaged; the run itself is in state.safetensors and can be resumed.") from None
+    remedy = "the run itself is in state.safetensors and can be resumed"
+    columns = read_csv(file, remedy)
+    names = [column.name for column in fields(Epoch)]
+    if set(columns) != set(names):
+        raise InputError(f"{file}: has other columns than a training log; {remedy}.")
+    rows = zip(*(columns[name].tolist() for name in names), strict=True)
+    return [Epoch(int(epoch), *rest) for epoch, *rest in rows]

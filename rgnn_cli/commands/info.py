@@ -148,11 +148,11 @@ def _uncertainty(path: Path, model: RGNN) -> dict[str, str]:
 
 
 def _run(report: Reporter, path: Path) -> dict[str, Any]:
-    from rgnn.training.log import read_log
+    from rgnn.training.log import read_epochs
     from rgnn.training.run import RunSettings
 
     run = RunSettings.read(path / "config.yaml")
-    history = read_log(path)
+    history = read_epochs(path)
     facts: dict[str, Any] = {
         "data": run.store,
         "chip": run.chip or f"synthetic, seed {run.training.seed}",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rgnn.base.estimate import evenly
 from rgnn_cli.show import uncertainty as reliability
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def write(
     diagnoses = []
     if model.config.uses_chip:
         real = [r.hardware for r in results if r.hardware != model.hardware.ideal()]
-        diagnoses = [diagnose(model, data, config.frames, h, config.seed) for h in _spread_out(real, DIAGNOSED)]
+        diagnoses = [diagnose(model, data, config.frames, h, config.seed) for h in evenly(real, DIAGNOSED)]
     record = {
         "model": config.model,
         "store": config.store,
@@ -105,14 +106,6 @@ def _facts(model: RGNN, config: EvaluationSettings) -> dict[str, object]:
         "Intervals": "95%, bootstrap over frames, draws and chips (1,000 times)",
         "Error": "sum|dF| / sum|F| over force components; angle: mean over atoms",
     }
-
-
-def _spread_out(settings: Sequence[Any], n: int) -> list[Any]:
-    import numpy as np
-
-    if len(settings) <= n:
-        return list(settings)
-    return [settings[k] for k in np.unique(np.linspace(0, len(settings) - 1, n).round().astype(int))]
 
 
 def _sweep(results: Sequence[HardwareErrors], model: RGNN) -> Sweep | None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from rgnn.training.log import read_log
+from rgnn.training.log import read_epochs
 
 
 def tensors(folder):
@@ -72,7 +72,7 @@ def test_resume_needs_its_own_settings(refused, run) -> None:
 
 def test_a_finished_run_can_be_made_longer(cli, run) -> None:
     cli("train", "--resume", run, "--epochs", 3, "--quiet")
-    assert [row.epoch for row in read_log(run)] == [1, 2, 3]
+    assert [row.epoch for row in read_epochs(run)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -87,11 +87,11 @@ def test_a_stopped_run_resumes_to_the_same_model(cli, store, number) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "rgnn train --resume runs/cut" in said
-    assert len(read_log("runs/cut")) < 6
+    assert len(read_epochs("runs/cut")) < 6
     cli("train", "--resume", "runs/cut", "--quiet")
     for part in ("best", "last"):
         assert same(tensors(f"runs/whole/{part}"), tensors(f"runs/cut/{part}"))
-    errors = [[row.relative_error for row in read_log(folder)] for folder in ("runs/whole", "runs/cut")]
+    errors = [[row.relative_error for row in read_epochs(folder)] for folder in ("runs/whole", "runs/cut")]
     assert errors[0] == errors[1]
 
 
@@ -174,7 +174,7 @@ def test_a_run_is_not_overwritten_by_accident(cli, refused, run) -> None:
     refused(2, "train", "data/tiny.zarr", "--out", "mine", "--overwrite")
     assert Path("mine/thesis.txt").read_text() == "precious"
     cli("train", "data/tiny.zarr", "--out", run, "--overwrite", "--epochs", 1, "--quiet")
-    assert len(read_log(run)) == 1
+    assert len(read_epochs(run)) == 1
 
 
 def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store, trajectory) -> None:
@@ -199,6 +199,6 @@ def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store, trajec
 
 def test_moments_with_a_network(cli, refused, store) -> None:
     said = cli("train", store, "--preset", "moments", "--epochs", 2, "--out", "runs/m")
-    assert len(read_log("runs/m")) == 2
+    assert len(read_epochs("runs/m")) == 2
     assert "moments do better with 5: rgnn convert --cutoff 5" in said
     assert "no ridge readout" in refused(2, "train", store, "--add-to", "runs/m")

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from processes_ranks import torchrun
 
-from rgnn.training.log import read_log
+from rgnn.training.log import read_epochs
 
 RGNN = ("--no-python", Path(sys.executable).parent / "rgnn")
 SHORT = ("--preset", "moments", "--epochs", 300, "--threads", 1, "--out", "runs/a")
@@ -47,9 +47,9 @@ def test_a_signal_stops_all_and_the_run_goes_on(cli, store) -> None:
     assert out.count("frames shared by 2 processes") == 1 and out.count("epoch   1") == 1
     assert yaml.safe_load(Path("runs/a/config.yaml").read_text())["processes"] == 2
     assert not list(Path("runs").rglob("*.partial"))
-    done = len(read_log("runs/a"))
+    done = len(read_epochs("runs/a"))
     cli("train", "--resume", "runs/a", "--epochs", done + 1, "--quiet")
-    assert len(read_log("runs/a")) == done + 1
+    assert len(read_epochs("runs/a")) == done + 1
 
 
 def test_a_refused_setting_is_said_once(store) -> None:

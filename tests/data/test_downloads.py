@@ -171,7 +171,7 @@ def test_the_disk_is_too_small(file, tmp_path) -> None:
 
 
 def test_two_at_once(file, tmp_path) -> None:
-    with locked(tmp_path), pytest.raises(InputError, match="another rgnn"):
+    with locked(tmp_path, tmp_path / downloads.LOCK), pytest.raises(InputError, match="another rgnn"):
         download(file, tmp_path)
 
 

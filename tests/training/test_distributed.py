@@ -17,7 +17,7 @@ from rgnn.training import gradient as training
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.gradient import GradientFit
 from rgnn.training.linear import FORMAT, VERSION
-from rgnn.training.log import read_log
+from rgnn.training.log import read_epochs
 from rgnn.training.settings import TrainingSettings
 
 
@@ -46,7 +46,7 @@ def assert_close(a: torch.nn.Module, b: torch.nn.Module) -> None:
 def test_two_processes_hold_the_same_models_and_write_one_run(two) -> None:
     assert (two / "prints-0").read_text() == (two / "prints-1").read_text()
     assert {p.name for p in (two / "clean").iterdir()} == {"log.csv", "best", "last", "state.safetensors"}
-    assert len(read_log(two / "clean")) == CONFIG.epochs
+    assert len(read_epochs(two / "clean")) == CONFIG.epochs
 
 
 @pytest.mark.parametrize("name", ["clean", "noisy", "converted", "messages"])
@@ -54,7 +54,7 @@ def test_two_processes_train_as_one_does_in_two_parts(two, frames, tmp_path, nam
     """Read noise, ranges, statistics and batch norms included, and steps without a frame for the second process."""
     train(name, frames, tmp_path, accumulate=2)
     assert_close(load_model(two / name / "last"), load_model(tmp_path / "last"))
-    for a, b in zip(read_log(two / name), read_log(tmp_path), strict=True):
+    for a, b in zip(read_epochs(two / name), read_epochs(tmp_path), strict=True):
         assert (a.loss, a.mae, a.rmse, a.relative_error) == pytest.approx((b.loss, b.mae, b.rmse, b.relative_error))
 
 
@@ -67,7 +67,7 @@ def test_without_noise_it_does_not_matter_how_a_batch_is_divided(two, frames, tm
 def test_two_processes_resume_to_the_same_model(two) -> None:
     """One of them was asked to stop, within an epoch."""
     assert fingerprint(load_model(two / "cut" / "last")) == fingerprint(load_model(two / "noisy" / "last"))
-    assert len(read_log(two / "cut")) == CONFIG.epochs
+    assert len(read_epochs(two / "cut")) == CONFIG.epochs
 
 
 def test_another_number_of_processes_goes_on(two, frames, tmp_path) -> None:

@@ -13,7 +13,7 @@ from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.settings import ModelConfig
 from rgnn.training.gradient import GradientFit
-from rgnn.training.log import read_log
+from rgnn.training.log import read_epochs
 from rgnn.training.schedule import hardware_of_step
 from rgnn.training.settings import TrainingSettings
 
@@ -121,7 +121,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(untrained, frames, tmp_path, stop
         assert fingerprint(load_model(tmp_path / f"cut/{part}")) == fingerprint(load_model(tmp_path / f"whole/{part}"))
     for a, b in zip(whole.history, resumed.history, strict=True):
         assert (a.loss, a.mae, a.rmse, a.relative_error) == (b.loss, b.mae, b.rmse, b.relative_error)
-    assert len(read_log(tmp_path / "cut")) == CONFIG.epochs
+    assert len(read_epochs(tmp_path / "cut")) == CONFIG.epochs
 
 
 def test_a_run_can_be_made_longer_but_not_otherwise_changed(untrained, frames, tmp_path) -> None:
@@ -138,7 +138,9 @@ def test_the_best_epoch_is_kept(model, frames, tmp_path) -> None:
     result = fit(model, frames, TRAIN, VALIDATION, config, tmp_path)
     trainer = GradientFit(load_model(tmp_path / "best"), config, None)
     assert trainer.validate(frames, VALIDATION)[2] == pytest.approx(result.best.relative_error, rel=1e-6)
-    assert result.best.relative_error == pytest.approx(min(row.relative_error for row in read_log(tmp_path)), rel=1e-6)
+    assert result.best.relative_error == pytest.approx(
+        min(row.relative_error for row in read_epochs(tmp_path)), rel=1e-6
+    )
 
 
 def test_it_stops_when_nothing_improves(model, frames) -> None:
@@ -213,7 +215,7 @@ def test_nothing_to_train_on(model, frames) -> None:
 
 
 def test_a_damaged_log_is_named(tmp_path) -> None:
-    assert read_log(tmp_path) == []
+    assert read_epochs(tmp_path) == []
     (tmp_path / "log.csv").write_text("epoch,loss\n1,x\n")
-    with pytest.raises(InputError, match=r"log.csv: is damaged"):
-        read_log(tmp_path)
+    with pytest.raises(InputError, match=r"log.csv: cannot be read .*can be resumed"):
+        read_epochs(tmp_path)

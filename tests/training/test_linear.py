@@ -13,7 +13,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import fingerprint
 from rgnn.training.linear import LinearFit, design
-from rgnn.training.log import Silent, read_log
+from rgnn.training.log import Silent, read_epochs
 from rgnn.training.normal_equations import PENALTIES, NormalEquations, best_weights
 from rgnn.training.validation import validate
 
@@ -71,7 +71,7 @@ def test_it_learns_in_one_pass(untrained, frames, tmp_path) -> None:
     ridge = solved(untrained, frames, tmp_path)
     error = validate(ridge.model, frames, VALIDATION, CONFIG.seed)[2]
     assert error < 0.3  # no forces at all would be 1
-    (row,) = read_log(tmp_path)
+    (row,) = read_epochs(tmp_path)
     assert row.relative_error == pytest.approx(error, rel=1e-6)
     assert fingerprint(load_model(tmp_path)) == fingerprint(ridge.model)
     assert fingerprint(solved(untrained, frames).model) == fingerprint(ridge.model)

@@ -19,6 +19,7 @@ from rgnn.base.files import locked, write_atomic
 TIMEOUT = 30.0  # seconds without a byte
 PIECE = 1 << 20
 ATTEMPTS = 5  # in a row without a new byte, at one address
+LOCK = ".lock"  # in the folder that is fetched into
 LONGEST_WAIT = 120.0  # seconds, whatever a server asks for
 AGENT = {"User-Agent": "rgnn (force fields on resistive memory)", "Accept-Encoding": "identity"}
 
@@ -116,7 +117,7 @@ def download(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / file.name, folder / f"{file.name}.part"
-    with locked(folder):
+    with locked(folder, folder / LOCK):
         if target.exists():
             if why := mismatch(target, file):
                 raise InputError(f"{target}: is not the file of the archive, since {why}; move it away.")
@@ -155,7 +156,7 @@ def adopt(file: RemoteFile, path: str | Path, folder: str | Path) -> Path:
     if target.exists() and target.samefile(path):
         return target
     _check_room(RemoteFile(file.name, (), path.stat().st_size), folder, part)
-    with locked(folder):
+    with locked(folder, folder / LOCK):
         shutil.copyfile(path, part)
         part.replace(target)
     return target

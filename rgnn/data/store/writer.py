@@ -124,7 +124,7 @@ class StoreWriter:
     def _begin(self) -> None:
         """Take the lock, and find out whether there is something to go on with."""
         self.work.mkdir(parents=True, exist_ok=True)
-        self._stack.enter_context(locked(self.work))
+        self._stack.enter_context(locked(self.path, self.path.with_name(f".{self.path.name}.lock")))
         if self.append:
             self.ledger = Ledger.load(self.path)  # anew: another may have added to it before the lock was ours
         elif left := self._left_over():
