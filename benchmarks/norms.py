@@ -27,12 +27,12 @@ from stability import TRAINING, VALIDATION, Probe, norms, scatter
 from torch import Tensor, nn
 
 from rgnn.base.estimate import evenly
+from rgnn import RGNN
 from rgnn.base.rng import numpy_stream, torch_stream
 from rgnn.chip.hardware import Hardware
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.split import split_frames
 from rgnn.graphs.graph import Graph
-from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import load_model
 from rgnn.models.message_passing.layers import ReservoirLayer, TrainedLayer
 

@@ -29,13 +29,13 @@ from matplotlib.ticker import FuncFormatter
 from torch import nn
 
 from rgnn.base.estimate import evenly
+from rgnn import RGNN
 from rgnn.base.rng import torch_stream
 from rgnn.chip.hardware import Hardware
 from rgnn.data.loader import epoch_order
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.split import split_frames
 from rgnn.graphs.graph import Graph
-from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import load_model, save_model
 from rgnn.plots import style
 from rgnn.training.gradient import GradientFit

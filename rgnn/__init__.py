@@ -1,4 +1,4 @@
-"""Force fields from resistive-memory reservoir graph neural networks (RGNN).
+"""Force fields from resistive-memory reservoir graph neural networks (ForceField).
 
 The public names below load their modules when first used, so `import rgnn` is quick.
 """
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from rgnn.data.store.reader import GraphStore
     from rgnn.evaluation import evaluate
     from rgnn.graphs.graph import Graph
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import Prediction
     from rgnn.models.checkpoints import load_model, save_model
+    from rgnn.models.message_passing.model import RGNN
+    from rgnn.models.moments.model import MomentForces
     from rgnn.training.fit import fit
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "Graph",
     "GraphStore",
     "Hardware",
+    "MomentForces",
+    "Prediction",
     "RGNNCalculator",
     "evaluate",
     "fit",
@@ -31,7 +35,9 @@ __all__ = [
 ]
 
 _HOME = {
-    "RGNN": "models.base",
+    "RGNN": "models.message_passing.model",
+    "MomentForces": "models.moments.model",
+    "Prediction": "models.base",
     "Chip": "chip.chip",
     "Graph": "graphs.graph",
     "GraphStore": "data.store.reader",

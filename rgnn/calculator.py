@@ -11,11 +11,11 @@ from ase.data import chemical_symbols
 
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
-from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.skin import SkinList
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import load_model
+from rgnn.models.inference import predict
 from rgnn.models.uncertainty import Uncertainty
 
 
@@ -57,7 +57,7 @@ class RGNNCalculator(Calculator):
 
     def __init__(
         self,
-        model: RGNN | str | Path,
+        model: ForceField | str | Path,
         bits: int | None = None,
         noise: float | None = None,
         seed: int | None = None,
@@ -68,7 +68,7 @@ class RGNNCalculator(Calculator):
         uncertainty: Uncertainty | None = None,
     ) -> None:
         super().__init__()
-        self.model = (model if isinstance(model, RGNN) else load_model(model)).eval()
+        self.model = (model if isinstance(model, ForceField) else load_model(model)).eval()
         if device is not None:
             self.model = self.model.to(device)
         self.hardware = self.model.hardware.varied(bits, noise)
@@ -78,7 +78,7 @@ class RGNNCalculator(Calculator):
         self.uncertainty, self.estimates = uncertainty, uncertainty is not None
         self.sigma: np.ndarray | None = None
         self.calls = 0
-        self.neighbours = SkinList(self.model.config.cutoff)
+        self.neighbours = SkinList(self.model.settings.cutoff)
         self._last: Graph | None = None
         self.net_force = np.zeros(3)
         self.isolated = np.zeros(0, dtype=bool)
@@ -111,8 +111,9 @@ class RGNNCalculator(Calculator):
 
     def evaluate(self, g: Graph) -> tuple[np.ndarray, np.ndarray | None]:
         """[N, 3] float64 forces of the model and, where it is estimated, [N] sigma, with the noise of this call."""
-        noise = torch_stream(self.seed, "md noise", self.calls)
-        return forces_and_sigma(self.model, self.uncertainty if self.estimates else None, g, self.hardware, noise)
+        reading = self.model.read(self.hardware, torch_stream(self.seed, "md noise", self.calls))
+        found = predict(self.model, g, reading, self.uncertainty if self.estimates else None)
+        return found.forces, found.sigma
 
     def _graph(self) -> Graph:
         """The atoms as a graph; the last one with other vectors where no edge has come or gone."""
@@ -126,19 +127,7 @@ class RGNNCalculator(Calculator):
         return self._last
 
 
-@torch.no_grad()
-def forces_and_sigma(
-    model: RGNN, uncertainty: Uncertainty | None, g: Graph, hardware: Hardware, noise: torch.Generator
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """[N, 3] and [N] in eV/Angstrom, float64; without an uncertainty the same forces, and None."""
-    g = g.to(next(model.parameters()).device)
-    if uncertainty is None:
-        return model(g, hardware, noise).cpu().numpy().astype(np.float64), None
-    forces, sigma = uncertainty(model, g, hardware, noise)
-    return forces.cpu().numpy().astype(np.float64), sigma.cpu().numpy().astype(np.float64)
-
-
-def require_elements(model: RGNN, atoms: Atoms) -> None:
+def require_elements(model: ForceField, atoms: Atoms) -> None:
     """Raise InputError where the structure has an element that the model was not trained on."""
     if not model.elements:
         return  # not recorded, as in the published checkpoint

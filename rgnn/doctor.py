@@ -18,8 +18,9 @@ from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
 from rgnn.data.sample import sample_frames
 from rgnn.graphs.graph import Graph
-from rgnn.models.base import RGNN
-from rgnn.models.settings import ModelConfig
+from rgnn.models.base import ForceField
+from rgnn.models.message_passing.model import RGNN
+from rgnn.models.settings import MessagePassingSettings
 
 PACKAGES = ("rgnn", "torch", "numpy", "numba", "ase", "vesin", "zarr", "safetensors", "scipy", "matplotlib", "typer")
 
@@ -72,11 +73,11 @@ def _bit_serial() -> tuple[bool, str]:
     return worst <= 0.5, f"largest difference {worst:g} of {int(planes.abs().max()):,}"
 
 
-def _model_and_frame() -> tuple[RGNN, Graph]:
+def _model_and_frame() -> tuple[ForceField, Graph]:
     frame = next(iter(sample_frames()))
-    config = ModelConfig()
-    g = Graph.from_positions(frame.numbers, frame.positions, frame.cell, frame.pbc, config.cutoff)
-    model = RGNN(config, Hardware(), Chip.synthetic().matrices(RGNN.shapes(config)))
+    settings = MessagePassingSettings()
+    g = Graph.from_positions(frame.numbers, frame.positions, frame.cell, frame.pbc, settings.cutoff)
+    model = RGNN(settings, Hardware(), Chip.synthetic().matrices(RGNN.matrices(settings)))
     with torch.no_grad():
         model.train()(g)  # sets the ranges
     return model.eval(), g
@@ -89,8 +90,8 @@ def _rotation() -> tuple[bool, str]:
     ideal = Hardware().ideal()
     rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch_stream(0, "rotation")))[0]
     turned = replace(g, edge_vector=g.edge_vector @ rotation)
-    forces = model(g, ideal)
-    worst = float((model(turned, ideal) - forces @ rotation.float()).abs().max())
+    forces = model(g, model.read(ideal)).forces
+    worst = float((model(turned, model.read(ideal)).forces - forces @ rotation.float()).abs().max())
     return worst < 1e-4 * float(forces.abs().max()), f"largest difference {worst:.1e} eV/Å"
 
 
@@ -113,8 +114,9 @@ def _kernels() -> tuple[bool, str]:
     model, g = _model_and_frame()
     model, g, hardware = model.to(device), g.to(device), Hardware(noise=None)
     with kernels.use("plain"):
-        expected = model(g, hardware)
-    difference = float((model(g, hardware) - expected).square().mean().sqrt() / expected.square().mean().sqrt())
+        expected = model(g, model.read(hardware)).forces
+    found = model(g, model.read(hardware)).forces
+    difference = float((found - expected).square().mean().sqrt() / expected.square().mean().sqrt())
     return difference < 0.02, f"{kernels.kernels_for(device).name}; differ from plain ones by {100 * difference:.2g}%"
 
 
@@ -125,7 +127,7 @@ def _speed() -> tuple[bool, str]:
     times = []
     for repeat in range(7):
         began = time.perf_counter()
-        model(g, generator=torch_stream(0, "self-test", repeat))
+        model(g, model.read(None, torch_stream(0, "self-test", repeat)))
         times.append(time.perf_counter() - began)
     return True, f"{1e3 * median(times[2:]):.0f} ms for {g.n_atoms} atoms with 8 bits and read noise"
 

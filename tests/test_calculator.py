@@ -124,7 +124,7 @@ def test_a_cell_smaller_than_the_cutoff_has_the_forces_of_its_supercell(model: R
     """The primitive cell has edges of 2.85 Angstrom, the cutoff is 3: atoms are neighbours of their own images."""
     small = bulk("LiF", "rocksalt", a=4.03)
     small.positions[1] += (0.1, -0.05, 0.2)
-    assert small.cell.lengths().max() < model.config.cutoff
+    assert small.cell.lengths().max() < model.settings.cutoff
     big = small.repeat((3, 2, 4))
     found, expected = forces(RGNNCalculator(model, noise=0), small), forces(RGNNCalculator(model, noise=0), big)
     np.testing.assert_allclose(np.tile(found, (24, 1)), expected, atol=1e-5)

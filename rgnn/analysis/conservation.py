@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from ase import Atoms, units
 
 from rgnn.base.errors import InputError
@@ -21,7 +20,8 @@ from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.skin import SkinList
 from rgnn.md import MDSettings, read_log, run_md
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
+from rgnn.models.inference import predict
 
 # Directions of a frame; every two of them are a sample, and each costs two evaluations for each step length.
 PROBES = 24
@@ -40,16 +40,15 @@ SETTLING, FEWEST_ROWS = 0.2, 8
 Forces = Callable[[np.ndarray], np.ndarray]
 
 
-def forces_of(model: RGNN, atoms: Atoms, hardware: Hardware) -> Forces:
+def forces_of(model: ForceField, atoms: Atoms, hardware: Hardware) -> Forces:
     """Positions [N, 3] in Angstrom -> forces [N, 3] in eV/Angstrom, on hardware that is read without noise."""
-    neighbours, device = SkinList(model.config.cutoff), model.embedding.device
+    neighbours = SkinList(model.settings.cutoff)
     clean = hardware.without_noise()
 
-    @torch.no_grad()
     def forces(positions: np.ndarray) -> np.ndarray:
         index, vector = neighbours.edges(positions, atoms.cell[:], atoms.pbc)
         g = Graph.from_arrays(atoms.numbers, index, vector)
-        return model(g.to(device), clean).cpu().numpy().astype(np.float64)
+        return predict(model, g, model.read(clean)).forces
 
     return forces
 
@@ -139,7 +138,7 @@ def net_torque(positions: np.ndarray, forces: np.ndarray) -> float:
     return float(np.linalg.norm(np.cross(r, forces).sum(axis=0)) / size) if size else 0.0
 
 
-def read_noise(model: RGNN, atoms: Atoms, reads: int = READS, seed: int = 0) -> np.ndarray:
+def read_noise(model: ForceField, atoms: Atoms, reads: int = READS, seed: int = 0) -> np.ndarray:
     """[N, 3] variance of the forces from read to read on the hardware as trained, (eV/Angstrom)^2."""
     calculator = RGNNCalculator(model, seed=seed, remove_net_force=True, any_element=True)
     mine, samples = atoms.copy(), []
@@ -164,7 +163,9 @@ def expected_heating(variance: np.ndarray, masses: np.ndarray, timestep: float) 
     return float(per_time * 1000 * units.fs * 1000)
 
 
-def nve_heating(model: RGNN, atoms: Atoms, config: MDSettings, stop: Callable[[], bool] = lambda: False) -> Estimate:
+def nve_heating(
+    model: ForceField, atoms: Atoms, config: MDSettings, stop: Callable[[], bool] = lambda: False
+) -> Estimate:
     """What the forces heat a solid by in a short NVE run, meV/atom/ps: twice what its kinetic energy grows by.
 
     There is no energy to look at, but in a nearly harmonic solid half of what it is given shows as motion
@@ -225,7 +226,7 @@ class Jacobian:
 
 
 def jacobians(
-    model: RGNN,
+    model: ForceField,
     frames: Sequence[Atoms],
     probes: int = PROBES,
     seed: int = 0,
@@ -233,7 +234,7 @@ def jacobians(
 ) -> list[Jacobian]:
     """On the hardware as trained with its noise off and, where there is a chip, on the ideal one."""
     hardware = {"as trained, noise off": model.hardware}
-    if model.config.uses_chip:
+    if model.uses_chip:
         hardware["ideal chip"] = model.hardware.ideal()
     total, done, found = len(hardware) * len(STEPS) * len(frames), 0, []
     for name, setting in hardware.items():

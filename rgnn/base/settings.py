@@ -47,6 +47,15 @@ class Settings:
         """Plain values only, ready for YAML or JSON."""
         return _plain(dataclasses.asdict(self))
 
+    def differences(self) -> dict[str, Any]:
+        """Plain values of the fields that differ from their defaults, nested ones in the same way."""
+        found = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                found[field.name] = value.differences() if isinstance(value, Settings) else _plain(value)
+        return found
+
     def replace(self, **changes: Any) -> Self:
         """A copy with some values changed, checked anew; a change of None means: leave as it is."""
         return dataclasses.replace(self, **{k: v for k, v in changes.items() if v is not None})

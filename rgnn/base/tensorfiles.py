@@ -19,8 +19,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], settings: Map
     write_atomic(path, save(plain, metadata={"rgnn": json.dumps(settings)}))
 
 
-def read_tensors(path: str | Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and settings of a file whose settings carry `format: kind` and `version`.
+def read_tensors(path: str | Path, kind: str, *versions: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and settings of a file whose settings carry `format: kind` and one of the versions, the newest first.
 
     Raises:
         InputError: absent, cut short, not ours, or of another kind or version.
@@ -36,9 +36,9 @@ def read_tensors(path: str | Path, kind: str, version: int) -> tuple[dict[str, T
         raise InputError(f"{path}: damaged or cut short ({error}); write it anew or take a copy of it.") from None
     if settings.get("format") != kind:
         raise InputError(f"{path}: holds {settings.get('format') or 'tensors of another program'}, not a {kind}.")
-    if settings.get("version") != version:
+    if settings.get("version") not in versions:
         raise InputError(
             f"{path}: written in version {settings.get('version')} of the {kind} format, "
-            f"but this rgnn reads version {version}; use the rgnn that wrote it or write it anew."
+            f"but this rgnn reads version {versions[0]}; use the rgnn that wrote it or write it anew."
         )
     return tensors, settings

@@ -1,16 +1,20 @@
 """Where hardware hurts: signal-to-noise after each layer, and what the converters clip."""
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rgnn.base.rng import torch_stream
 from rgnn.chip.converters import Counts
 from rgnn.chip.hardware import Hardware
+from rgnn.evaluation.run import LabelledFrames
 from rgnn.graphs.graph import Graph, LabelledFrames
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 
 # Frames that are looked at; their layers are averages over thousands of edges.
 DIAGNOSIS_FRAMES = 4
@@ -52,39 +56,50 @@ def _share(part: int, whole: int) -> float:
 
 @torch.no_grad()
 def diagnose(
-    model: RGNN, frames: LabelledFrames, indices: Sequence[int], hardware: Hardware, seed: int = 0
+    model: ForceField, frames: LabelledFrames, indices: Sequence[int], hardware: Hardware, seed: int = 0
 ) -> Diagnosis:
     """Compare layer by layer with the ideal chip on the first few of the frames."""
     ideal = hardware.ideal()
     counts: dict[tuple[int, int], Counts] = {}
-    layers = len(model.layers)
-    signal, noise = torch.zeros(2, layers + 1, dtype=torch.float64), torch.zeros(2, layers + 1, dtype=torch.float64)
+    # Of the forces (in the place of the input, which nothing disturbs), then of nodes and edges layer by layer.
+    signal, noise = defaultdict[tuple[int, int], float](float), defaultdict[tuple[int, int], float](float)
     for index in list(indices)[:DIAGNOSIS_FRAMES]:
-        g = frames.graph(int(index)).to(model.embedding.device)
+        g = frames.graph(int(index)).to(model.device)
         generator = torch_stream(seed, "diagnosis noise", int(index))
-        clean, real = model.features(g, ideal), model.features(g, hardware, generator)
+        clean = model.layer_features(g, model.read(ideal))
+        real = model.layer_features(g, model.read(hardware, generator))
         for k, (a, b) in enumerate(zip(clean, real, strict=True)):
             for kind in range(2 if k else 0):
-                _add(signal[kind], noise[kind], k, a[kind], b[kind])
+                _add(signal, noise, (kind, k), a[kind], b[kind])
         forces = [_forces(model, g, ideal, seed, int(index)), _forces(model, g, hardware, seed, int(index), counts)]
-        _add(signal[0], noise[0], 0, *forces)  # the place of the input, which nothing disturbs
-    ratio = 10 * torch.log10(signal / noise)
-    node, edge = (tuple(ratio[kind, 1:].tolist()) for kind in range(2))
-    return Diagnosis(hardware, node, edge, float(ratio[0, 0]), counts)
+        _add(signal, noise, (0, 0), *forces)
+    ratio = {place: _decibels(signal[place], noise[place]) for place in signal}
+    layers = sorted({k for _, k in ratio} - {0})
+    node, edge = (tuple(ratio[kind, k] for k in layers) for kind in range(2))
+    return Diagnosis(hardware, node, edge, ratio[0, 0], counts)
+
+
+def _decibels(signal: float, noise: float) -> float:
+    """Signal over noise in dB; infinite without noise."""
+    return float(10 * np.log10(signal / noise)) if noise else math.inf
 
 
 def _forces(
-    model: RGNN,
+    model: ForceField,
     g: Graph,
     hardware: Hardware,
     seed: int,
     index: int,
     counts: dict[tuple[int, int], Counts] | None = None,
 ) -> Tensor:
-    return model(g, hardware, torch_stream(seed, "diagnosis noise", index), counts)
+    forces: Tensor = model(g, model.read(hardware, torch_stream(seed, "diagnosis noise", index), counts)).forces
+    return forces
 
 
-def _add(signal: Tensor, noise: Tensor, k: int, clean: Tensor, real: Tensor) -> None:
+def _add(
+    signal: dict[tuple[int, int], float], noise: dict[tuple[int, int], float], place: tuple[int, int],
+    clean: Tensor, real: Tensor,
+) -> None:  # fmt: skip
     clean, real = clean.double(), real.double()
-    signal[k] += (clean - clean.mean(0)).square().sum().cpu()
-    noise[k] += (real - clean).square().sum().cpu()
+    signal[place] += float((clean - clean.mean(0)).square().sum())
+    noise[place] += float((real - clean).square().sum())

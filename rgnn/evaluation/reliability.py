@@ -11,8 +11,9 @@ from scipy.stats import spearmanr
 
 from rgnn.base.errors import Interrupted
 from rgnn.base.rng import torch_stream
+from rgnn.evaluation.run import LabelledFrames
 from rgnn.graphs.graph import LabelledFrames
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.uncertainty import Uncertainty
 
 # Of equally many atoms, from the surest to the least sure.
@@ -119,7 +120,7 @@ def _likelihood(error: np.ndarray, sigma: np.ndarray) -> float:
 
 
 def reliability(
-    model: RGNN,
+    model: ForceField,
     uncertainties: Sequence[Uncertainty],
     frames: LabelledFrames,
     indices: Sequence[int],
@@ -138,9 +139,10 @@ def reliability(
         for position, index in enumerate(indices):
             if stop():
                 raise Interrupted("stopped while looking at the uncertainty of forces; rgnn eval --resume goes on.")
-            g = frames.graph(int(index)).to(model.embedding.device)
+            g = frames.graph(int(index)).to(model.device)
             assert g.forces is not None
-            forces, sigma = uncertainty(model, g, None, torch_stream(seed, "uncertainty noise", int(index)))
+            noise = torch_stream(seed, "uncertainty noise", int(index))
+            forces, sigma = uncertainty(model, g, model.read(None, noise))
             columns = [g.atomic_numbers, sigma, *(forces - g.forces).unbind(1), torch.full_like(sigma, position)]
             rows.append(torch.stack([c.double() for c in columns], dim=1).cpu().numpy())
             progress(number * len(indices) + position + 1, len(uncertainties) * len(indices))

@@ -19,7 +19,7 @@ from rgnn.base.settings import Settings
 from rgnn.chip.hardware import Hardware
 from rgnn.evaluation.errors import TERMS, ErrorSums, HardwareErrors
 from rgnn.graphs.graph import Graph, LabelledFrames
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 
 # Edges of the frames that are evaluated together, where the hardware reads every row for itself.
 BATCH_EDGES = 16384
@@ -53,15 +53,15 @@ class EvaluationSettings(Settings):
 
 
 @torch.no_grad()
-def predict(model: RGNN, g: Graph, hardware: Hardware, seed: int, *key: int) -> np.ndarray:
+def predict(model: ForceField, g: Graph, hardware: Hardware, seed: int, *key: int) -> np.ndarray:
     """Forces [N, 3] in eV/Angstrom with a noise stream of its own for each key."""
-    device = model.embedding.device
+    device = model.device
     noise = torch_stream(seed, "evaluation noise", *key)
-    return model(g.to(device), hardware, noise).cpu().numpy()
+    return model(g.to(device), model.read(hardware, noise)).forces.cpu().numpy()
 
 
 def evaluate(
-    model: RGNN,
+    model: ForceField,
     frames: LabelledFrames,
     indices: Sequence[int],
     settings: Sequence[Hardware],
@@ -120,7 +120,7 @@ def evaluate(
 
 def _fill(
     sums: np.ndarray,
-    model: RGNN,
+    model: ForceField,
     frames: LabelledFrames,
     indices: Sequence[int],
     hardware: Hardware,

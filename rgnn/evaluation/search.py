@@ -9,9 +9,9 @@ from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
 from rgnn.chip.hardware import Hardware
 from rgnn.evaluation.errors import HardwareErrors
-from rgnn.evaluation.run import evaluate
+from rgnn.evaluation.run import LabelledFrames, evaluate
 from rgnn.graphs.graph import LabelledFrames
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 
 # What is tried of each setting, the cheapest first. Noise is bracketed by these, then halved between.
 COUNTS = {"bits": tuple(range(1, 13)), "adc_bits": tuple(range(2, 15))}
@@ -52,7 +52,7 @@ class Search:
 
 
 def search(
-    model: RGNN,
+    model: ForceField,
     frames: LabelledFrames,
     indices: Sequence[int],
     base: Hardware,
@@ -100,7 +100,7 @@ class _Tries:
     """Evaluates settings, and counts them."""
 
     def __init__(
-        self, model: RGNN, frames: LabelledFrames, indices: Sequence[int], repeats: int, chips: int, seed: int,
+        self, model: ForceField, frames: LabelledFrames, indices: Sequence[int], repeats: int, chips: int, seed: int,
         limit: float, progress: Callable[[Hardware], None],
     ) -> None:  # fmt: skip
         self.limit, self.progress, self.count = limit, progress, 0

@@ -19,11 +19,12 @@ from ase import Atoms
 
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.base.rng import torch_stream
-from rgnn.calculator import RGNNCalculator, forces_and_sigma
+from rgnn.calculator import RGNNCalculator
 from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
 from rgnn.md.loop import Run
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
+from rgnn.models.inference import predict
 from rgnn.models.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ ForceResult = tuple[np.ndarray, np.ndarray | None]
 class BatchServer:
     """Where runs meet: waits until every live run has asked for its forces, and answers all of them at once."""
 
-    def __init__(self, model: RGNN, n_runs: int, uncertainty: Uncertainty | None = None) -> None:
+    def __init__(self, model: ForceField, n_runs: int, uncertainty: Uncertainty | None = None) -> None:
         self.model, self.uncertainty = model, uncertainty
         self.live = set(range(n_runs))
         self.steps, self.temperatures = [0] * n_runs, [0.0] * n_runs
@@ -102,7 +103,7 @@ class BatchServer:
     def _evaluate(self, asked: Mapping[int, ForceRequest], hardware: Hardware) -> dict[int, ForceResult]:
         """By one call of the model, unless its arrays look at all the rows at once and would mix the runs."""
         questions = list(asked.values())
-        mixes = self.model.config.uses_chip and not hardware.rows_are_independent
+        mixes = self.model.uses_chip and not hardware.rows_are_independent
         groups = [[q] for q in questions] if mixes else [questions]
         answers = list[ForceResult]()
         for group in groups:
@@ -110,7 +111,8 @@ class BatchServer:
             key = [group[0].call] if len(group) == 1 else [n for q in group for n in (q.seed, q.call)]
             noise = torch_stream(group[0].seed, "md noise", *key)
             uncertainty = self.uncertainty if any(q.estimates for q in group) else None
-            forces, sigma = forces_and_sigma(self.model, uncertainty, g, hardware, noise)
+            found = predict(self.model, g, self.model.read(hardware, noise), uncertainty)
+            forces, sigma = found.forces, found.sigma
             ends = np.cumsum([q.graph.n_atoms for q in group])[:-1]
             each = [None] * len(group) if sigma is None else np.split(sigma, ends)
             sigmas = [own if q.estimates else None for q, own in zip(group, each, strict=True)]
@@ -151,7 +153,7 @@ def _unwatched(step: int, temperature: float) -> None:
 
 def run_many(
     structures: Sequence[Atoms] | None,
-    model: RGNN,
+    model: ForceField,
     configs: Sequence[MDSettings],
     outs: Sequence[str | Path],
     *,

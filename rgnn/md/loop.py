@@ -28,7 +28,7 @@ from rgnn.md.record import summarise, write_record
 from rgnn.md.settings import MDResult, MDSettings, RunOrigin
 from rgnn.md.state import State
 from rgnn.md.structures import check_structure
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.uncertainty import Uncertainty
 
@@ -48,7 +48,7 @@ def _untold(message: str) -> None:
 
 def run_md(
     atoms: Atoms | None,
-    model: RGNN,
+    model: ForceField,
     config: MDSettings,
     out: str | Path,
     *,
@@ -92,7 +92,12 @@ def run_md(
 
 
 def _minimised(
-    atoms: Atoms, model: RGNN, config: MDSettings, out: Path, stop: Callable[[], bool], tell: Callable[[str], None]
+    atoms: Atoms,
+    model: ForceField,
+    config: MDSettings,
+    out: Path,
+    stop: Callable[[], bool],
+    tell: Callable[[str], None],
 ) -> Atoms:
     """The structure after its forces were followed downhill, on the chip without read noise; out/minimised.xyz."""
     assert config.minimise is not None
@@ -120,7 +125,7 @@ class Run:
     def __init__(
         self,
         state: State,
-        model: RGNN,
+        model: ForceField,
         config: MDSettings,
         out: Path,
         calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
@@ -145,7 +150,7 @@ class Run:
     def prepare(
         cls,
         atoms: Atoms | None,
-        model: RGNN,
+        model: ForceField,
         config: MDSettings,
         out: Path,
         *,
@@ -250,7 +255,7 @@ class Run:
 
     def _isolated(self) -> np.ndarray:
         a = self.state.atoms
-        index, _ = neighbour_list(a.positions, a.cell[:], a.pbc, self.model.config.cutoff)
+        index, _ = neighbour_list(a.positions, a.cell[:], a.pbc, self.model.settings.cutoff)
         return np.bincount(index[0], minlength=len(a)) == 0
 
     def _save(self, outputs: Outputs) -> None:

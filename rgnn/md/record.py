@@ -11,13 +11,13 @@ from rgnn.md.heating import heating
 from rgnn.md.outputs import read_log
 from rgnn.md.settings import MDRecord, MDResult, MDSettings, MDVersions, RunOrigin
 from rgnn.md.state import State
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 
 
 def write_record(
     out: Path,
-    model: RGNN,
+    model: ForceField,
     config: MDSettings,
     origin: RunOrigin | None,
     resume: bool,

@@ -14,7 +14,7 @@ from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.md.constraints import Plain, constraints_of, hold
 from rgnn.md.settings import MDSettings
 from rgnn.md.structures import check_structure
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 
 FORMAT, VERSION = "rgnn dynamics restart", 1
@@ -43,7 +43,7 @@ class State:
     chain: np.ndarray | None = None
 
     @classmethod
-    def start(cls, atoms: Atoms, model: RGNN, config: MDSettings) -> "State":
+    def start(cls, atoms: Atoms, model: ForceField, config: MDSettings) -> "State":
         """Fresh Maxwell-Boltzmann velocities within the constraints, without drift where no atom is anchored."""
         check_structure(atoms, model, config.any_element)
         constraints = constraints_of(atoms)
@@ -90,7 +90,7 @@ class State:
         write_tensors(out / "restart.safetensors", tensors, settings)
 
     @classmethod
-    def load(cls, out: Path, model: RGNN, config: MDSettings) -> "State":
+    def load(cls, out: Path, model: ForceField, config: MDSettings) -> "State":
         """Read the restart file of the same run."""
         file = out / "restart.safetensors"
         if not file.is_file():

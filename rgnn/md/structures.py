@@ -13,7 +13,7 @@ from rgnn.data.domain import closest_pairs, density_of
 from rgnn.data.formats import safe_format
 from rgnn.graphs.neighbours import CLOSEST, edge_vectors, geometry_problem, neighbour_list
 from rgnn.md.constraints import constraints_of
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 
 # Beyond what was seen in training by this part, a density or a distance is worth a warning.
 MARGIN = 0.05
@@ -64,7 +64,7 @@ def _read(path: str | Path, index: int | slice, format: str | None, what: str) -
     return frames
 
 
-def check_structure(atoms: Atoms, model: RGNN, any_element: bool = False, where: str = "the structure") -> None:
+def check_structure(atoms: Atoms, model: ForceField, any_element: bool = False, where: str = "the structure") -> None:
     """Refuse a structure whose run could not mean anything; `where` names it in errors.
 
     Raises:
@@ -77,7 +77,7 @@ def check_structure(atoms: Atoms, model: RGNN, any_element: bool = False, where:
     constraints_of(atoms, where)
     if not any_element:
         require_elements(model, atoms)
-    cutoff = model.config.cutoff
+    cutoff = model.settings.cutoff
     index, lengths = _edges(atoms, cutoff)
     if not index.shape[1]:
         raise InputError(
@@ -96,7 +96,7 @@ def _edges(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     return index, np.linalg.norm(edge_vectors(atoms.positions, atoms.cell[:], index, shift), axis=1)
 
 
-def outside_training(atoms: Atoms, model: RGNN) -> list[str]:
+def outside_training(atoms: Atoms, model: ForceField) -> list[str]:
     """In sentences, in what the structure lies outside what the model was trained on; nothing where that is unknown."""
     seen, said = model.provenance.seen, []
     if seen.density and atoms.pbc.all():
@@ -104,7 +104,7 @@ def outside_training(atoms: Atoms, model: RGNN) -> list[str]:
         if not low * (1 - MARGIN) <= density <= high * (1 + MARGIN):
             span = f"{low:.3g}" if high - low < 0.005 * high else f"{low:.3g} to {high:.3g}"
             said.append(f"the density is {density:.3g} g/cm3, where the training set has {span}.")
-    index, lengths = _edges(atoms, model.config.cutoff)
+    index, lengths = _edges(atoms, model.settings.cutoff)
     closest = closest_pairs(atoms.numbers, index, lengths)
     known = {(pair.first, pair.second): pair.distance for pair in seen.closest}
     for pair, found in closest.items():

@@ -17,7 +17,7 @@ from rgnn.base.files import write_atomic
 from rgnn.base.settings import Settings, dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
 from rgnn.md import MDSettings, RunOrigin, run_md
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.calibration import needs_calibration
 
 
@@ -54,7 +54,7 @@ class SweepSettings(Settings):
         return cls.from_mapping(read_yaml(file), str(file))
 
 
-def on_hardware(model: RGNN, hardware: Hardware) -> RGNN:
+def on_hardware(model: ForceField, hardware: Hardware) -> ForceField:
     """The same trained model on other hardware.
 
     Raises:
@@ -79,7 +79,7 @@ def folder_of(out: str | Path, number: int, hardware: Hardware) -> Path:
 
 def run_sweep(
     atoms: Atoms,
-    model: RGNN,
+    model: ForceField,
     config: SweepSettings,
     out: str | Path,
     progress: Callable[[int, int, float], None] = lambda number, step, temperature: None,

@@ -1,79 +1,174 @@
-"""RGNN: forces from a message-passing network whose first layers are fixed weights on a chip."""
+"""What a force field is: the classes that every family of models derives from."""
 
+import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
-from rgnn.base.rng import torch_stream
-from rgnn.base.settings import require
 from rgnn.chip.cells import Cells
-from rgnn.chip.converters import Counts
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
+from rgnn.graphs.topology import Part
 from rgnn.kernels import kernels_for
-from rgnn.models.message_passing.layers import ForceHead, ReservoirLayer, TrainedLayer
-from rgnn.models.moments.network import NetworkReadout
-from rgnn.models.moments.ridge import RidgeReadout
-from rgnn.models.parts.moments import MomentLayer, View, by_component, invariants
-from rgnn.models.parts.radial import Radial
-from rgnn.models.reading import Readout
-from rgnn.models.settings import ModelConfig
+from rgnn.models.operations import Operations, Workload
+from rgnn.models.reading import ChipReading, Monitor
+from rgnn.models.settings import ModelSettings
+
+Output = Literal["energy", "forces", "stress"]
+# The matrices of a chip, layer by layer.
+ChipCells = Sequence[Sequence[Cells | Tensor]]
 
 
-class RGNN(nn.Module):
-    """The force field: reservoir layers on the chip, trained layers, and a force head.
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a frame or a batch of frames.
 
-    Args:
-        config: shape of the model.
-        hardware: the hardware it is trained for, used unless a call says otherwise.
-        weights: six matrices for each reservoir layer, from `Chip.matrices`.
-        seed: of the node embedding and of the trained weights.
+    Attributes:
+        forces: [N, 3], eV/Angstrom.
+        energy: [frames], eV; None from models without an energy.
+        stress: [frames, 3, 3], eV/Angstrom^3, of ASE's sign; None without an energy or where a frame is not periodic.
     """
 
-    embedding: Tensor
+    forces: Tensor
+    energy: Tensor | None = None
+    stress: Tensor | None = None
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        hardware: Hardware,
-        weights: Sequence[Sequence[Cells | Tensor]] = (),
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        self.config, self.hardware, self.provenance = config, hardware, Provenance()
-        expected = self.shapes(config)
-        found = [[tuple(w.shape) for w in layer] for layer in weights]
-        if found != expected:
-            raise InputError(f"the chip gives matrices of shapes {found}, but the model needs {expected}.")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch_stream(seed, "weights").initial_seed())
-            embedding = torch.randn(100, config.n_features)
-            embedding[0] = 0
-            self.register_buffer("embedding", embedding)  # never trained
-            self.radial = Radial(config)
-            if config.moments:
-                self.layers = nn.ModuleList([MomentLayer(weights[0], config)])
-                ridge = config.readout == "ridge"
-                self.head: ForceHead | RidgeReadout | NetworkReadout = (
-                    RidgeReadout(weights[1], config) if ridge else NetworkReadout(config)
-                )
-            else:
-                reservoir = [ReservoirLayer(w, config, number) for number, w in enumerate(weights)]
-                trained = [TrainedLayer(config) for _ in range(config.trained_layers)]
-                self.layers = nn.ModuleList([*reservoir, *trained])
-                self.head = ForceHead(config)
-        if hardware.adc_bits is not None and hardware.adc_range == "calibrated":
-            for array in self.arrays:
-                array.expect_output_converters()
+
+@dataclass(frozen=True)
+class Locality:
+    """How far a model looks, and what processes that share a structure must exchange.
+
+    Attributes:
+        cutoff: longest edge, Angstrom.
+        reach: distance beyond which no atom changes a force, Angstrom.
+        exchanges_features: ghosts need features that their owners have computed.
+        returns_forces: forces on ghosts belong to their owners.
+    """
+
+    cutoff: float
+    reach: float
+    exchanges_features: bool = True
+    returns_forces: bool = False
+
+
+class LinearReadout(Protocol):
+    """The weights of a model whose forces are linear in them: what solving for them needs.
+
+    Attributes:
+        weight: [S, n] a row for each of the S elements that the atom of a force may have.
+        elements: atomic numbers of the rows.
+    """
 
     @property
-    def arrays(self) -> list[Crossbar]:
+    def weight(self) -> Tensor: ...
+
+    @property
+    def elements(self) -> tuple[int, ...]: ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether statistics and ranges have been set, after which `design` stays the same."""
+
+    def element_index(self, g: Graph) -> Tensor:
+        """[N] the row of each atom."""
+
+    def design(self, g: Graph, reading: ChipReading) -> Tensor:
+        """[N, 3, n] force components for a weight of 1 each: F_i = design_i weight[element of i]."""
+
+    def spread(self, g: Graph, reading: ChipReading, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Forces [N, 3], and their mean square [N] over draws [S, n, K] of weights, from one read of the chip."""
+
+
+class ForceField(nn.Module, ABC):
+    """A model of atomic forces, most of whose weights may be conductances of a chip.
+
+    A family derives from this class or one below it, and is registered in `rgnn.models.families`. Its constructor takes
+    (settings, hardware, cells, seed, member): the matrices of the chip, the seed of the trained weights, and the number
+    among several models that share a training.
+
+    Args:
+        settings: the shape of the model.
+        hardware: the hardware that the model is trained for, and reads with unless a reading says otherwise.
+
+    Attributes:
+        provenance: where the model comes from.
+    """
+
+    family: ClassVar[str]
+    outputs: ClassVar[frozenset[Output]]
+    settings_class: ClassVar[type[ModelSettings]]
+
+    def __init__(self, settings: ModelSettings, hardware: Hardware) -> None:
+        super().__init__()
+        self.settings, self.hardware, self.provenance = settings, hardware, Provenance()
+
+    # What a family states
+
+    @classmethod
+    def matrices(cls, settings: Any) -> list[list[tuple[int, int]]]:
+        """(outputs, inputs) of each matrix on the chip, layer by layer, of a model with these settings."""
+        raise NotImplementedError
+
+    @classmethod
+    def operations(cls, settings: Any, workload: Workload, *, split: bool = True) -> Operations:
+        """Exact counts of a forward pass of a model with these settings.
+
+        Args:
+            settings: of this family.
+            workload: mean numbers of atoms, edges and triplets of a frame.
+            split: products of concatenations are formed in parts and added, as here; False forms each as a whole.
+        """
+        raise NotImplementedError
+
+    @property
+    @abstractmethod
+    def locality(self) -> Locality:
+        """How far the model looks."""
+
+    @abstractmethod
+    def predict(self, g: Graph, reading: ChipReading) -> Prediction:
+        """The prediction for a graph with at least one edge."""
+
+    @abstractmethod
+    def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features of nodes [N, ...] and of edges [E, ...] at the input and after each layer, for diagnosis."""
+
+    @property
+    def linear(self) -> LinearReadout | None:
+        """The weights of the model where forces are linear in all that is trained; None otherwise."""
+        return None
+
+    # What all families share
+
+    def finish_crossbars(self, member: int) -> None:
+        """Tell the crossbars, once they are all made, which member they belong to and whether they convert outputs."""
+        converts = self.hardware.adc_bits is not None and self.hardware.adc_range == "calibrated"
+        for crossbar in self.crossbars:
+            crossbar.member = member
+            if converts:
+                crossbar.expect_output_converters()
+
+    @property
+    def members(self) -> "Sequence[ForceField]":
+        """The models whose mean this one is: itself, unless it is a committee."""
+        return (self,)
+
+    @property
+    def crossbars(self) -> list[Crossbar]:
         """The matrices on the chip, layer by layer."""
         return [module for module in self.modules() if isinstance(module, Crossbar)]
+
+    @property
+    def uses_chip(self) -> bool:
+        """Whether some of the weights are on a chip."""
+        return bool(self.crossbars)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -81,105 +176,92 @@ class RGNN(nn.Module):
         return self.provenance.elements
 
     @property
+    def device(self) -> torch.device:
+        """Where the tensors of the model are."""
+        return self._a_tensor.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type that the model computes in."""
+        return self._a_tensor.dtype
+
+    @property
+    def _a_tensor(self) -> Tensor:
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
+
+    @property
     def n_trained(self) -> int:
-        """Weights that training changes."""
+        """Number of weights that training changes."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     @property
     def n_fixed(self) -> int:
-        """Weights fixed on the chip."""
-        return sum(array.weight.numel() for array in self.arrays)
+        """Number of weights fixed on the chip."""
+        return sum(crossbar.weight.numel() for crossbar in self.crossbars)
 
-    @staticmethod
-    def shapes(config: ModelConfig) -> list[list[tuple[int, int]]]:
-        """(out, in) of the six matrices of each reservoir layer; of one for moments and one for a ridge readout."""
-        if config.moments:
-            require(bool(config.elements), "elements", config.elements, "known to a model with moments")
-            random = [[(config.random_features, config.invariants)]] if config.readout == "ridge" else []
-            return [MomentLayer.shapes(config), *random]
-        return [ReservoirLayer.shapes(config) for _ in range(config.reservoir_layers)]
-
-    def forward(
+    def read(
         self,
-        g: Graph,
         hardware: Hardware | None = None,
         generator: torch.Generator | None = None,
-        monitor: dict[tuple[int, int], Counts] | None = None,
-    ) -> Tensor:
-        """Forces [N, 3] in eV/Angstrom.
+        monitor: Monitor | None = None,
+        gradient: Literal["blocked", "straight_through"] = "blocked",
+    ) -> ChipReading:
+        """How one pass reads the chip.
 
         Args:
-            g: one frame or a batch, with the model's cutoff.
-            hardware: None is `self.hardware`.
-            generator: stream of this pass's read noise; None reads the chip without noise.
-            monitor: what each array clips is counted in it.
+            hardware: None is that of the model.
+            generator: stream of the pass's read noise; None reads without noise.
+            monitor: counts of what each crossbar clips are added to it; None counts nothing and is faster.
+            gradient: of the analog products.
+
+        Raises:
+            InputError: programming noise on a chip that was measured, and so has it in its conductances.
         """
-        if g.n_edges == 0:
-            return self.embedding.new_zeros((g.n_atoms, 3))
-        if self.config.moments:
-            chip = self.chip(hardware, generator, monitor)
-            return torch.cat([v.part.sum_over_neighbours(self.head(v, chip) * v.arm) for v in self.views(g, chip)])
-        *_, (_, e) = self.features(g, hardware, generator, monitor)
-        m, fc = self.head(e), self.envelope(g.edge_length.to(e.dtype))
-        u = (g.edge_vector / g.edge_length[:, None]).to(e.dtype)
-        return g.whole.sum_over_neighbours((m if fc is None else m * fc[:, None]) * u)
-
-    def features(
-        self,
-        g: Graph,
-        hardware: Hardware | None = None,
-        generator: torch.Generator | None = None,
-        monitor: dict[tuple[int, int], Counts] | None = None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Node features [N, F] and edge features [E, F] at the input and after each layer; arguments as of a call.
-
-        The features of a model with moments are these moments [N, 9 K], and the invariants [E, X] that edges see.
-        """
-        chip = self.chip(hardware, generator, monitor)
-        d = g.edge_length.to(self.embedding.dtype)
-        n, e, fc = self.embedding[g.atomic_numbers], self.radial(d), self.envelope(d)
-        yield n, e
-        if self.config.moments:
-            (layer,) = self.layers
-            assert isinstance(layer, MomentLayer)
-            moments = layer(e, g, fc, chip)
-            shown = by_component(moments)
-            yield moments.flatten(1), invariants(layer.view(e, g, g.whole, fc, layer.kinds(g), (shown, shown)))
-            return
-        for layer in self.layers:
-            n, e = layer(n, e, g, fc, chip)
-            yield n, e
-
-    def views(self, g: Graph, chip: Readout) -> Iterator[View]:
-        """Of a model with moments, part by part: what edges see."""
-        (layer,) = self.layers
-        assert isinstance(layer, MomentLayer) and not isinstance(self.head, ForceHead)
-        d = g.edge_length.to(self.embedding.dtype)
-        e, fc = self.radial(d), self.envelope(d)
-        shown, kinds = self.head.shown(layer(e, g, fc, chip)), layer.kinds(g)
-        for part in layer.parts(g, chip):
-            yield layer.view(e, g, part, fc, kinds, shown)
-
-    def chip(
-        self,
-        hardware: Hardware | None,
-        generator: torch.Generator | None,
-        monitor: dict[tuple[int, int], Counts] | None = None,
-    ) -> Readout:
-        """How a pass reads the chip; arguments as of `features`."""
-        kernels = kernels_for(self.embedding.device, self.embedding.dtype)
-        return Readout(self._accepted(hardware or self.hardware), generator, kernels, monitor)
-
-    def _accepted(self, hardware: Hardware) -> Hardware:
+        hardware = hardware or self.hardware
         if hardware.programming_noise is not None and self.provenance.chip_is_measured:
             raise InputError(
                 f"programming_noise is {hardware.programming_noise:g}, but the chip ({self.provenance.chip}) was "
                 "measured: what programming did to it is in its conductances; leave programming_noise out."
             )
-        return hardware
+        return ChipReading(hardware, generator, kernels_for(self.device, self.dtype), monitor, gradient)
 
-    def envelope(self, d: Tensor) -> Tensor | None:
-        """(1 + cos(pi d / cutoff)) / 2 for each edge [E], or None where the model has no envelope."""
-        if self.config.envelope == "none":
-            return None
-        return 0.5 * (1 + torch.cos(torch.pi * d / self.config.cutoff))
+    def forward(self, g: Graph, reading: ChipReading | None = None) -> Prediction:
+        """Predict for one frame or a batch with the model's cutoff; without a reading as trained, without noise."""
+        if g.n_edges == 0:
+            return self.without_edges(g)
+        return self.predict(g, self.read() if reading is None else reading)
+
+    def without_edges(self, g: Graph) -> Prediction:
+        """What isolated atoms feel: nothing."""
+        return Prediction(torch.zeros(g.n_atoms, 3, device=self.device, dtype=self.dtype))
+
+    @property
+    def kind(self) -> str:
+        """What the model is, in words."""
+        return self.settings.describe()
+
+    def __repr__(self) -> str:
+        weights = f"{self.n_trained} trained weights, {self.n_fixed} on the chip"
+        return f"{type(self).__name__}({self.kind}, {self.settings.cutoff:g} Å; {weights})"
+
+
+class DirectForces(ForceField):
+    """Forces without an energy: the force on an atom is a sum over the edges out of it."""
+
+    outputs = frozenset({"forces"})
+
+    @abstractmethod
+    def edge_forces(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Part, Tensor]]:
+        """Part by part, [out, 3] what each edge i -> j brings to the force on i, eV/Angstrom."""
+
+    def predict(self, g: Graph, reading: ChipReading) -> Prediction:
+        """The forces."""
+        return Prediction(torch.cat([part.sum_over_neighbours(f) for part, f in self.edge_forces(g, reading)]))
+
+
+def require_shapes(cells: ChipCells, expected: list[list[tuple[int, int]]]) -> None:
+    """Raise InputError where matrices do not have the shapes that a model needs."""
+    found = [[tuple(w.shape) for w in layer] for layer in cells]
+    if found != expected:
+        raise InputError(f"the chip gives matrices of shapes {found}, but the model needs {expected}.")

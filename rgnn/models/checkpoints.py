@@ -1,10 +1,12 @@
 """Model folders: model.safetensors (tensors and settings) and model.yaml (the settings, for people)."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rgnn.base.errors import InputError
 from rgnn.base.files import write_atomic
@@ -12,26 +14,28 @@ from rgnn.base.provenance import Provenance
 from rgnn.base.settings import dump_yaml
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.chip.hardware import Hardware
-from rgnn.models.base import RGNN
-from rgnn.models.committee import Committee, members
-from rgnn.models.settings import ModelConfig
+from rgnn.models import families
+from rgnn.models.base import ForceField
+from rgnn.models.committee import Committee
+from rgnn.models.settings import ModelSettings
+from rgnn.models.version_1 import tensors_of_version_1
 
-FORMAT, VERSION = "rgnn model", 1
+FORMAT, VERSION = "rgnn model", 2
 
 
-def model_settings(model: RGNN) -> dict[str, Any]:
-    """Everything about a model but its tensors, as plain values."""
+def model_settings(model: ForceField) -> dict[str, Any]:
+    """Everything about a model except its tensors, as plain values."""
     return {
         "format": FORMAT,
         "version": VERSION,
-        "model": model.config.to_mapping(),
+        "model": model.settings.to_mapping(),
         "hardware": model.hardware.to_mapping(),
         "provenance": model.provenance.to_mapping(),
-        "members": len(members(model)),
+        "members": len(model.members),
     }
 
 
-def save_model(model: RGNN, folder: str | Path) -> None:
+def save_model(model: ForceField, folder: str | Path) -> None:
     """Write a model folder; a write that is cut off leaves the model that was there before."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,20 +58,21 @@ def find_model(path: str | Path) -> Path:
     raise InputError(f"{path}: {what}; name a model folder or a training run.")
 
 
-def load_model(path: str | Path, device: torch.device | str = "cpu") -> RGNN:
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> ForceField:
     """The model of a model folder or of a training run (its best), ready to predict.
 
     Raises:
-        InputError: no model there, or damaged.
+        InputError: no model there, damaged, or of a family that is not registered.
     """
     file = find_model(path) / "model.safetensors"
-    tensors, settings = read_tensors(file, FORMAT, VERSION)
-    config = ModelConfig.from_mapping(settings.get("model"), f"{file}: model")
+    tensors, settings = read_tensors(file, FORMAT, VERSION, 1)
+    shape = ModelSettings.from_mapping(settings.get("model"), f"{file}: model")
     hardware = Hardware.from_mapping(settings.get("hardware"), f"{file}: hardware")
-    weights = [[torch.zeros(shape) for shape in layer] for layer in RGNN.shapes(config)]
     n = int(settings.get("members", 1))
-    model = RGNN(config, hardware, weights) if n == 1 else Committee(config, hardware, n * [weights], n * [0])
+    model = empty_model(shape, hardware, n)
     model.provenance = Provenance.from_mapping(settings.get("provenance"), f"{file}: provenance")
+    if settings["version"] == 1:
+        tensors = tensors_of_version_1(tensors, shape, n)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -75,10 +80,26 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> RGNN:
     return model.to(device).eval()
 
 
-def fingerprint(model: RGNN) -> str:
-    """SHA-256 over the tensors and settings of a model: equal fingerprints, equal predictions."""
-    digest = hashlib.sha256(repr((model.config, model.hardware)).encode())
+def empty_model(shape: ModelSettings, hardware: Hardware, members: int = 1) -> ForceField:
+    """A model, or a committee of several, whose tensors are still to be loaded."""
+    cells = [[torch.zeros(size) for size in layer] for layer in families.family_of(shape).matrices(shape)]
+    models = [families.build(shape, hardware, cells, member=number) for number in range(members)]
+    return models[0] if members == 1 else Committee(models)
+
+
+def fingerprint(model: ForceField) -> str:
+    """SHA-256 over the tensors and settings of a model: equal fingerprints, equal predictions.
+
+    Of the settings only those count that differ from their defaults, so that a new one changes no fingerprint of
+    before. The defaults of released settings therefore never change.
+    """
+    settings = [model.settings.differences(), model.hardware.differences(), len(model.members)]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(_bytes(tensor))
     return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().numpy().tobytes()

@@ -1,71 +1,67 @@
-"""Several models on different cells as one: forces are their mean, and their spread says how sure it is."""
+"""Several models on different cells as one: the prediction is their mean, and their spread says how sure it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from rgnn.chip.cells import Cells
-from rgnn.chip.converters import Counts
-from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
-from rgnn.models.base import RGNN
-from rgnn.models.settings import ModelConfig
+from rgnn.models.base import ForceField, LinearReadout, Locality, Prediction
+from rgnn.models.reading import ChipReading
 
 
-class Committee(RGNN):
-    """The first member, with the others beside it.
+class Committee(ForceField):
+    """The mean of several models of the same settings, each with a chip.
 
     Args:
-        config, hardware: of every member.
-        weights: of each member's chip.
-        seeds: of each member.
-
-    Attributes:
-        others: the members after the first.
+        members: the models, two or more.
     """
 
-    others: Sequence[RGNN]
+    def __init__(self, members: Sequence[ForceField]) -> None:
+        super().__init__(members[0].settings, members[0].hardware)
+        self._members = nn.ModuleList(members)
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        hardware: Hardware,
-        weights: Sequence[Sequence[Sequence[Cells | Tensor]]],
-        seeds: Sequence[int],
-    ) -> None:
-        super().__init__(config, hardware, weights[0], seeds[0])
-        others = [RGNN(config, hardware, w, seed) for w, seed in zip(weights[1:], seeds[1:], strict=True)]
-        self.others = nn.ModuleList(others)  # type: ignore[assignment]
-        for number, other in enumerate(others, 1):
-            for array in other.arrays:
-                array.member = number
+    @property
+    def members(self) -> Sequence[ForceField]:
+        """The models."""
+        return tuple(self._members)  # type: ignore[arg-type]
 
-    def forward(
-        self,
-        g: Graph,
-        hardware: Hardware | None = None,
-        generator: torch.Generator | None = None,
-        monitor: dict[tuple[int, int], Counts] | None = None,
-    ) -> Tensor:
-        """Forces [N, 3] in eV/Angstrom; each member reads its own chip. The chip of the first is monitored."""
-        return self.of_members(g, hardware, generator, monitor).mean(0)
+    @property
+    def locality(self) -> Locality:
+        """That of each member."""
+        return self.members[0].locality
 
-    def of_members(
-        self,
-        g: Graph,
-        hardware: Hardware | None = None,
-        generator: torch.Generator | None = None,
-        monitor: dict[tuple[int, int], Counts] | None = None,
-    ) -> Tensor:
-        """[M, N, 3] forces of each member."""
-        first = super().forward(g, hardware, generator, monitor)
-        return torch.stack([first, *(m(g, hardware, generator) for m in self.others)])
+    @property
+    def linear(self) -> LinearReadout | None:
+        """The weights of the first member; each member has its own."""
+        return self.members[0].linear
+
+    @property
+    def kind(self) -> str:
+        """What the members are, in words."""
+        return f"{super().kind}; the mean of {len(self._members)}, on different chips"
+
+    def predict(self, g: Graph, reading: ChipReading) -> Prediction:
+        """The mean over members, each of which reads its own chip; the first is monitored."""
+        found = self.each(g, reading)
+        energies, stresses = [p.energy for p in found], [p.stress for p in found]
+        return Prediction(_mean([p.forces for p in found]), _mean_if_known(energies), _mean_if_known(stresses))
+
+    def each(self, g: Graph, reading: ChipReading) -> list[Prediction]:
+        """The prediction of each member."""
+        unwatched = replace(reading, monitor=None)
+        return [member(g, unwatched if number else reading) for number, member in enumerate(self.members)]
+
+    def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features of the first member."""
+        return self.members[0].layer_features(g, reading)
 
 
-def members(model: RGNN) -> list[RGNN]:
-    """The models in a model: itself and, in a committee, the others.
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(tensors)).mean(0)
 
-    The first is the committee itself, whose features are those of its first member and whose forces are the mean.
-    """
-    return [model, *model.others] if isinstance(model, Committee) else [model]
+
+def _mean_if_known(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    known = [t for t in tensors if t is not None]
+    return _mean(known) if len(known) == len(tensors) else None

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,23 +14,23 @@ from rgnn.chip.hardware import Hardware
 from rgnn.chip.product import AnalogProduct
 from rgnn.kernels import Kernels, Plain
 
+# Counts of what each crossbar clips, by its (layer, matrix).
+Monitor = dict[tuple[int, int], Counts]
 
-class Readout:
+
+@dataclass(frozen=True)
+class ChipReading:
     """How the chip is read during one forward pass: its hardware, the noise of this pass, and by which kernels.
 
     Attributes:
         monitor: counts of what each array clips, by its place; None counts nothing and is faster.
     """
 
-    def __init__(
-        self,
-        hardware: Hardware,
-        generator: torch.Generator | None = None,
-        kernels: Kernels | None = None,
-        monitor: dict[tuple[int, int], Counts] | None = None,
-    ) -> None:
-        self.hardware, self.generator, self.kernels = hardware, generator, kernels or Plain()
-        self.monitor = monitor
+    hardware: Hardware
+    generator: torch.Generator | None = None
+    kernels: Kernels = field(default_factory=Plain)
+    monitor: Monitor | None = None
+    gradient_: Literal["blocked", "straight_through"] = "blocked"
 
     def gradient(self) -> AbstractContextManager[None]:
         """Around the analog products: no gradient enters them, but for kernels that let it straight through."""

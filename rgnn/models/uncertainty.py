@@ -28,12 +28,11 @@ from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.base.settings import Settings
 from rgnn.base.tensorfiles import read_tensors, write_tensors
-from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph, LabelledFrames
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import find_model, fingerprint
-from rgnn.models.committee import Committee, members
-from rgnn.models.moments.ridge import RidgeReadout
+from rgnn.models.committee import Committee
+from rgnn.models.reading import ChipReading
 
 FORMAT, VERSION, FILE = "rgnn uncertainty", 1, "uncertainty.safetensors"
 
@@ -115,58 +114,39 @@ class Uncertainty:
         return replace(self, calibration=self.calibration.replace(scales=scales))
 
     @torch.no_grad()
-    def __call__(
-        self, model: RGNN, g: Graph, hardware: Hardware | None = None, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, model: ForceField, g: Graph, reading: ChipReading | None = None) -> tuple[Tensor, Tensor]:
         """Forces [N, 3], those that the model itself gives, and sigma [N] of a component, in eV/Angstrom.
 
         Arguments as of the model; the calibration holds for the hardware it was trained for.
         """
-        forces, raw = with_deviation(model, self.draws, g, hardware, generator)
+        forces, raw = with_deviation(model, self.draws, g, reading)
         return forces, self.calibration.sigma(raw, g.atomic_numbers)
 
 
 @torch.no_grad()
 def with_deviation(
-    model: RGNN,
-    draws: Tensor | None,
-    g: Graph,
-    hardware: Hardware | None = None,
-    generator: torch.Generator | None = None,
+    model: ForceField, draws: Tensor | None, g: Graph, reading: ChipReading | None = None
 ) -> tuple[Tensor, Tensor]:
     """Forces [N, 3] and raw deviations [N]: of these draws, or without any of the members of a committee."""
     if g.n_edges == 0:
-        return model.embedding.new_zeros((g.n_atoms, 3)), model.embedding.new_zeros(g.n_atoms)
+        forces = model.without_edges(g).forces
+        return forces, forces.new_zeros(g.n_atoms)
+    reading = model.read() if reading is None else reading
     if draws is None:
         assert isinstance(model, Committee)
-        each = model.of_members(g, hardware, generator)
+        each = torch.stack([p.forces for p in model.each(g, reading)])
         return each.mean(0), each.var(0).mean(1).sqrt()
-    first, variance = _with_posterior(model, draws, g, hardware, generator)
-    each = torch.stack([first, *(m(g, hardware, generator) for m in members(model)[1:])])
+    linear = model.linear
+    if linear is None:
+        raise InputError("only forces that are linear in the weights have a posterior.")
+    first, variance = linear.spread(g, reading, draws)
+    unwatched = replace(reading, monitor=None)
+    each = torch.stack([first, *(m(g, unwatched).forces for m in model.members[1:])])
     return each.mean(0), variance.sqrt()
 
 
-def _with_posterior(
-    model: RGNN, draws: Tensor, g: Graph, hardware: Hardware | None, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Forces [N, 3] of a ridge readout and their variance [N] over draws, from one read of the chip."""
-    assert isinstance(model.head, RidgeReadout)
-    chip, of_pair = model.chip(hardware, generator), draws.flatten(0, 1)
-    forces, variance = [], []
-    for view in model.views(g, chip):
-        h, part, pair, arm = model.head.features(view, chip), view.part, view.pair, view.arm
-        forces.append(part.sum_over_neighbours(model.head.weighted(h, pair) * arm))
-        m = h.new_empty(len(h), draws.shape[-1])
-        for k, w in enumerate(of_pair):
-            mine = (pair == k).nonzero()[:, 0]
-            m[mine] = h[mine] @ w
-        axes = [part.sum_over_neighbours(m * arm[:, axis, None]) for axis in range(3)]
-        variance.append(torch.stack(axes).square().mean((0, 2)))
-    return torch.cat(forces), torch.cat(variance)
-
-
 def calibrated(
-    model: RGNN, draws: Tensor | None, frames: LabelledFrames, indices: Sequence[int], seed: int = 0
+    model: ForceField, draws: Tensor | None, frames: LabelledFrames, indices: Sequence[int], seed: int = 0
 ) -> Uncertainty:
     """Calibrate on labelled frames that the model was not trained on, with the noise of the hardware as trained.
 
@@ -180,15 +160,17 @@ def calibrated(
     """
     found = list[np.ndarray]()
     for index in indices:
-        g = frames.graph(int(index)).to(model.embedding.device)
+        g = frames.graph(int(index)).to(model.device)
         assert g.forces is not None
-        forces, raw = with_deviation(model, draws, g, None, torch_stream(seed, "uncertainty noise", int(index)))
+        noise = torch_stream(seed, "uncertainty noise", int(index))
+        forces, raw = with_deviation(model, draws, g, model.read(None, noise))
         square = (forces - g.forces).double().square().mean(1)
         found.append(torch.stack([raw.double(), square, g.atomic_numbers.double()]).cpu().numpy())
     r, e, z = np.concatenate(found, axis=1)
-    samples = draws.shape[-1] if draws is not None else len(members(model)) - 1
+    elements = sorted({int(x) for x in z}) if model.linear is None else model.linear.elements
+    samples = draws.shape[-1] if draws is not None else len(model.members) - 1
     scales = []
-    for element in model.config.elements:
+    for element in elements:
         mine = z == element if (z == element).any() else np.ones(len(z), bool)
         floor, scale = floor_and_scale(r[mine], e[mine], 3 * samples)
         limit = float(np.hypot(floor, scale * MARGIN * r[mine].max()))
@@ -213,7 +195,7 @@ def floor_and_scale(raw: np.ndarray, square: np.ndarray, freedom: int) -> tuple[
     return scale * float(np.sqrt(prior)), scale
 
 
-def save_uncertainties(model: RGNN, found: Sequence[Uncertainty], folder: str | Path) -> None:
+def save_uncertainties(model: ForceField, found: Sequence[Uncertainty], folder: str | Path) -> None:
     """Write them into the folder of their model."""
     draws = next((u.draws for u in found if u.draws is not None), None)
     settings: dict[str, Any] = {"format": FORMAT, "version": VERSION, "model": fingerprint(model)}
@@ -221,7 +203,7 @@ def save_uncertainties(model: RGNN, found: Sequence[Uncertainty], folder: str | 
     write_tensors(Path(folder) / FILE, {} if draws is None else {"draws": draws}, settings)
 
 
-def load_uncertainties(path: str | Path, model: RGNN) -> dict[str, Uncertainty]:
+def load_uncertainties(path: str | Path, model: ForceField) -> dict[str, Uncertainty]:
     """By method, the best first, those in the model folder or training run that `model` was loaded from; there may be
     none.
 
@@ -235,11 +217,11 @@ def load_uncertainties(path: str | Path, model: RGNN) -> dict[str, Uncertainty]:
     if settings["model"] != fingerprint(model):
         raise InputError(f"{file}: belongs to another model than the one beside it; resume the run that wrote them.")
     found = [Calibration.from_mapping(mapping, str(file)) for mapping in settings["calibrations"]]
-    draws = tensors["draws"].to(model.embedding.device) if "draws" in tensors else None
+    draws = tensors["draws"].to(model.device) if "draws" in tensors else None
     return {c.method: Uncertainty(c, draws if c.method == "posterior" else None) for c in found}
 
 
-def chosen_uncertainty(path: str | Path, model: RGNN, method: str = "auto") -> Uncertainty | None:
+def chosen_uncertainty(path: str | Path, model: ForceField, method: str = "auto") -> Uncertainty | None:
     """That of the model loaded from `path` by a method; "auto" is the best that there is, if any, "none" is None.
 
     Raises:

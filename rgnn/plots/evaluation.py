@@ -12,7 +12,7 @@ from rgnn.base.estimate import evenly
 from rgnn.evaluation import HardwareErrors, predict
 from rgnn.evaluation.diagnosis import Diagnosis
 from rgnn.graphs.graph import LabelledFrames
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.plots import style
 
 # Frames that a parity plot shows; more only make the cloud thicker.
@@ -23,7 +23,7 @@ PERCENT = ("noise", "programming_noise", "stuck_on", "stuck_off")
 
 
 def parity(
-    model: RGNN, frames: LabelledFrames, indices: Sequence[int], path: str | Path, seed: int = 0, title: str = ""
+    model: ForceField, frames: LabelledFrames, indices: Sequence[int], path: str | Path, seed: int = 0, title: str = ""
 ) -> Path:
     """Predicted against labelled force components, by element, on the hardware as trained."""
     labels, predictions, numbers = [], [], []
@@ -47,7 +47,7 @@ def parity(
         axes.set_title(f"{chemical_symbols[element]}: {100 * relative:.1f}%", fontsize=10)
         style.tidy(axes)
     drawing.axes[0].set_ylabel("predicted (eV/Å)")
-    hardware = model.hardware.describe() if model.config.uses_chip else "all digital"
+    hardware = model.hardware.describe() if model.uses_chip else "all digital"
     drawing.suptitle(title or f"Force components, {hardware}; sum|dF| / sum|F| per element", fontsize=10)
     return style.save(drawing, path)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rgnn.base.errors import InputError
 from rgnn.graphs.graph import LabelledFrames
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.gradient import GradientFit
 from rgnn.training.log import Silent, Watcher
@@ -14,7 +14,7 @@ from rgnn.training.validation import FitResult
 
 
 def fit(
-    model: RGNN,
+    model: ForceField,
     frames: LabelledFrames,
     train: Sequence[int],
     validation: Sequence[int],

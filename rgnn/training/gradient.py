@@ -29,7 +29,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.data.loader import epoch_order, prefetched
 from rgnn.graphs.graph import Graph, LabelledFrames
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import save_model
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.log import Epoch, Watcher, write_log
@@ -39,7 +39,7 @@ from rgnn.training.schedule import hardware_of_step
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult, validate
 
-FORMAT, VERSION = "rgnn training state", 3
+FORMAT, VERSION = "rgnn training state", 4
 
 
 @dataclass
@@ -58,10 +58,12 @@ class Progress:
 class GradientFit:
     """The state of a training run and its loop."""
 
-    def __init__(self, model: RGNN, config: TrainingSettings, out: Path | None, processes: Processes = ALONE) -> None:
+    def __init__(
+        self, model: ForceField, config: TrainingSettings, out: Path | None, processes: Processes = ALONE
+    ) -> None:
         config.require_frames_for(processes)
         self.model, self.config, self.out, self.processes = model, config, out, processes
-        self.device = model.embedding.device
+        self.device = model.device
         self.following = RunningStatistics(model)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         # All gradients one after the other, the loss and the number of components, to be summed at once.
@@ -123,11 +125,8 @@ class GradientFit:
         """Begin ranges and statistics with a frame or two: a step uses those before it."""
         require_atoms(g)
         self.model.train()
-        self.model(
-            g.to(self.device),
-            hardware_of_step(self.model.hardware, self.config, self.progress.step),
-            torch_stream(self.config.seed, "first look"),
-        )
+        hardware = hardware_of_step(self.model.hardware, self.config, self.progress.step)
+        self.model(g.to(self.device), self.model.read(hardware, torch_stream(self.config.seed, "first look")))
 
     def step(self, *parts: Graph) -> float:
         """One step of Adam on the labelled parts that are for this process; the loss of all parts before it."""
@@ -162,7 +161,8 @@ class GradientFit:
         noise = torch_stream(self.config.seed, "training noise", self.progress.step, *([number] if number else []))
         passing = kernels.use("straight-through") if self.config.gradient == "straight_through" else nullcontext()
         with passing:
-            predicted = self.model(part, hardware_of_step(self.model.hardware, self.config, self.progress.step), noise)
+            hardware = hardware_of_step(self.model.hardware, self.config, self.progress.step)
+            predicted = self.model(part, self.model.read(hardware, noise)).forces
         components = part.forces.numel()
         loss = self.config.loss_function(predicted, part.forces) * components
         if loss.requires_grad:  # there are edges
@@ -267,7 +267,7 @@ class GradientFit:
         """What a state must not be taken up with another of."""
         m = self.model
         return {
-            "model": m.config.to_mapping(),
+            "model": m.settings.to_mapping(),
             "hardware": m.hardware.to_mapping(),
             "data_checksum": m.provenance.data_checksum,
         }

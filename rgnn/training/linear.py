@@ -24,11 +24,8 @@ from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.chip.hardware import Hardware
 from rgnn.data.loader import prefetched
 from rgnn.graphs.graph import Graph, LabelledFrames
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import load_model, save_model
-from rgnn.models.committee import members
-from rgnn.models.moments.ridge import RidgeReadout
-from rgnn.models.parts.moments import MomentLayer
 from rgnn.models.uncertainty import DRAWS, Uncertainty, calibrated, load_uncertainties, save_uncertainties
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.log import Epoch, Watcher, write_log
@@ -37,7 +34,7 @@ from rgnn.training.schedule import hardware_of_step
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult, validate
 
-FORMAT, VERSION = "rgnn ridge state", 2
+FORMAT, VERSION = "rgnn ridge state", 3
 
 # Frames that set the statistics of invariants and the ranges of converters, before any sum.
 STATISTICS_FRAMES = 32
@@ -45,21 +42,6 @@ STATISTICS_FRAMES = 32
 BATCH = 4
 
 Item = TypeVar("Item")
-
-
-@torch.no_grad()
-def design(model: RGNN, g: Graph, generator: torch.Generator | None, hardware: Hardware | None = None) -> Tensor:
-    """[N, 3, S n]: the force on each atom for a weight of 1 on each feature and element of the neighbour."""
-    assert isinstance(model.head, RidgeReadout)
-    s, chip, parts = len(model.config.elements), model.chip(hardware, generator), []
-    for view in model.views(g, chip):
-        h, part = model.head.features(view, chip), view.part
-        row = (part.ends_out[0] - part.atoms.start) * s + view.pair % s
-        sums = h.new_zeros((3, part.n_atoms * s, h.shape[1]))
-        for axis in range(3):
-            sums[axis].index_add_(0, row, h * view.arm[:, axis, None])
-        parts.append(sums.view(3, part.n_atoms, -1).movedim(0, 1))
-    return torch.cat(parts)
 
 
 class MemberSums:
@@ -75,31 +57,31 @@ class MemberSums:
         penalties: of each element, once the weights are solved for.
     """
 
-    def __init__(self, model: RGNN, number: int = 0) -> None:
-        if not isinstance(model.head, RidgeReadout):
-            raise InputError("only a model with a ridge readout can be solved for; train this one.")
-        self.model, self.head, self.number = model, model.head, number
-        s, _, n = model.head.weight.shape
-        self.sums = {name: NormalEquations.empty(s, s * n) for name in ("train", "validation")}
+    def __init__(self, model: ForceField, number: int = 0) -> None:
+        if model.linear is None:
+            raise InputError("only a model whose forces are linear in its weights can be solved for; train this one.")
+        self.model, self.linear, self.number = model, model.linear, number
+        self.sums = {name: NormalEquations.empty(*self.linear.weight.shape) for name in ("train", "validation")}
         self.done, self.penalties = 0, list[float]()
 
     def add(
         self, name: str, g: Graph, forces: Tensor, kinds: Tensor, noise: torch.Generator, hardware: Hardware | None
     ) -> None:
         """A batch, read on this hardware; labels and elements of the atoms as of `NormalEquations.add`."""
-        self.sums[name].add(design(self.model, g, noise, hardware).cpu(), forces, kinds)
+        design = self.linear.design(g, self.model.read(hardware, noise))
+        self.sums[name].add(design.cpu(), forces, kinds)
 
     @torch.no_grad()
     def solve(self) -> None:
         """Set the weights of the model."""
         weights, self.penalties = best_weights(self.sums["train"], self.sums["validation"])
-        self.head.weight.copy_(weights.view_as(self.head.weight))
+        self.linear.weight.copy_(weights)
 
     def draws(self, n: int, seed: int) -> Tensor:
-        """[S, S, X + D, n] deviations of the weights that were solved for, float32: see `NormalEquations.draws`."""
-        train, like = self.sums["train"], self.head.weight
+        """[S, n weights, n] deviations of the weights that were solved for, float32: see `NormalEquations.draws`."""
+        train = self.sums["train"]
         each = [train.draws(k, p, n, torch_stream(seed, "posterior", k)) for k, p in enumerate(self.penalties)]
-        return torch.stack(each).view(*like.shape, n).to(like)
+        return torch.stack(each).to(self.linear.weight)
 
     def tensors(self) -> dict[str, Tensor]:
         """The sums, to be kept in a file."""
@@ -122,9 +104,11 @@ class LinearFit:
     and the uncertainty of its forces beside each model.
     """
 
-    def __init__(self, model: RGNN, config: TrainingSettings, out: Path | None, processes: Processes = ALONE) -> None:
+    def __init__(
+        self, model: ForceField, config: TrainingSettings, out: Path | None, processes: Processes = ALONE
+    ) -> None:
         self.model, self.config, self.out, self.processes = model, config, out, processes
-        self.members = [MemberSums(member, number) for number, member in enumerate(members(model))]
+        self.members = [MemberSums(member, number) for number, member in enumerate(model.members)]
         self.done = 0
         # Of the runs that this one adds to: batches, stores, and what marked the outside of their frames.
         self.before, self.added, self.known = 0, list[str](), dict[str, Uncertainty]()
@@ -193,21 +177,15 @@ class LinearFit:
     @property
     def ready(self) -> bool:
         """Whether statistics and ranges are set; from then on they stay, for sums of the same features."""
-        return self._layer.ready
-
-    @property
-    def _layer(self) -> MomentLayer:
-        (layer,) = self.model.layers
-        assert isinstance(layer, MomentLayer)
-        return layer
+        return self.members[0].linear.ready
 
     @torch.no_grad()
     def _set_statistics(self, frames: LabelledFrames, train: Sequence[int]) -> None:
         self.model.train()
         every = max(1, len(train) // STATISTICS_FRAMES)
         for number, index in enumerate(train[::every][:STATISTICS_FRAMES]):
-            g = frames.graph(index).to(self.model.embedding.device)
-            self.model(g, generator=torch_stream(self.config.seed, "ridge statistics", number))
+            g = frames.graph(index).to(self.model.device)
+            self.model(g, self.model.read(None, torch_stream(self.config.seed, "ridge statistics", number)))
 
     def _batch(self, frames: LabelledFrames, chosen: Sequence[int]) -> Graph:
         g = Graph.batch([frames.graph(k) for k in chosen])
@@ -217,8 +195,8 @@ class LinearFit:
 
     def _add(self, name: str, batch: Graph) -> None:
         assert batch.forces is not None
-        g = batch.to(self.model.embedding.device)
-        number, kinds = self.done + self.processes.rank, self._layer.kinds(g).cpu()
+        g = batch.to(self.model.device)
+        number, kinds = self.done + self.processes.rank, self.members[0].linear.element_index(g).cpu()
         unique = self.before + number  # of its noise, which frames added later do not share
         hardware = hardware_of_step(self.model.hardware, self.config, unique) if name == "train" else None
         for member in self.members:
@@ -312,7 +290,7 @@ class LinearFit:
     def _made_for(self) -> dict[str, Any]:
         m, n = self.model, len(self.members)
         chips = {"chips": n} if n > 1 else {}
-        return {"model": m.config.to_mapping(), "hardware": m.hardware.to_mapping(), **chips}
+        return {"model": m.settings.to_mapping(), "hardware": m.hardware.to_mapping(), **chips}
 
     def _made_of(self) -> dict[str, Any]:
         """What decides on the frames that are in the sums, and how they are read."""

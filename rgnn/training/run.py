@@ -20,10 +20,11 @@ from rgnn.chip.hardware import Hardware
 from rgnn.data.domain import training_domain
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import split_frames
-from rgnn.models.base import RGNN
+from rgnn.models import families
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import load_model
 from rgnn.models.committee import Committee
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings, ModelSettings, MomentSettings
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.gradient import GradientFit
 from rgnn.training.linear import LinearFit
@@ -50,7 +51,7 @@ class RunSettings(Settings):
     chip: str | None = None
     chips: int = 1
     adds_to: str | None = None
-    model: ModelConfig = ModelConfig()
+    model: ModelSettings = MessagePassingSettings()
     hardware: Hardware = Hardware()
     training: TrainingSettings = TrainingSettings()
     versions: Versions = Versions()
@@ -58,7 +59,7 @@ class RunSettings(Settings):
 
     def __post_init__(self) -> None:
         require(self.chips >= 1, "chips", self.chips, "at least 1")
-        if self.chips > 1 and self.model.readout != "ridge":
+        if self.chips > 1 and not self.model.is_solved:
             raise InputError(f"chips is {self.chips}, but only a ridge readout can have several; take --preset ridge.")
 
     @classmethod
@@ -76,14 +77,16 @@ class RunSettings(Settings):
             return cls()
         if name == "published":
             return cls(
-                model=ModelConfig.published(), hardware=Hardware.published(), training=TrainingSettings.published()
+                model=MessagePassingSettings.published(),
+                hardware=Hardware.published(),
+                training=TrainingSettings.published(),
             )
         if name == "gnnff":
-            return cls(model=ModelConfig(reservoir_layers=0, trained_layers=3))
+            return cls(model=MessagePassingSettings.gnnff())
         if name == "ridge":
-            return cls(model=ModelConfig.of_moments("ridge"))
+            return cls(model=MomentSettings.ridge())
         if name == "moments":
-            return cls(model=ModelConfig.of_moments("network"), training=TrainingSettings.moments())
+            return cls(model=MomentSettings.network(), training=TrainingSettings.moments())
         raise InputError(f"there is no preset '{name}'; take default, published, gnnff, ridge or moments.")
 
     @classmethod
@@ -99,7 +102,7 @@ class RunSettings(Settings):
             InputError: no run there, or one that was not solved for.
         """
         config = cls.read(Path(run) / "config.yaml")
-        if config.model.readout != "ridge":
+        if not config.model.is_solved:
             raise InputError(f"{run}: has no ridge readout, and only to such a run frames can be added; train anew.")
         return dataclasses.replace(config, store="", adds_to=str(run))
 
@@ -113,31 +116,28 @@ class RunSettings(Settings):
         chip = Chip.load(self.chip)
         return chip, chip.matrices(shapes, own, number), seed
 
-    def build_model(self, store: GraphStore) -> RGNN:
+    def build_model(self, store: GraphStore) -> ForceField:
         """The untrained model for a store.
 
         Raises:
-            InputError: the store has another cutoff, or the chip is too small.
+            InputError: the store has another cutoff or other elements, or the chip is too small.
         """
         require_cutoff(store, self.model.cutoff)
-        seed, shape = self.training.seed, self.model
-        if shape.moments and not shape.elements:
-            shape = shape.replace(elements=store.elements)
-        if strange := set(store.elements) - set(shape.elements or store.elements):
-            raise InputError(
-                f"{self.store}: the model has no rows for its elements {sorted(strange)} ({shape.elements}); "
-                "name all elements in the model's settings, or train anew."
-            )
-        chips, cells, seeds = zip(*(self._member(k, RGNN.shapes(shape)) for k in range(self.chips)), strict=True)
+        seed = self.training.seed
+        try:
+            shape = self.model.for_elements(store.elements)
+        except InputError as error:
+            raise InputError(f"{self.store}: {error}") from None
+        shapes = families.family_of(shape).matrices(shape)
+        chips, cells, seeds = zip(*(self._member(k, shapes) for k in range(self.chips)), strict=True)
         n, source = self.chips, chips[0].source
-        if n == 1:
-            model = RGNN(shape, self.hardware, cells[0], seed)
-        else:
-            model = Committee(shape, self.hardware, cells, seeds)
+        models = [families.build(shape, self.hardware, cells[k], seeds[k], k) for k in range(n)]
+        model = models[0] if n == 1 else Committee(models)
+        if n > 1:
             source += f", and {n - 1} more" if self.chip is None else f", {n} choices of its cells"
         model.provenance = Provenance(
             elements=store.elements,
-            chip=source if shape.uses_chip else "none (all digital)",
+            chip=source if model.uses_chip else "none (all digital)",
             chip_is_measured=chips[0].measured,
             data=self.store,
             data_checksum=store.checksum,
@@ -162,7 +162,7 @@ class TrainingRun:
 
     config: RunSettings
     store: GraphStore
-    model: RGNN
+    model: ForceField
     train: list[int]
     validation: list[int]
     processes: Processes = ALONE
@@ -176,7 +176,7 @@ class TrainingRun:
         Raises:
             InputError: no store, another cutoff, too small a chip, or too few frames.
         """
-        if config.model.readout != "ridge":
+        if not config.model.is_solved:
             config.training.require_frames_for(processes)
         store = GraphStore(config.store)
         model = config.build_model(store).to(device)
@@ -213,7 +213,7 @@ class TrainingRun:
             InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
         """
         out, processes = Path(out), self.processes
-        kind = LinearFit if self.model.config.readout == "ridge" else GradientFit
+        kind = LinearFit if self.model.linear is not None else GradientFit
         trainer = kind(self.model, self.config.training, out, processes)
         if processes.first:
             adds_to = Path(self.config.adds_to) if self.config.adds_to is not None else None
@@ -225,6 +225,6 @@ class TrainingRun:
                 trainer.add_to(adds_to)
             out.mkdir(parents=True, exist_ok=True)
             note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
-            record = self.config.replace(model=self.model.config, versions=Versions.here(), processes=processes.count)
+            record = self.config.replace(model=self.model.settings, versions=Versions.here(), processes=processes.count)
             write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))
         return trainer.run(self.store, self.train, self.validation, watcher or Silent(), stop)

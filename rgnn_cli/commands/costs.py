@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rgnn.chip.hardware import Hardware
     from rgnn.costs import Comparison, Figures, Operations, Workload
     from rgnn.costs.counts import TrainingShare
-    from rgnn.models.settings import ModelConfig
+    from rgnn.models.settings import ModelSettings
     from rgnn_cli.session.console import Reporter
 
 # Frames of a store that a mean frame is made of.
@@ -57,25 +57,24 @@ def costs(
     from rgnn.costs.figures import LEVELS
     from rgnn.data.store.reader import GraphStore
     from rgnn.models.checkpoints import load_model
-    from rgnn.models.committee import members
     from rgnn_cli.session.console import Reporter
     from rgnn_cli.session.find import find_here
 
     report = Reporter(quiet, as_json)
     path = find_here(report, "model", model, "train one with rgnn train, or name a model folder")
     loaded = load_model(path)
-    if not loaded.config.uses_chip:
+    if not loaded.uses_chip:
         raise InputError(f"{path}: is all digital, so there is no chip to count for; name a model with one.")
     own = Path(loaded.provenance.data)
     data = GraphStore(find_here(report, "store", store or (own if own.exists() else None), "name one"))
     frame = workload([data.graph(k) for k in evenly(range(len(data)), FRAMES)])
     hardware = loaded.hardware.replace(bits=bits, adc_bits=adc_bits)
     figures = Figures.packaged() if table is None else Figures.read(table)
-    ops = operations(loaded.config, frame)
+    ops = operations(loaded.settings, frame)
     share = training_share(ops, loaded.n_trained, loaded.n_fixed)
     found = [compare(ops, hardware, figures, level) for level in LEVELS]
-    _say_counts(report, path, loaded.config, frame, ops, hardware, len(data))
-    if (chips := len(members(loaded))) > 1:
+    _say_counts(report, path, loaded.settings, frame, ops, hardware, len(data))
+    if (chips := len(loaded.members)) > 1:
         report.say(
             f"The model is the mean over {chips} chips: everything here is of one of them, and needed {chips} times."
         )
@@ -89,7 +88,7 @@ def costs(
 def _say_counts(
     report: Reporter,
     path: Path,
-    config: ModelConfig,
+    settings: ModelSettings,
     frame: Workload,
     ops: Operations,
     hardware: Hardware,
@@ -117,8 +116,8 @@ def _say_counts(
         [name, f"{n:.3g}", f"{3 * n * frames:.3g}" if "trained" in name else f"{n * frames:.3g}"] for name, n in counts
     ]
     report.table("Exact counts; an MD step is one frame", ["", "a frame", f"an epoch of {frames:,}"], rows)
-    whole = operations(config, frame, split=False).reservoir_products / ops.reservoir_products
-    if config.reservoir_layers:
+    whole = operations(settings, frame, split=False).reservoir_products / ops.reservoir_products
+    if whole > 1:
         report.say(
             "The first three-body product is split by edges, which both sides profit from: without it "
             f"{whole:.1f} times as many products."

@@ -17,7 +17,7 @@ from rgnn_cli.session.options import HARDWARE, RUNNING
 if TYPE_CHECKING:
     from rgnn.data.store.reader import GraphStore
     from rgnn.evaluation import EvaluationSettings
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
     from rgnn_cli.session.console import Reporter
 
 SEARCH, CHECK = "Search", "Conservation"
@@ -97,7 +97,7 @@ def evaluate(
     loaded = load_model(path, choose_device(report, device, threads))
     store = store or (Path(loaded.provenance.data) if Path(loaded.provenance.data).exists() else None)
     data = GraphStore(find_here(report, "store", store, "make one with rgnn convert, or name one"))
-    require_cutoff(data, loaded.config.cutoff)
+    require_cutoff(data, loaded.settings.cutoff)
     _warn_of_elements(report, loaded, data)
     held_out, why = _frames(loaded, data, frames)
     base = loaded.hardware if hardware is None else load_hardware(hardware)
@@ -123,7 +123,7 @@ def evaluate(
 
 def _config(
     path: Path,
-    model: RGNN,
+    model: ForceField,
     data: GraphStore,
     frames: Sequence[int],
     settings: Sequence[Any],
@@ -180,7 +180,7 @@ def _resumed(report: Reporter, folder: Path, device: options.Device, threads: in
     _go(report, model, data, config, folder)
 
 
-def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvaluationSettings, folder: Path) -> None:
+def _go(report: Reporter, model: ForceField, data: GraphStore, config: EvaluationSettings, folder: Path) -> None:
     """Evaluate into the folder, and show what came out."""
     from rgnn.base.files import write_atomic
     from rgnn.base.settings import dump_yaml
@@ -215,7 +215,7 @@ def _go(report: Reporter, model: RGNN, data: GraphStore, config: EvaluationSetti
     report.result({"out": str(folder), "settings": settings, "uncertainty": certain})
 
 
-def prepare(report: Reporter, model: RGNN, data: GraphStore, config: EvaluationSettings) -> None:
+def prepare(report: Reporter, model: ForceField, data: GraphStore, config: EvaluationSettings) -> None:
     """Make the ranges that the model lacks, from the hardware that disturbs most."""
     from rgnn.models.calibration import calibrate, needs_calibration
 
@@ -233,7 +233,7 @@ def _shown(path: Path) -> Path:
     return find_model(path)
 
 
-def _warn_of_elements(report: Reporter, model: RGNN, data: GraphStore) -> None:
+def _warn_of_elements(report: Reporter, model: ForceField, data: GraphStore) -> None:
     from ase.data import chemical_symbols
 
     strange = [chemical_symbols[z] for z in data.elements if model.elements and z not in model.elements]
@@ -246,7 +246,7 @@ def _name(path: Path) -> str:
     return resolved.parent.name if resolved.name in ("best", "last") else resolved.name
 
 
-def _frames(model: RGNN, data: GraphStore, limit: int | None) -> tuple[list[int], str]:
+def _frames(model: ForceField, data: GraphStore, limit: int | None) -> tuple[list[int], str]:
     """The frames to evaluate on, and in words which they are."""
     from rgnn.data.store.split import held_out_frames
 

@@ -27,15 +27,15 @@ def import_checkpoint(
     from rgnn.base.errors import InputError
     from rgnn.base.provenance import Provenance
     from rgnn.chip.chip import Chip
-    from rgnn.models.base import RGNN
     from rgnn.models.checkpoints import save_model
+    from rgnn.models.message_passing.model import RGNN
     from rgnn.models.message_passing.published import PUBLISHED_ELEMENTS, model_from_published, read_checkpoint
-    from rgnn.models.settings import ModelConfig
+    from rgnn.models.settings import MessagePassingSettings
     from rgnn_cli.session import workspace
     from rgnn_cli.session.console import Reporter
 
     report = Reporter(quiet, as_json)
-    weights, shapes = Chip.load(chip), RGNN.shapes(ModelConfig.published())
+    weights, shapes = Chip.load(chip), RGNN.matrices(MessagePassingSettings.published())
     needed = sum(rows * columns for layer in shapes for rows, columns in layer)
     if len(weights.weights) != needed:
         raise InputError(

@@ -11,7 +11,7 @@ from rgnn_cli.session import options
 
 if TYPE_CHECKING:
     from rgnn.base.provenance import TrainingDomain
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
     from rgnn_cli.session.console import Reporter
 
 
@@ -99,14 +99,12 @@ def _model(report: Reporter, path: Path) -> dict[str, Any]:
     from ase.data import chemical_symbols
 
     from rgnn.models.checkpoints import fingerprint, load_model
-    from rgnn.models.committee import members
 
     model = load_model(path)
-    c, p, n = model.config, model.provenance, len(members(model))
+    p, near = model.provenance, model.locality
     facts = {
-        "layers": c.describe() + (f"; the mean of {n}, on different chips" if n > 1 else ""),
-        "features": c.n_features,
-        "cutoff": f"{c.cutoff:g} Å, envelope {c.envelope}, forces reach {c.receptive_field:g} Å",
+        "layers": model.kind,
+        "cutoff": f"{near.cutoff:g} Å, forces reach {near.reach:g} Å",
         "weights": f"{model.n_fixed + model.n_trained:,}, {model.n_trained:,} of them trained",
         "hardware": model.hardware.describe(),
         "elements": " ".join(chemical_symbols[z] for z in p.elements) or "not recorded",
@@ -134,7 +132,7 @@ def _seen(seen: TrainingDomain) -> dict[str, str]:
     return said | {"smallest distances": ", ".join(pairs) + " Å"}
 
 
-def _uncertainty(path: Path, model: RGNN) -> dict[str, str]:
+def _uncertainty(path: Path, model: ForceField) -> dict[str, str]:
     """By what the uncertainty of forces is known, and from where on it says that an atom is outside of training."""
     from ase.data import chemical_symbols
 
@@ -157,7 +155,7 @@ def _run(report: Reporter, path: Path) -> dict[str, Any]:
         "data": run.store,
         "chip": run.chip or f"synthetic, seed {run.training.seed}",
         "hardware": run.hardware.describe() if run.model.uses_chip else "all digital",
-        "epochs": "one pass" if run.model.readout == "ridge" else f"{len(history)} of {run.training.epochs}",
+        "epochs": "one pass" if run.model.is_solved else f"{len(history)} of {run.training.epochs}",
     }
     if run.chips > 1:
         facts["chips"] = f"{run.chips}, forces are the mean"

@@ -14,7 +14,7 @@ from rgnn_cli.session.options import HARDWARE, RUNNING
 
 if TYPE_CHECKING:
     from rgnn.analysis import AnalysisSettings, SweepSettings
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
     from rgnn_cli.session.console import Reporter
 
 DYNAMICS = "Dynamics"
@@ -93,7 +93,7 @@ def _model_here(report: Reporter, model: Path | None) -> Path:
 
 
 def _config(
-    model: RGNN,
+    model: ForceField,
     path: Path,
     structure: Path | None,
     frame: int,
@@ -111,7 +111,7 @@ def _config(
 
     if structure is None:
         raise InputError("there is no structure to start from; name one, as in: rgnn sweep structure.xyz --bits 4,8")
-    if not model.config.uses_chip:
+    if not model.uses_chip:
         raise InputError("the model is all digital, so hardware means nothing to it; name a model with a chip.")
     base = model.hardware if hardware is None else load_hardware(hardware)
     settings = sweeps.settings(model, base, sweeps.choices(*varied))
@@ -127,7 +127,7 @@ def _config_of(folder: Path) -> SweepSettings:
     return SweepSettings.read(folder)
 
 
-def _go(report: Reporter, model: RGNN, config: SweepSettings, folder: Path, how: AnalysisSettings) -> None:
+def _go(report: Reporter, model: ForceField, config: SweepSettings, folder: Path, how: AnalysisSettings) -> None:
     """Run what is left, analyse all, and show what came out."""
     from shlex import quote
 

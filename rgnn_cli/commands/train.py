@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rgnn.training.validation import FitResult
     from rgnn_cli.session.console import Meter, Reporter
 
-# Cutoff in Angstrom with which moments did better than with 3.8 on all materials tried, see docs/learning.md.
-WIDE = 5.0
 TRAINING = "Training"
 
 
@@ -145,7 +143,7 @@ def train(
             run = RunSettings.read(out / "config.yaml")
         of_steps = "epochs", "learning_rate", "batch_size", "loss"
         unused = [f"--{key.replace('_', '-')}" for key in of_steps if given[key] is not None]
-        if run.model.readout == "ridge" and unused:
+        if run.model.is_solved and unused:
             raise InputError(f"a ridge readout is solved for in one pass, without {', '.join(unused)}; leave that out.")
         base = run.hardware if hardware is None else load_hardware(hardware)
         run = run.replace(hardware=base.varied(bits, noise), training=run.training.replace(**training))
@@ -160,7 +158,7 @@ def train(
             watcher = _Show(report, meter)
             result = ready.go(folder, resume=resume is not None, watcher=watcher, stop=stop)
     curve = ""
-    if ready.model.config.readout != "ridge":  # which is one point
+    if not run.model.is_solved:  # which is one point
         curve = f"; curve: {training_curve(result.history, folder / 'training.png')}"
     workspace.remember("model", folder)
     workspace.link_latest(folder)
@@ -172,7 +170,7 @@ def train(
         f"[bold]{100 * best.relative_error:.1f}%[/] of the mean force, MAE {best.mae:.4f} eV/Å){curve}"
     )
     _say_what_is_clipped(report, ready, result)
-    if ready.model.config.readout == "ridge":
+    if run.model.is_solved:
         by = "the spread of the chips and the posterior" if run.chips > 1 else "the posterior"
         report.say(f"Uncertainty of forces: by {by}, calibrated on the validation frames; rgnn eval shows how well")
     report.say(f"Next: rgnn eval {folder}   or   rgnn md STRUCTURE --steps 10000")
@@ -236,8 +234,9 @@ def _introduce(report: Reporter, ready: TrainingRun, folder: Path) -> None:
     """What is about to be trained, in three lines."""
     run, store = ready.config, ready.store
     model, hardware = run.model, run.hardware
-    wider = model.moments and store.cutoff < WIDE and not run.adds_to
-    hint = f" (moments do better with {WIDE:g}: rgnn convert --cutoff {WIDE:g})" if wider else ""
+    wide = model.recommended_cutoff
+    wider = wide is not None and store.cutoff < wide and not run.adds_to
+    hint = f" (this preset does better with {wide:g}: rgnn convert --cutoff {wide:g})" if wider else ""
     report.say(f"Data: {run.store}, {len(store)} frames, cutoff {store.cutoff:g} Å{hint}")
     layers = model.describe()
     if model.uses_chip:
@@ -245,7 +244,7 @@ def _introduce(report: Reporter, ready: TrainingRun, folder: Path) -> None:
         report.say(f"Model: {layers}; chip: {chip}; {hardware.describe()}")
     else:
         report.say(f"Model: {layers}, all digital")
-    length = "one pass" if model.readout == "ridge" else f"{run.training.epochs} epochs"
+    length = "one pass" if model.is_solved else f"{run.training.epochs} epochs"
     several = f", frames shared by {ready.processes.count} processes" if ready.processes.count > 1 else ""
     report.say(f"Run: {folder}, {length}{several}")
 
@@ -254,7 +253,7 @@ def _say_what_is_clipped(report: Reporter, ready: TrainingRun, result: FitResult
     from rgnn.evaluation.diagnosis import diagnose
 
     model = result.model
-    if model.config.uses_chip:
+    if model.uses_chip:
         found = diagnose(model, ready.store, ready.validation, model.hardware)
         saturated = "" if found.saturated is None else f", {100 * found.saturated:.3f}% of the output conversions"
         clipped = f"{100 * found.clipped:.3f}% of inputs{saturated}"

@@ -15,7 +15,7 @@ from rgnn_cli.session.options import Device
 if TYPE_CHECKING:
     from rgnn.md import MDSettings, RunOrigin
     from rgnn.md.lammps.world import MPIWorld
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
 
 # What --input leaves to the options.
 _BESIDE_INPUT = ("engine", "ghosts", "bits", "noise", "seed", "any_element")
@@ -168,7 +168,7 @@ def run_input(
         report.result({"input": str(path), **asdict(result)})
 
 
-def _model(report: Reporter, world: MPIWorld, path: str, device: Device, threads: int | None) -> RGNN:
+def _model(report: Reporter, world: MPIWorld, path: str, device: Device, threads: int | None) -> ForceField:
     """The model, with one thread for each of several ranks unless something else is asked for."""
     from rgnn.models.checkpoints import load_model
     from rgnn_cli.session.device import choose_device
@@ -178,8 +178,8 @@ def _model(report: Reporter, world: MPIWorld, path: str, device: Device, threads
     return load_model(path, choose_device(report, device, threads))
 
 
-def _hardware(model: RGNN, settings: MDSettings) -> str:
-    if not model.config.uses_chip:
+def _hardware(model: ForceField, settings: MDSettings) -> str:
+    if not model.uses_chip:
         return "all digital"
     return model.hardware.varied(settings.bits, settings.noise).describe()
 
@@ -194,7 +194,7 @@ def _memory(gigabytes: tuple[float, ...]) -> str:
 
 
 def _introduce(
-    report: Reporter, world: MPIWorld, model: RGNN, settings: MDSettings, origin: RunOrigin, folder: Path
+    report: Reporter, world: MPIWorld, model: ForceField, settings: MDSettings, origin: RunOrigin, folder: Path
 ) -> None:
     """What is about to run, in four lines."""
     from rgnn_cli.show.md import in_words
@@ -202,9 +202,9 @@ def _introduce(
     report.say(f"Structure: {origin.structure}; model: {origin.model}, {_hardware(model, settings)}")
     report.say(f"Dynamics: {in_words(settings)}, {settings.steps} steps of {settings.timestep:g} fs")
     how = (
-        f"ghosts within {model.config.cutoff:g} Å, features exchanged after each layer"
+        f"ghosts within {model.settings.cutoff:g} Å, features exchanged after each layer"
         if settings.ghosts == "exchange"
-        else f"ghosts within {model.config.receptive_field:.3g} Å, nothing exchanged"
+        else f"ghosts within {model.locality.reach:.3g} Å, nothing exchanged"
     )
     report.say(f"LAMMPS: {_ranks(world.size)}, {how}")
     report.say(f"Run: {folder}")

@@ -9,7 +9,7 @@ from rgnn.base.errors import InputError
 
 if TYPE_CHECKING:
     from rgnn.chip.hardware import Hardware
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
 
 
 def choices(bits: str | None, noise: str | None, vary: Sequence[str]) -> dict[str, list[Any]]:
@@ -27,12 +27,12 @@ def choices(bits: str | None, noise: str | None, vary: Sequence[str]) -> dict[st
     return found
 
 
-def settings(model: RGNN, base: Hardware, varied: Mapping[str, Sequence[Any]]) -> list[Hardware]:
+def settings(model: ForceField, base: Hardware, varied: Mapping[str, Sequence[Any]]) -> list[Hardware]:
     """The ideal chip, the hardware as trained, what was asked for, and every combination of what is varied."""
     from rgnn.evaluation import grid
 
     own = model.hardware
-    if not model.config.uses_chip:
+    if not model.uses_chip:
         if varied or base != own:
             raise InputError(
                 "the model is all digital, so hardware means nothing to it; leave --bits, --noise, --vary and "

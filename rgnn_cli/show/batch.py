@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from rgnn.md import MDRecord, MDSettings
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
     from rgnn.models.uncertainty import Uncertainty
     from rgnn_cli.session.console import Reporter
 
@@ -32,7 +32,9 @@ class BatchRuns:
     structures: list[Atoms] | None = None
 
     @classmethod
-    def begun(cls, record: MDRecord, named: list[Path], frames: str | None, model: RGNN, out: Path | None) -> Self:
+    def begun(
+        cls, record: MDRecord, named: list[Path], frames: str | None, model: ForceField, out: Path | None
+    ) -> Self:
         """New runs, one for each file or frame, each with a seed of its own and a folder OUT/NUMBER-NAME.
 
         Raises:
@@ -98,7 +100,7 @@ def is_batch(folder: Path) -> bool:
 
 
 def run_batch(
-    report: Reporter, runs: BatchRuns, model: RGNN, uncertainty: Uncertainty | None, *, resume: bool = False
+    report: Reporter, runs: BatchRuns, model: ForceField, uncertainty: Uncertainty | None, *, resume: bool = False
 ) -> None:
     """Run them together, draw the figure of each, and show one line for each.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rgnn.analysis.conservation import Jacobian
     from rgnn.data.store.reader import GraphStore
     from rgnn.evaluation import Estimate, EvaluationSettings
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
     from rgnn.reports.html import Table
     from rgnn_cli.session.console import Reporter
 
@@ -25,7 +25,7 @@ FRAMES = 3
 
 def judge(
     report: Reporter,
-    model: RGNN,
+    model: ForceField,
     data: GraphStore,
     config: EvaluationSettings,
     frames: int | None,
@@ -98,7 +98,7 @@ def _kelvin(atoms: Atoms) -> float:
     return float(atoms.info.get("temperature", 300.0))
 
 
-def _pushes(model: RGNN, atoms: Atoms) -> tuple[float, float | None]:
+def _pushes(model: ForceField, atoms: Atoms) -> tuple[float, float | None]:
     """Net force, and net torque of what is not periodic."""
     from rgnn.analysis.conservation import forces_of, net_force, net_torque
 
@@ -106,7 +106,7 @@ def _pushes(model: RGNN, atoms: Atoms) -> tuple[float, float | None]:
     return net_force(forces), None if atoms.pbc.any() else net_torque(atoms.positions, forces)
 
 
-def _heating(model: RGNN, atoms: Atoms, steps: int, seed: int, stop: Any, advance: Any) -> dict[str, Any]:
+def _heating(model: ForceField, atoms: Atoms, steps: int, seed: int, stop: Any, advance: Any) -> dict[str, Any]:
     """Measured in NVE with noise as trained and off, and what fresh read noise should give."""
     from rgnn.analysis.conservation import expected_heating, nve_heating, read_noise
     from rgnn.md import MDSettings
@@ -115,7 +115,7 @@ def _heating(model: RGNN, atoms: Atoms, steps: int, seed: int, stop: Any, advanc
     config = config.replace(any_element=True)
     found: dict[str, Any] = {"noise off": nve_heating(model, atoms, config.replace(noise=0.0), stop)}
     advance()
-    if model.hardware.noise is None or not model.config.uses_chip:
+    if model.hardware.noise is None or not model.uses_chip:
         return found
     found["noise as trained"] = nve_heating(model, atoms, config, stop)
     advance()

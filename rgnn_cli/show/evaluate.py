@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rgnn.evaluation import EvaluationSettings, HardwareErrors
     from rgnn.evaluation.diagnosis import Diagnosis
     from rgnn.evaluation.reliability import Reliability
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
     from rgnn.plots.evaluation import Sweep
     from rgnn.reports.html import Picture, Table
     from rgnn_cli.session.console import Reporter
@@ -27,7 +27,7 @@ SHOWN = 24
 
 def write(
     folder: Path,
-    model: RGNN,
+    model: ForceField,
     data: GraphStore,
     config: EvaluationSettings,
     results: Sequence[HardwareErrors],
@@ -43,7 +43,7 @@ def write(
     from rgnn.reports.html import write_report
 
     diagnoses = []
-    if model.config.uses_chip:
+    if model.uses_chip:
         real = [r.hardware for r in results if r.hardware != model.hardware.ideal()]
         diagnoses = [diagnose(model, data, config.frames, h, config.seed) for h in evenly(real, DIAGNOSED)]
     record = {
@@ -68,12 +68,12 @@ def show(
     report: Reporter,
     results: Sequence[HardwareErrors],
     groups: dict[str, list[int]],
-    model: RGNN,
+    model: ForceField,
     data: GraphStore,
     uncertainty: Sequence[Reliability],
 ) -> None:
     """The same tables on the screen, cut where they are long."""
-    if model.config.uses_chip:
+    if model.uses_chip:
         report.say(f"As trained: {model.hardware.describe()}")
     for table in [
         *_tables(results, groups, model),
@@ -84,19 +84,19 @@ def show(
             report.say(f"... and {len(table.rows) - SHOWN} more in the files")
 
 
-def _held_out(model: RGNN, data: GraphStore) -> bool:
+def _held_out(model: ForceField, data: GraphStore) -> bool:
     """Whether the frames are those that its training held out."""
     from rgnn.data.store.split import held_out_frames
 
     return held_out_frames(model.provenance, data) is not None
 
 
-def _facts(model: RGNN, config: EvaluationSettings) -> dict[str, object]:
+def _facts(model: ForceField, config: EvaluationSettings) -> dict[str, object]:
     from importlib.metadata import version
 
     made = f"rgnn {version('rgnn')}, {config.repeats} draws of the noise, {config.chips} of chips, seed {config.seed}"
     facts = {"Model": config.model, "Frames": f"{len(config.frames)} of {config.store}", "Chip": model.provenance.chip}
-    if model.config.uses_chip:
+    if model.uses_chip:
         facts["As trained"] = model.hardware.describe()
     if config.calibration:
         facts["Calibration"] = f"converters that training did not see, from {len(config.calibration)} frames"
@@ -108,7 +108,7 @@ def _facts(model: RGNN, config: EvaluationSettings) -> dict[str, object]:
     }
 
 
-def _sweep(results: Sequence[HardwareErrors], model: RGNN) -> Sweep | None:
+def _sweep(results: Sequence[HardwareErrors], model: ForceField) -> Sweep | None:
     """What differs among the settings that were swept."""
     from rgnn.plots.evaluation import PERCENT, Sweep
 
@@ -125,7 +125,7 @@ def _sweep(results: Sequence[HardwareErrors], model: RGNN) -> Sweep | None:
 
 def _pictures(
     folder: Path,
-    model: RGNN,
+    model: ForceField,
     data: GraphStore,
     config: EvaluationSettings,
     results: Sequence[HardwareErrors],
@@ -135,7 +135,7 @@ def _pictures(
     from rgnn.reports.html import Picture
 
     pictures = []
-    sweep = _sweep(results, model) if model.config.uses_chip else None
+    sweep = _sweep(results, model) if model.uses_chip else None
     if sweep is not None and len(results) > 3:
         ideal = next((r for r in results if r.hardware == model.hardware.ideal()), None)
         curves = plots.error_curves(sweep, ideal, folder / "curves.png")
@@ -152,12 +152,12 @@ def _pictures(
     return pictures
 
 
-def _tables(results: Sequence[HardwareErrors], groups: dict[str, list[int]], model: RGNN) -> list[Table]:
+def _tables(results: Sequence[HardwareErrors], groups: dict[str, list[int]], model: ForceField) -> list[Table]:
     from ase.data import chemical_symbols
 
     from rgnn.reports.html import Table
 
-    own, digital = model.hardware, not model.config.uses_chip
+    own, digital = model.hardware, not model.uses_chip
     elements = results[0].elements
     symbols = [chemical_symbols[z] for z in elements]
     ideal = next((s for s in results if s.hardware == own.ideal() and not digital), None)
@@ -190,7 +190,7 @@ def _tables(results: Sequence[HardwareErrors], groups: dict[str, list[int]], mod
     return tables
 
 
-def _spread_table(results: Sequence[HardwareErrors], model: RGNN) -> Table:
+def _spread_table(results: Sequence[HardwareErrors], model: ForceField) -> Table:
     from rgnn.reports.html import Table
 
     def per_cent(value: float | None) -> str:
@@ -200,9 +200,9 @@ def _spread_table(results: Sequence[HardwareErrors], model: RGNN) -> Table:
     return Table("Standard deviation of the error from draw to draw", ["hardware", "reads", "chips"], rows)
 
 
-def _title(setting: HardwareErrors, model: RGNN) -> str:
+def _title(setting: HardwareErrors, model: ForceField) -> str:
     if setting.hardware == model.hardware:
-        return "as trained" if model.config.uses_chip else "all digital"
+        return "as trained" if model.uses_chip else "all digital"
     return "ideal chip" if setting.hardware == model.hardware.ideal() else setting.hardware.describe()
 
 

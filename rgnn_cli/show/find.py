@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from rgnn.chip.hardware import Hardware
     from rgnn.data.store.reader import GraphStore
     from rgnn.evaluation import EvaluationSettings
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
     from rgnn_cli.session.console import Reporter
 
 
 def search(
     report: Reporter,
-    model: RGNN,
+    model: ForceField,
     data: GraphStore,
     config: EvaluationSettings,
     base: Hardware,
@@ -30,7 +30,7 @@ def search(
     from rgnn.base.settings import dump_yaml
     from rgnn.evaluation.search import search as run_search
 
-    if not model.config.uses_chip:
+    if not model.uses_chip:
         raise InputError("the model is all digital, so there is no hardware to search for.")
     wanted = [name.strip() for name in names.split(",")]
     with report.progress("Searching", None, "settings") as meter:

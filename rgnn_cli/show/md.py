@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rgnn.md import MDResult, MDSettings, RunOrigin
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.uncertainty import Uncertainty
 from rgnn_cli.session.console import Meter, Reporter
 
@@ -13,10 +13,10 @@ from rgnn_cli.session.console import Meter, Reporter
 MOVED_BY = {"nvt": "Langevin", "bussi": "Bussi", "nose-hoover": "Nose-Hoover chain", "nve": "NVE"}
 
 
-def _hardware(model: RGNN, settings: MDSettings) -> str:
+def _hardware(model: ForceField, settings: MDSettings) -> str:
     """In words, checked."""
     hardware = model.hardware.varied(settings.bits, settings.noise)
-    if not model.config.uses_chip:
+    if not model.uses_chip:
         return "all digital"
     return hardware.describe() + (" (as trained)" if hardware == model.hardware else "")
 
@@ -30,7 +30,7 @@ def _introduce(report: Reporter, settings: MDSettings, origin: RunOrigin, hardwa
         report.warn(settings.warning)
 
 
-def introduce_uncertainty(report: Reporter, known: Uncertainty | None, model: RGNN, settings: MDSettings) -> None:
+def introduce_uncertainty(report: Reporter, known: Uncertainty | None, model: ForceField, settings: MDSettings) -> None:
     """By what the uncertainty of forces is estimated, and what it holds for; nothing where it is not."""
     if known is None:
         return

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from rgnn.data.store.reader import GraphStore
     from rgnn.evaluation import EvaluationSettings
     from rgnn.evaluation.reliability import Reliability
-    from rgnn.models.base import RGNN
+    from rgnn.models.base import ForceField
     from rgnn.models.uncertainty import Uncertainty
     from rgnn.reports.html import Picture, Table
     from rgnn_cli.session.console import Reporter
 
 
 def look(
-    report: Reporter, known: Sequence[Uncertainty], model: RGNN, data: GraphStore, config: EvaluationSettings
+    report: Reporter, known: Sequence[Uncertainty], model: ForceField, data: GraphStore, config: EvaluationSettings
 ) -> list[Reliability]:
     """By each method that the model has, the one that rgnn md takes first; nothing for a model without."""
     from rgnn.evaluation.reliability import reliability

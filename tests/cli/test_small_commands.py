@@ -42,7 +42,7 @@ def test_info_knows_what_lies_there(cli, refused, run) -> None:
 
 def conductances(path: Path, layers: int = 2) -> None:
     """A file of the published kind, with random weights."""
-    from rgnn.models.base import RGNN
+    from rgnn import RGNN
     from rgnn.models.settings import ModelConfig
 
     generator = torch.Generator().manual_seed(0)

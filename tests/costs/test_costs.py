@@ -27,7 +27,7 @@ def test_conversions_are_what_the_simulator_converts(small_model, glass) -> None
     hardware = Hardware(bits=3, adc_bits=8, adc_range="full", tile=(16, 16))
     seen: dict[tuple[int, int], Counts] = {}
     list(small_model.features(glass, hardware, None, seen))
-    ops = operations(small_model.config, workload([glass]))
+    ops = operations(small_model.settings, workload([glass]))
     reads, drives, conversions = reads_for(ops, hardware)
     assert conversions == sum(c.conversions for c in seen.values())
     assert drives == 3 * sum(c.codes for c in seen.values())
@@ -35,7 +35,7 @@ def test_conversions_are_what_the_simulator_converts(small_model, glass) -> None
 
 
 def test_weights_are_those_of_the_model(small_model) -> None:
-    ops = operations(small_model.config, FRAME)
+    ops = operations(small_model.settings, FRAME)
     assert ops.reservoir_weights == small_model.n_fixed
 
 

@@ -21,9 +21,10 @@ from rgnn.costs.figures import LEVELS
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.writer import write_store
 from rgnn.md import MDSettings, run_md
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.committee import Committee
-from rgnn.models.settings import ModelConfig
+from rgnn.models.families import build, family_of
+from rgnn.models.settings import ModelSettings, NetworkSettings, RidgeSettings
 from rgnn.models.uncertainty import calibrated, with_deviation
 from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.settings import TrainingSettings
@@ -56,28 +57,33 @@ class Frames:
         return self.graphs[index]
 
 
-def small(preset: str) -> ModelConfig:
+def small(preset: str) -> ModelSettings:
     """The shape of a preset, narrow."""
     shape = RunSettings.preset(preset).model
     if preset in ("ridge", "moments"):
-        return shape.replace(n_features=12, moments=6, random_features=40, widths=(12, 8), elements=ELEMENTS)
+        readout = RidgeSettings(random_features=40) if preset == "ridge" else NetworkSettings(widths=(12, 8))
+        return shape.replace(gaussians=12, channels=6, readout=readout, elements=ELEMENTS)
     return shape.replace(n_features=6)
 
 
-def untrained(preset: str, shape: ModelConfig, seed: int = 0) -> RGNN:
+def untrained(preset: str, shape: ModelSettings, seed: int = 0) -> ForceField:
     hardware = RunSettings.preset(preset).hardware
-    return RGNN(shape, hardware, Chip.synthetic(seed).matrices(RGNN.shapes(shape), seed), seed).double()
+    return build(shape, hardware, Chip.synthetic(seed).matrices(family_of(shape).matrices(shape), seed), seed).double()
 
 
-def ready(preset: str, shape: ModelConfig, seed: int = 0) -> RGNN:
+def ready(preset: str, shape: ModelSettings, seed: int = 0) -> ForceField:
     """A model with ranges and statistics of two frames, and forces that are not near zero."""
     model = untrained(preset, shape, seed)
     with torch.no_grad():
-        for k, p in enumerate(model.head.parameters()):
+        for k, p in enumerate(last_layer(model).parameters()):
             p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(k)) / p.shape[-1] ** 0.5)
         for k in range(2):
-            model.train()(graph(frames()[k]), generator=torch_stream(0, "golden", k))
+            model.train()(graph(frames()[k]), model.read(None, torch_stream(0, "golden", k)))
     return model.eval()
+
+
+def last_layer(model: ForceField) -> torch.nn.Module:
+    return model.readout if model.family == "moments" else model.head
 
 
 def numbers(x) -> list[float]:
@@ -86,7 +92,7 @@ def numbers(x) -> list[float]:
     return [float(x.sum()), float(np.abs(x).sum()), *map(float, x[:: max(1, len(x) // 12)])]
 
 
-def state(model: RGNN) -> list[float]:
+def state(model: ForceField) -> list[float]:
     """Sums over what a model has learnt."""
     trained = [p.detach().double() for p in model.parameters() if p.requires_grad]
     return [float(f) for p in trained for f in (p.sum(), p.abs().sum())]
@@ -98,15 +104,15 @@ def forces() -> dict:
     for preset in PRESETS:
         model = ready(preset, small(preset))
         with torch.no_grad():
-            found[f"forces/{preset}"] = numbers(model(g))
-            found[f"noisy forces/{preset}"] = numbers(model(g, generator=torch_stream(3, "golden noise")))
+            found[f"forces/{preset}"] = numbers(model(g).forces)
+            found[f"noisy forces/{preset}"] = numbers(model(g, model.read(None, torch_stream(3, "golden noise"))).forces)
             other = Hardware(bits=4, noise=0.1, noise_sharing="product", range="dynamic")
-            found[f"other hardware/{preset}"] = numbers(model(g, other, torch_stream(4, "golden noise")))
+            found[f"other hardware/{preset}"] = numbers(model(g, model.read(other, torch_stream(4, "golden noise"))).forces)
             stuck = Hardware(bits=6, range="dynamic", stuck_on=0.02, adc_bits=7, adc_range="full")
-            found[f"converted/{preset}"] = numbers(model(g, stuck, torch_stream(5, "golden noise")))
+            found[f"converted/{preset}"] = numbers(model(g, model.read(stuck, torch_stream(5, "golden noise"))).forces)
     shape = RunSettings.preset("default").model
     with torch.no_grad():
-        found["forces/default, full width"] = numbers(ready("default", shape)(g))
+        found["forces/default, full width"] = numbers(ready("default", shape)(g).forces)
     return found
 
 
@@ -132,14 +138,10 @@ def solving(folder: Path) -> dict:
 
 def committee() -> dict:
     shape = small("ridge")
-    chips = [Chip.synthetic(k).matrices(RGNN.shapes(shape), k) for k in range(3)]
-    model, other = Committee(shape, Hardware(), chips, range(3)).double(), ready("ridge", shape)
-    for k, member in enumerate([model, *model.others]):
-        mine = ready("ridge", shape, k)
-        member.load_state_dict(mine.state_dict(), strict=False)
+    model, other = Committee([ready("ridge", shape, k) for k in range(3)]), ready("ridge", shape)
     model.eval()
-    forces, deviation = with_deviation(model, None, graph(frames()[5]), None, torch_stream(1, "golden noise"))
-    s, n = len(ELEMENTS), other.head.weight.shape[-1]
+    forces, deviation = with_deviation(model, None, graph(frames()[5]), model.read(None, torch_stream(1, "golden noise")))
+    s, n = len(ELEMENTS), other.readout.weight.shape[-1]
     draws = torch.randn(s, s, n, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
     posterior = calibrated(other, draws, Frames(), [6, 7], 2)
     _, sigma = posterior(other, graph(frames()[5]))
@@ -169,7 +171,7 @@ def costs() -> dict:
     found = {}
     for preset in PRESETS:
         shape = RunSettings.preset(preset).model
-        shape = shape.replace(elements=ELEMENTS) if shape.moments else shape
+        shape = shape.for_elements(ELEMENTS)
         counted = operations(shape, load)
         found[f"costs/{preset}"] = json.loads(json.dumps(plain(counted), sort_keys=True))
         if shape.uses_chip:

@@ -6,13 +6,13 @@ import pytest
 from ase import Atoms
 from springs import StopAt, assert_same
 
+from rgnn import RGNN
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.writer import write_store
 from rgnn.md import MDSettings, read_log, run_many, run_md
 from rgnn.md.domain_watch import UncertaintyMonitor
 from rgnn.md.lammps.run import _require_supported
-from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import load_model
 from rgnn.models.uncertainty import Calibration, Scale, Uncertainty, load_uncertainties
 from rgnn.training.run import RunSettings, TrainingRun

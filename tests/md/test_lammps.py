@@ -135,7 +135,7 @@ def shared_forces(atoms: Atoms, model: RGNN, hardware: Hardware, size: int, ghos
 
 def plain_forces(atoms: Atoms, model: RGNN, hardware: Hardware) -> np.ndarray:
     g = Graph.from_positions(
-        atoms.numbers, atoms.get_positions(wrap=True), atoms.cell[:], atoms.pbc, model.config.cutoff
+        atoms.numbers, atoms.get_positions(wrap=True), atoms.cell[:], atoms.pbc, model.settings.cutoff
     )
     with torch.no_grad():
         return model(g, hardware).numpy()

@@ -23,7 +23,7 @@ def model(built, cluster, graph_of):
 def test_a_loaded_model_is_the_saved_one(model, cluster, graph_of, tmp_path) -> None:
     save_model(model, tmp_path / "m")
     loaded = load_model(tmp_path / "m")
-    assert (loaded.config, loaded.hardware, loaded.provenance) == (model.config, model.hardware, model.provenance)
+    assert (loaded.config, loaded.hardware, loaded.provenance) == (model.settings, model.hardware, model.provenance)
     assert fingerprint(loaded) == fingerprint(model)
     g = graph_of(*cluster(8))
     assert torch.equal(loaded(g), model(g))

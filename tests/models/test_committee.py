@@ -6,11 +6,10 @@ import pytest
 import torch
 from bent import CONFIG, TRAIN, VALIDATION, Bent, solved
 
-from rgnn import Chip, Hardware, load_model, save_model
+from rgnn import RGNN, Chip, Hardware, load_model, save_model
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.rng import torch_stream
 from rgnn.data.store.reader import GraphStore
-from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.committee import Committee, members
 from rgnn.models.uncertainty import load_uncertainties
@@ -53,7 +52,7 @@ def test_what_is_frozen_on_a_chip_differs_between_members(untrained) -> None:
         ratios.append(array.programmed(frozen, noisy=True).weight / array.weight)
     assert (ratios[0] - ratios[1]).abs().median() > 0.02 < (ratios[1] - ratios[2]).abs().median()
     weights = [[array.weight] for array in untrained.arrays[:2]]
-    alone = RGNN(untrained.config, frozen, weights).layers[0].array
+    alone = RGNN(untrained.settings, frozen, weights).layers[0].array
     assert torch.equal(alone.programmed(frozen, noisy=True).weight / alone.weight, ratios[0])
 
 

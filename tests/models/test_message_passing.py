@@ -47,9 +47,9 @@ def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
         return torch.sigmoid(a) * torch.tanh(b)
 
     i, j = g.edge_index.tolist()
-    edges, cutoff = range(g.n_edges), model.config.cutoff
+    edges, cutoff = range(g.n_edges), model.settings.cutoff
     d = g.edge_vector.norm(dim=1)
-    fc = [0.5 * (1 + torch.cos(torch.pi * x / cutoff)) if model.config.envelope == "cosine" else 1.0 for x in d]
+    fc = [0.5 * (1 + torch.cos(torch.pi * x / cutoff)) if model.settings.envelope == "cosine" else 1.0 for x in d]
     n = [model.embedding[z] for z in g.atomic_numbers]
     e = [torch.exp(-0.5 * ((x - model.radial.mu) / model.radial.s) ** 2) for x in d]
     for layer in model.layers:

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from rgnn import Chip, Graph, Hardware, kernels, load_model
+from rgnn import RGNN, Chip, Graph, Hardware, kernels, load_model
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.chip.converters import Counts
 from rgnn.costs import operations, workload
 from rgnn.costs.counts import reads_for
 from rgnn.evaluation.diagnosis import diagnose
-from rgnn.models.base import RGNN
 from rgnn.models.calibration import calibrate
 from rgnn.models.checkpoints import fingerprint, save_model
 from rgnn.models.parts.moments import ENLARGED, harmonics
@@ -26,12 +25,12 @@ READOUTS = pytest.mark.parametrize("readout", ["ridge", "network"])
 
 def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
     """On an ideal chip, by loops over triplets j-i-k and i-j-k with the cosines of their angles."""
-    (layer,), head, elements = model.layers, model.head, list(model.config.elements)
+    (layer,), head, elements = model.layers, model.head, list(model.settings.elements)
     i, j = g.edge_index.tolist()
     d = g.edge_vector.norm(dim=1)
     u = g.edge_vector / d[:, None]
     gaussians = torch.exp(-0.5 * ((d[:, None] - model.radial.mu) / model.radial.s) ** 2)
-    fc = 0.5 * (1 + torch.cos(torch.pi * d / model.config.cutoff))
+    fc = 0.5 * (1 + torch.cos(torch.pi * d / model.settings.cutoff))
     kind = [elements.index(int(z)) for z in g.atomic_numbers]
     width = gaussians.shape[1]
     rows = [slice(kind[j[e]] * width, (kind[j[e]] + 1) * width) for e in range(g.n_edges)]
@@ -49,7 +48,7 @@ def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
     for e in range(g.n_edges):
         a, b = kind[i[e]], kind[j[e]]
         ranks = [[seen(i[e], u[e], power), seen(j[e], -u[e], power)] for power in range(3)]
-        if model.config.readout == "ridge":
+        if model.settings.readout == "ridge":
             x = torch.cat([ENLARGED * gaussians[e], *itertools.chain(*ranks)]).clamp(-3, 3)
             h = torch.tanh(head.gain * head.array.weight @ x + head.bias)
             m = head.weight[a, b] @ torch.cat([x, h])
@@ -130,10 +129,10 @@ def test_rows_at_rest_add_no_noise(built_moments, glass) -> None:
     chip = model.chip(None, torch_stream(0, "noise"))
     (view,) = model.views(glass, chip)
     rest = {name: torch.zeros_like(getattr(view, name)) for name in ("gaussians", "centre", "neighbour")}
-    h = model.head.features(replace(view, **rest), chip)[:, model.config.invariants :]
+    h = model.head.features(replace(view, **rest), chip)[:, model.settings.invariants :]
     assert torch.equal(h, torch.tanh(model.head.bias).expand(len(h), -1))
     h = model.head.features(replace(view, **rest | {"gaussians": view.gaussians * 0 + 1}), chip)
-    assert float(h[:, model.config.invariants :].std(0).min()) > 0
+    assert float(h[:, model.settings.invariants :].std(0).min()) > 0
 
 
 @READOUTS
@@ -173,7 +172,7 @@ def test_a_distant_atom_changes_nothing_beyond_two_cutoffs(built_moments, graph_
     positions[-1, 0] += 0.3
     change = (model(graph_of(numbers, positions, 2.5)) - model(chain)).abs().amax(1)
     assert np.flatnonzero(change > 0).tolist() == [9, 10, 11]
-    assert model.config.receptive_field == 5.0
+    assert model.locality.reach == 5.0
 
 
 @pytest.mark.parametrize("envelope", ["cosine", "none"])
@@ -214,7 +213,7 @@ def test_saved_and_loaded(built_moments, glass, tmp_path, readout: str) -> None:
     model = built_moments(readout, Hardware(), glass)
     save_model(model, tmp_path)
     again = load_model(tmp_path)
-    assert fingerprint(again) == fingerprint(model) and again.config == model.config
+    assert fingerprint(again) == fingerprint(model) and again.config == model.settings
     with torch.no_grad():
         assert torch.equal(again(glass), model(glass))
 
@@ -226,7 +225,7 @@ def test_counts_are_what_the_simulator_converts(built_moments, glass, readout: s
     seen: dict[tuple[int, int], Counts] = {}
     with torch.no_grad():
         model(glass, hardware, monitor=seen)
-    ops = operations(model.config, workload([glass]))
+    ops = operations(model.settings, workload([glass]))
     reads, drives, conversions = reads_for(ops, hardware)
     assert conversions == sum(c.conversions for c in seen.values())
     assert drives == 3 * sum(c.codes for c in seen.values())

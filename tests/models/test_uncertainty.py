@@ -8,12 +8,11 @@ import pytest
 import torch
 from bent import CUTOFF, TRAIN, VALIDATION, Bent
 
-from rgnn import Chip, Graph, Hardware, RGNNCalculator, load_model, save_model
+from rgnn import RGNN, Chip, Graph, Hardware, RGNNCalculator, load_model, save_model
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.rng import torch_stream
 from rgnn.data.store.writer import write_store
 from rgnn.evaluation.reliability import Reliability, reliability
-from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.committee import Committee, members
 from rgnn.models.uncertainty import (

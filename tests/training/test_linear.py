@@ -7,10 +7,9 @@ import pytest
 import torch
 from bent import CONFIG, TRAIN, VALIDATION, Bent, solved
 
-from rgnn import Hardware, load_model
+from rgnn import RGNN, Hardware, load_model
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.rng import torch_stream
-from rgnn.models.base import RGNN
 from rgnn.models.checkpoints import fingerprint
 from rgnn.training.linear import LinearFit, design
 from rgnn.training.log import Silent, read_epochs

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
@@ -13,7 +12,8 @@ from rgnn.graphs.graph import Graph
 from rgnn.graphs.skin import SkinList
 from rgnn.md.lammps.halo import Directory, OwnEdges, shared_graph, sorted_edges
 from rgnn.md.lammps.world import World
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
+from rgnn.models.inference import predict
 
 NO_CELL, OPEN = np.zeros((3, 3)), np.zeros(3, dtype=bool)
 
@@ -53,14 +53,14 @@ class RankForces:
     """
 
     def __init__(
-        self, model: RGNN, hardware: Hardware, seed: int, ghosts: Literal["exchange", "deep"], world: World
+        self, model: ForceField, hardware: Hardware, seed: int, ghosts: Literal["exchange", "deep"], world: World
     ) -> None:
         refuse_what_ranks_cannot_share(model, hardware)
         self.model, self.hardware, self.seed, self.world = model, hardware, seed, world
         self.deep = ghosts == "deep"
-        self.reach = model.config.receptive_field if self.deep else model.config.cutoff
+        self.reach = model.locality.reach if self.deep else model.settings.cutoff
         self.isolated = np.zeros(0, dtype=bool)
-        self._neighbours, self._directory = SkinList(model.config.cutoff), Directory()
+        self._neighbours, self._directory = SkinList(model.settings.cutoff), Directory()
 
     def __call__(self, atoms: Atoms, step: int) -> np.ndarray:
         """[own, 3] in eV/Angstrom, nothing removed; all ranks must call.
@@ -87,11 +87,8 @@ class RankForces:
             graph = shared_graph(self.world, self._directory, OwnEdges(tags, centre, neighbour, vector))
         back = row[: atoms.n_own]
         self.isolated = (np.bincount(centre, minlength=atoms.n_own)[: atoms.n_own] == 0)[back]
-        device = next(self.model.parameters()).device
         noise = torch_stream(self.seed, "md noise", self.world.rank, step)
-        with torch.no_grad():
-            forces = self.model(graph.to(device), self.hardware, noise)[: atoms.n_own]
-        return forces.cpu().numpy().astype(np.float64)[back]
+        return predict(self.model, graph, self.model.read(self.hardware, noise)).forces[: atoms.n_own][back]
 
     def _edges(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not len(positions):
@@ -99,9 +96,9 @@ class RankForces:
         return self._neighbours.edges(positions, NO_CELL, OPEN)
 
 
-def refuse_what_ranks_cannot_share(model: RGNN, hardware: Hardware) -> None:
+def refuse_what_ranks_cannot_share(model: ForceField, hardware: Hardware) -> None:
     """Raise InputError where a force depends on more than the atoms within the receptive field."""
-    if model.config.uses_chip and not hardware.rows_are_independent:
+    if model.uses_chip and not hardware.rows_are_independent:
         raise InputError(
             f"the hardware has range '{hardware.range}' and noise_sharing '{hardware.noise_sharing}', so that each "
             "product depends on all atoms at once and cannot be shared by ranks; use calibrated ranges and noise "

@@ -24,7 +24,7 @@ from rgnn.md.outputs import Outputs, extended_xyz, labelled_frame
 from rgnn.md.record import summarise, write_record
 from rgnn.md.settings import MDResult, MDSettings, MDVersions, RunOrigin
 from rgnn.md.state import State
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 
 
@@ -53,7 +53,7 @@ def _unwatched(step: int, temperature: float) -> None:
 
 def run_lammps(
     atoms: Atoms | None,
-    model: RGNN,
+    model: ForceField,
     config: MDSettings,
     out: str | Path,
     world: MPIWorld,
@@ -131,7 +131,7 @@ def _require_supported(config: MDSettings, state: State) -> None:
 class Run:
     """The loop over steps, the same on every rank."""
 
-    def __init__(self, state: State, engine: Engine, model: RGNN, config: MDSettings, out: Path) -> None:
+    def __init__(self, state: State, engine: Engine, model: ForceField, config: MDSettings, out: Path) -> None:
         self.state, self.engine, self.config, self.out = state, engine, config, out
         self.fingerprint = fingerprint(model)
         self.began, self.first, self.work_before = time.monotonic(), state.step, state.work

@@ -17,7 +17,7 @@ from rgnn.md.lammps.fix import ForceFix
 from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.run import peak_memory
 from rgnn.md.lammps.world import MPIWorld
-from rgnn.models.base import RGNN
+from rgnn.models.base import ForceField
 
 # Commands that ask for an energy or a stress, which the model has not.
 _NEEDS_ENERGY = re.compile(r"^\s*(minimize|fix\s+\S+\s+\S+\s+(npt|nph|press/berendsen|box/relax))\b", re.MULTILINE)
@@ -47,7 +47,7 @@ class ScriptResult:
 
 def run_script(
     path: str | Path,
-    model: RGNN,
+    model: ForceField,
     elements: Sequence[str],
     world: MPIWorld,
     *,
@@ -123,7 +123,7 @@ def _read(path: str | Path) -> str:
     return text
 
 
-def _numbers(elements: Sequence[str], model: RGNN, any_element: bool) -> np.ndarray:
+def _numbers(elements: Sequence[str], model: ForceField, any_element: bool) -> np.ndarray:
     """[types] atomic numbers."""
     strange = [name for name in elements if name not in atomic_numbers or name == "X"]
     if strange or not elements:

@@ -11,8 +11,8 @@ from rgnn.chip.crossbar import Crossbar
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part, take
 from rgnn.kernels import Kernels, gate
-from rgnn.models.reading import Readout
-from rgnn.models.settings import ModelConfig
+from rgnn.models.reading import ChipReading
+from rgnn.models.settings import MessagePassingSettings
 
 LN2 = 0.6931471805599453
 
@@ -46,61 +46,61 @@ class ReservoirLayer(nn.Module):
     kernels let it straight through.
     """
 
-    arrays: Sequence[Crossbar]
+    crossbars: Sequence[Crossbar]
     columns_ij: Tensor
     columns_jk: Tensor
 
-    def __init__(self, weights: Sequence[Cells | Tensor], config: ModelConfig, number: int = 0) -> None:
+    def __init__(self, weights: Sequence[Cells | Tensor], settings: MessagePassingSettings, number: int = 0) -> None:
         super().__init__()
-        f = config.n_features
-        arrays = [Crossbar(w, clean_offset=k == 1, place=(number, k)) for k, w in enumerate(weights)]
-        self.arrays = nn.ModuleList(arrays)  # type: ignore[assignment]
+        f = settings.n_features
+        crossbars = [Crossbar(w, clean_offset=k == 1, place=(number, k)) for k, w in enumerate(weights)]
+        self.crossbars = nn.ModuleList(crossbars)  # type: ignore[assignment]
         self.bn_node, self.bn_two, self.bn_three = (nn.BatchNorm1d(f) for _ in range(3))
         columns = _three_body_columns(f)
         self.register_buffer("columns_ij", columns[0], persistent=False)
         self.register_buffer("columns_jk", columns[1], persistent=False)
 
     @staticmethod
-    def shapes(config: ModelConfig) -> list[tuple[int, int]]:
+    def shapes(settings: MessagePassingSettings) -> list[tuple[int, int]]:
         """(out, in) of W0 to W5."""
-        f = config.n_features
+        f = settings.n_features
         return [(8 * f, 2 * f), (2 * f, 8 * f), (8 * f, 2 * f), (2 * f, 8 * f), (10 * f, 5 * f), (2 * f, 10 * f)]
 
-    def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
+    def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, reading: ChipReading) -> tuple[Tensor, Tensor]:
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope."""
-        parts = g.parts if not needs_all_edges(self) and chip.hardware.rows_are_independent else (g.whole,)
-        with chip.gradient():
-            n_sum = torch.cat([self.node_messages(n, e, part, fc, chip) for part in parts])
+        parts = g.parts if not needs_all_edges(self) and reading.hardware.rows_are_independent else (g.whole,)
+        with reading.gradient():
+            n_sum = torch.cat([self.node_messages(n, e, part, fc, reading) for part in parts])
         n = g.exchange_nodes(torch.relu(n + self.bn_node(n_sum)))
 
         def edges_into(part: Part) -> Tensor:
-            with chip.gradient():
-                z, t_sum = self.edge_messages(n, e, part, fc, chip)
+            with reading.gradient():
+                z, t_sum = self.edge_messages(n, e, part, fc, reading)
             return torch.relu(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
 
         return n, g.exchange_edges(by_parts(parts, e, edges_into))
 
-    def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, chip: Readout) -> Tensor:
-        w0, w1 = self.arrays[0], self.arrays[1]
+    def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, reading: ChipReading) -> Tensor:
+        w0, w1 = self.crossbars[0], self.crossbars[1]
         n_j, e_jk = n.index_select(0, part.ends_out[0]), take(e, part.out)
-        y = gate(chip.product(w1, chip.product(w0, n_j, e_jk, relu=True)))
+        y = gate(reading.product(w1, reading.product(w0, n_j, e_jk, relu=True)))
         return part.sum_over_neighbours(y if fc is None else y * fc[part.out, None])
 
     def edge_messages(
-        self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, chip: Readout
+        self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, reading: ChipReading
     ) -> tuple[Tensor, Tensor]:
         """The two-body and the three-body sums of the edges i -> j into a part's atoms."""
-        _, _, w2, w3, w4, w5 = self.arrays
+        _, _, w2, w3, w4, w5 = self.crossbars
         (i, j), (_, k) = part.ends_into, part.ends_out
         n_i, n_j, n_k = n.index_select(0, i), n.index_select(0, j), n.index_select(0, k)
         e_ij, e_jk = take(e, part.into), take(e, part.out)
-        z = gate(chip.product(w3, chip.product(w2, n_i, n_j, relu=True)))
-        first = chip.begin(w4, lambda: (n_i, e_ij))  # of all edges: every n_j and n_k is the n_i of another one
-        p = chip.kernels.accumulate(first, torch.cat([n_i, n_j, e_ij], dim=1), self.columns_ij)
-        q = chip.kernels.accumulate(first, torch.cat([n_k, e_jk], dim=1), self.columns_jk)
-        second = chip.begin(w5, lambda: [first.finish(chip.kernels.extremes(part.plan, p, q)).relu_()])
+        z = gate(reading.product(w3, reading.product(w2, n_i, n_j, relu=True)))
+        first = reading.begin(w4, lambda: (n_i, e_ij))  # of all edges: every n_j and n_k is the n_i of another one
+        p = reading.kernels.accumulate(first, torch.cat([n_i, n_j, e_ij], dim=1), self.columns_ij)
+        q = reading.kernels.accumulate(first, torch.cat([n_k, e_jk], dim=1), self.columns_jk)
+        second = reading.begin(w5, lambda: [first.finish(reading.kernels.extremes(part.plan, p, q)).relu_()])
         fc_jk = None if fc is None else fc[part.out]
-        return z, chip.kernels.three_body(part.plan, p, q, fc_jk, first, second)
+        return z, reading.kernels.three_body(part.plan, p, q, fc_jk, first, second)
 
 
 class TrainedLayer(nn.Module):
@@ -109,9 +109,9 @@ class TrainedLayer(nn.Module):
     columns_ij: Tensor
     columns_jk: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, settings: MessagePassingSettings) -> None:
         super().__init__()
-        f = config.n_features
+        f = settings.n_features
         self.node = nn.Sequential(nn.Linear(2 * f, 2 * f), nn.ReLU(), nn.Linear(2 * f, 2 * f))
         self.two = nn.Sequential(nn.Linear(f, f), nn.ReLU(), nn.Linear(f, 2 * f))
         self.three_first, self.three_second = nn.Linear(5 * f, 2 * f), nn.Linear(2 * f, 2 * f)
@@ -120,14 +120,14 @@ class TrainedLayer(nn.Module):
         self.register_buffer("columns_ij", columns[0], persistent=False)
         self.register_buffer("columns_jk", columns[1], persistent=False)
 
-    def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> tuple[Tensor, Tensor]:
-        """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope. The chip is not used."""
+    def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, reading: ChipReading) -> tuple[Tensor, Tensor]:
+        """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope. The chip is not read."""
         parts = (g.whole,) if needs_all_edges(self) else g.parts
         n_sum = torch.cat([self.node_messages(n, e, part, fc) for part in parts])
         n = g.exchange_nodes(torch.tanh(n + self.bn_node(n_sum)))
 
         def edges_into(part: Part) -> Tensor:
-            z, t_sum = self.edge_messages(n, e, part, fc, chip.kernels)
+            z, t_sum = self.edge_messages(n, e, part, fc, reading.kernels)
             return torch.tanh(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
 
         return n, g.exchange_edges(by_parts(parts, e, edges_into))
@@ -155,9 +155,9 @@ class TrainedLayer(nn.Module):
 class ForceHead(nn.Module):
     """m_ij = w2 . ssp(W1 e_ij + b1) + b2, with the shifted softplus ssp(x) = softplus(x) - ln 2."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, settings: MessagePassingSettings) -> None:
         super().__init__()
-        f = config.n_features
+        f = settings.n_features
         self.first, self.second = nn.Linear(f, f // 2), nn.Linear(f // 2, 1)
 
     def forward(self, e: Tensor) -> Tensor:

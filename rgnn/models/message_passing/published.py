@@ -11,9 +11,9 @@ from rgnn.base.errors import InputError
 from rgnn.chip.cells import Cells
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.published import read_torch_file
-from rgnn.models.base import RGNN
 from rgnn.models.message_passing.layers import ReservoirLayer, TrainedLayer
-from rgnn.models.settings import ModelConfig
+from rgnn.models.message_passing.model import RGNN
+from rgnn.models.settings import MessagePassingSettings
 
 # What the published model was trained on: amorphous Li3PO4 (Xu et al. 2025).
 PUBLISHED_ELEMENTS = (3, 8, 15)
@@ -49,7 +49,7 @@ def model_from_published(
     f = state["gnn.initial_node_embedding.weight"].shape[1]
     found = (re.match(r"gnn\.message_passings\.(\d+)\.", name) for name in state)
     layers = max((1 + int(match[1]) for match in found if match), default=0)
-    config = ModelConfig.published().replace(
+    config = MessagePassingSettings.published().replace(
         n_features=f, reservoir_layers=len(weights), trained_layers=layers - len(weights)
     )
     model = RGNN(config, Hardware.published(), weights)

@@ -7,7 +7,7 @@
 Y(u) are the five quadratic harmonics with Y(u).Y(v) = (u.v)^2 - 1/3, so that V_i.u_ij = sum_k phi_ik cos(jik) and
 T_i.Y_ij = sum_k phi_ik (cos^2(jik) - 1/3): angles without a loop over triplets, as in moment tensor potentials
 (Shapeev 2016, 10.1137/15M1054183) and the atomic cluster expansion (Drautz 2019, 10.1103/PhysRevB.99.014104). All
-rows but those of Z_j get zero, and a row that is not driven adds no noise.
+rows other than those of Z_j get zero, and a row that is not driven adds no noise.
 
 Moments are standardised for each element of the centre: what tells two atoms of phosphorus apart is small beside what
 tells phosphorus from lithium.
@@ -19,18 +19,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rgnn.base.errors import InputError
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
 from rgnn.kernels.plain import PARITY
+from rgnn.models.parts.elements import Elements
 from rgnn.models.parts.standardise import PerElementNorm
-from rgnn.models.reading import Readout
-from rgnn.models.settings import ModelConfig
+from rgnn.models.reading import ChipReading
 
 # Gaussians lie between 0 and 1, and are mostly small; among standardised moments they count as much when so enlarged.
-ENLARGED = 3.0
+GAUSSIAN_SCALE = 3.0
 # Where the harmonics of rank 0, 1 and 2 lie among nine.
 RANKS = (slice(0, 1), slice(1, 4), slice(4, 9))
 
@@ -44,16 +43,16 @@ def harmonics(u: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class View:
-    """What the edges out of the atoms of a part see.
+class EdgeInputs:
+    """What is known of the edges i -> j out of the atoms of a part.
 
     Attributes:
-        gaussians: [out, G] of their lengths, enlarged.
-        harmonics: [out, 9] of their directions.
-        centre, neighbour: what atoms show to the edges out of and into them: see the readouts.
-        part: the atoms and the ends of the edges.
-        pair: [out] the number of each edge's pair of elements (centre, neighbour).
-        arm: [out, 3] fc u.
+        gaussians: [out, G] of the lengths, enlarged by `GAUSSIAN_SCALE`.
+        harmonics: [out, 9] of the directions.
+        centre, neighbour: what the atoms i and j project onto the harmonics, see the readouts.
+        part: the atoms, and the ends of the edges.
+        pair: [out] number of each edge's pair of elements (centre, neighbour).
+        weighted_direction: [out, 3] fc u.
     """
 
     gaussians: Tensor
@@ -62,80 +61,63 @@ class View:
     neighbour: Tensor
     part: Part
     pair: Tensor
-    arm: Tensor
+    weighted_direction: Tensor
 
 
 class MomentLayer(nn.Module):
-    """The moments of atoms; nothing in it is trained."""
+    """The moments of atoms; nothing in it is trained.
 
-    element: Tensor
+    Args:
+        cells: of W, [channels, elements x Gaussians].
+        elements: that the model tells apart.
+        channels: number K of channels.
+    """
 
-    def __init__(self, weights: Sequence[Cells | Tensor], config: ModelConfig) -> None:
+    def __init__(self, cells: Cells | Tensor, elements: Elements, channels: int) -> None:
         super().__init__()
-        (weight,) = weights
-        self.array, self.elements = Crossbar(weight), config.elements
-        s = len(config.elements)
-        self.norms = nn.ModuleList([PerElementNorm(s, config.moments, centred=rank == 0) for rank in range(3)])
-        element = torch.full((120,), -1)
-        element[list(config.elements)] = torch.arange(s)
-        self.register_buffer("element", element, persistent=False)
+        self.crossbar, self.elements = Crossbar(cells), elements
+        norms = [PerElementNorm(len(elements), channels, centred=rank == 0) for rank in range(len(RANKS))]
+        self.norms = nn.ModuleList(norms)
 
     @property
     def ready(self) -> bool:
-        """Whether its statistics have been set."""
+        """Whether the statistics have been set."""
         return any(bool(norm.batches.any()) for norm in self.norms if isinstance(norm, PerElementNorm))
 
-    @staticmethod
-    def shapes(config: ModelConfig) -> list[tuple[int, int]]:
-        """(out, in) of W."""
-        return [(config.moments, len(config.elements) * config.n_features)]
-
-    def kinds(self, g: Graph) -> Tensor:
-        """[N] the place of each atom's element among those of the model.
-
-        Raises:
-            InputError: an element that the model has no rows for.
-        """
-        kinds = self.element[g.atomic_numbers]
-        if bool((kinds < 0).any()):
-            strange = sorted(set(g.atomic_numbers[kinds < 0].tolist()))
-            raise InputError(
-                f"atomic numbers {strange} are not among those the model has rows for: {self.elements}; train one on "
-                "frames with all elements."
-            )
-        return kinds
-
-    def parts(self, g: Graph, chip: Readout) -> Sequence[Part]:
-        """Those of a graph that may be worked on one after the other."""
-        return g.parts if chip.hardware.rows_are_independent and not self.training else (g.whole,)
+    def parts(self, g: Graph, reading: ChipReading) -> Sequence[Part]:
+        """Parts of a graph that may be worked on one after the other."""
+        return g.parts if reading.hardware.rows_are_independent and not self.training else (g.whole,)
 
     @torch.no_grad()
-    def forward(self, e: Tensor, g: Graph, fc: Tensor | None, chip: Readout) -> Tensor:
-        """PerElementNorm moments [N, 9, K] of all atoms, from the Gaussians e [E, G] and the envelope fc [E]."""
-        kinds = self.kinds(g)
-        own = torch.cat([self._moments(e, g, part, fc, kinds, chip) for part in self.parts(g, chip)])
+    def forward(self, e: Tensor, g: Graph, fc: Tensor | None, reading: ChipReading) -> Tensor:
+        """Standardised moments [N, 9, K] of all atoms, from the Gaussians e [E, G] and the envelope fc [E]."""
+        rows = self.elements(g.atomic_numbers)
+        own = torch.cat([self._moments(e, g, part, fc, rows, reading) for part in self.parts(g, reading)])
         # Other processes' atoms as their owners read them: with noise, one read of an atom serves all who see it.
         moments = g.exchange_nodes(own.flatten(1)).view_as(own)
-        ranks = [norm(moments[:, rank], kinds) for norm, rank in zip(self.norms, RANKS, strict=True)]
+        ranks = [norm(moments[:, rank], rows) for norm, rank in zip(self.norms, RANKS, strict=True)]
         return torch.cat(ranks, dim=1)
 
-    def _moments(self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, kinds: Tensor, chip: Readout) -> Tensor:
-        """[atoms, 9, K] as they are."""
+    def _moments(
+        self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, rows: Tensor, reading: ChipReading
+    ) -> Tensor:
+        """[atoms, 9, K] before they are standardised."""
         j, gaussians = part.ends_out[1], e[part.out]
         placed = gaussians.new_zeros((len(j), len(self.elements), gaussians.shape[1]))
-        placed[torch.arange(len(j), device=j.device), kinds[j]] = gaussians
-        phi = chip.product(self.array, placed.flatten(1))
+        placed[torch.arange(len(j), device=j.device), rows[j]] = gaussians
+        phi = reading.product(self.crossbar, placed.flatten(1))
         y = harmonics(unit_vectors(g, part, e.dtype))
-        return chip.kernels.moments(part, phi, y if fc is None else y * fc[part.out, None])
+        return reading.kernels.moments(part, phi, y if fc is None else y * fc[part.out, None])
 
-    def view(
-        self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, kinds: Tensor, shown: tuple[Tensor, Tensor]
-    ) -> View:
-        """What edges see of what atoms of these kinds show them."""
-        i, j = kinds[part.ends_out]
-        u = unit_vectors(g, part, e.dtype)
-        arm = u if fc is None else u * fc[part.out, None]
-        return View(ENLARGED * e[part.out], harmonics(u), *shown, part, i * len(self.elements) + j, arm)
+
+def edge_inputs(
+    e: Tensor, g: Graph, part: Part, fc: Tensor | None, elements: Elements, projected: tuple[Tensor, Tensor]
+) -> EdgeInputs:
+    """What is known of the edges out of a part, where atoms project `projected` = (centre, neighbour) onto them."""
+    i, j = elements(g.atomic_numbers)[part.ends_out]
+    u = unit_vectors(g, part, e.dtype)
+    weighted = u if fc is None else u * fc[part.out, None]
+    return EdgeInputs(GAUSSIAN_SCALE * e[part.out], harmonics(u), *projected, part, i * len(elements) + j, weighted)
 
 
 def by_component(moments: Tensor) -> Tensor:
@@ -149,12 +131,13 @@ def unit_vectors(g: Graph, part: Part, dtype: torch.dtype) -> Tensor:
 
 
 @torch.no_grad()
-def invariants(view: View) -> Tensor:
-    """[out, X] x_ij, where atoms show their moments `by_component`."""
-    directions = view.harmonics, view.harmonics * view.harmonics.new_tensor(PARITY)
-    found = [view.gaussians]
+def invariants(inputs: EdgeInputs) -> Tensor:
+    """[out, X] x_ij, where atoms project their moments `by_component`."""
+    directions = inputs.harmonics, inputs.harmonics * inputs.harmonics.new_tensor(PARITY)
+    ends = list(zip((inputs.centre, inputs.neighbour), inputs.part.ends_out, directions, strict=True))
+    found = [inputs.gaussians]
     for rank in RANKS:
-        for end, atoms, y in zip((view.centre, view.neighbour), view.part.ends_out, directions, strict=True):
+        for end, atoms, y in ends:
             terms = zip(end[rank], y[:, rank].unbind(1), strict=True)
             found.append(sum(m.index_select(0, atoms) * factor[:, None] for m, factor in terms))
     return torch.cat(found, dim=1)

@@ -1,10 +1,10 @@
-"""Standardise."""
+"""Standardisation of features by statistics of each element."""
 
 import torch
 from torch import Tensor, nn
 
 # Batches after which the statistics follow a moving average instead of the mean of all.
-STEADY = 1000
+AVERAGING_WINDOW = 1000
 
 
 # A deviation is taken for at least this share of the root mean square: what hardly varies is hardly anything but noise.
@@ -55,7 +55,7 @@ class PerElementNorm(nn.Module):
         zeros = x.new_zeros(self.mean.shape)
         self.count.copy_(torch.bincount(group, minlength=len(self.count)))
         self.batches += self.count > 0
-        pace = ((self.count > 0) / self.batches.clamp(1, STEADY))[:, None]
+        pace = ((self.count > 0) / self.batches.clamp(1, AVERAGING_WINDOW))[:, None]
         rows = self.count.clamp_min(1)[:, None]
         if self.centred:
             self.mean.lerp_(zeros.index_add(0, group, x.mean(1)) / rows, pace)

@@ -1,0 +1,54 @@
+"""Predictions as NumPy arrays, without gradients: what all users of a trained model call."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgnn.graphs.graph import Graph
+from rgnn.models.base import ForceField
+from rgnn.models.reading import ChipReading
+from rgnn.models.uncertainty import Uncertainty
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A prediction in NumPy arrays, float64.
+
+    Attributes:
+        forces: [N, 3], eV/Angstrom.
+        energy: [frames], eV; None from models without an energy.
+        stress: [frames, 3, 3], eV/Angstrom^3; None without an energy or where a frame is not periodic.
+        sigma: [N] standard deviation of a force component, eV/Angstrom; None where it was not estimated.
+    """
+
+    forces: np.ndarray
+    energy: np.ndarray | None = None
+    stress: np.ndarray | None = None
+    sigma: np.ndarray | None = None
+
+
+@torch.no_grad()
+def predict(
+    model: ForceField, g: Graph, reading: ChipReading | None = None, uncertainty: Uncertainty | None = None
+) -> Arrays:
+    """Predict for a graph on any device.
+
+    Args:
+        model: in evaluation mode.
+        g: one frame or a batch with the model's cutoff.
+        reading: from `ForceField.read`; None is as trained, without read noise.
+        uncertainty: of this model; the forces are the same with and without it.
+    """
+    g = g.to(model.device)
+    if uncertainty is not None:
+        forces, sigma = uncertainty(model, g, reading)
+        return Arrays(_array(forces), sigma=_array(sigma))
+    found = model(g, reading)
+    energy, stress = (None if x is None else _array(x) for x in (found.energy, found.stress))
+    return Arrays(_array(found.forces), energy, stress)
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return x.cpu().numpy().astype(np.float64)
