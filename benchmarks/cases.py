@@ -70,7 +70,7 @@ def ready_model(config: RunSettings) -> RGNN:
     shape = config.model
     if shape.moments:
         shape = shape.replace(elements=tuple(sorted({int(z) for z in frames()[0].numbers})))
-    model = RGNN(shape, config.hardware, Chip.synthetic().matrices(RGNN.shapes(shape)))
+    model = RGNN(shape, config.hardware, Chip.synthetic().matrices(RGNN.matrices(shape)))
     with torch.no_grad():
         model.train()(graph_of())
     return model.eval()
@@ -81,7 +81,7 @@ def forces(hardware: Hardware | None = None, preset: str | None = None, size: in
 
     def run() -> object:
         with torch.no_grad():
-            return model(g, hardware, torch_stream(0, "benchmark"))
+            return model(g, model.read(hardware, torch_stream(0, "benchmark"))).forces
 
     def run_by() -> object:
         with kernels.use(str(by)):
@@ -96,7 +96,7 @@ def fresh_forces() -> Work:
 
     def run() -> object:
         with torch.no_grad():
-            return model(graph_of(), None, torch_stream(0, "benchmark"))
+            return model(graph_of(), model.read(None, torch_stream(0, "benchmark"))).forces
 
     return run
 

@@ -115,7 +115,7 @@ def moves(model: RGNN, store: GraphStore, condition: Condition, seed: int) -> di
     seen: dict[str, list[Tensor]] = defaultdict(list)
     with watched(model, lambda name, x: seen[name].append(torch.stack([x.mean(0), x.var(0)]))):
         for k, batch in zip(range(BATCHES), batches(store, condition, seed), strict=False):
-            model(batch, condition.hardware, torch_stream(seed, "moves", k))
+            model(batch, model.read(condition.hardware, torch_stream(seed, "moves", k)))
     return {name: spread(torch.stack(moments), len(moments) // BATCHES) for name, moments in seen.items()}
 
 

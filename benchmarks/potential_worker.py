@@ -25,7 +25,7 @@ def rgnn(preset: str = "default") -> Calculator:
     from rgnn.training.run import RunSettings
 
     config = RunSettings() if preset == "default" else RunSettings.preset(preset)
-    model = RGNN(config.model, config.hardware, Chip.synthetic().matrices(RGNN.shapes(config.model)))
+    model = RGNN(config.model, config.hardware, Chip.synthetic().matrices(RGNN.matrices(config.model)))
     f = next(iter(sample_frames()))
     with torch.no_grad():
         model.train()(Graph.from_positions(f.numbers, f.positions, f.cell, f.pbc, config.model.cutoff))

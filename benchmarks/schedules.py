@@ -72,7 +72,7 @@ def main() -> None:
     print(f"{'sum|dF| / sum|F|, %':32}{'steps':>8}" + "".join(f"{level:>18}" for level in levels))
     for name, training in VARIANTS.items():
         config = dataclasses.replace(base, training=training.replace(seed=options.seed))
-        trainer = trained(config, store, train, options.seconds)
+        trainer = trained(config, trained.read(store, train, options.seconds)).forces
         errors = {}
         for level, hardware in levels.items():
             trainer.average.hardware = hardware

@@ -153,7 +153,7 @@ class Probe:
         rows = []
         for k, g in self.frames.items():
             assert g.forces is not None
-            d = (model(g, generator=torch_stream(self.seed, noise, k)) - g.forces).double()
+            d = (model(g, model.read(generator=torch_stream(self.seed, noise, k))).forces - g.forces).double()
             rows.append([float(d.abs().sum()), float(d.square().sum()), float(g.forces.abs().sum()), d.numel()])
         return rows
 
@@ -164,7 +164,7 @@ class Probe:
             norm.reset_running_stats()
             norm.momentum = None  # the plain mean of all batches
         for k, batch in enumerate(self.batches):
-            model(batch, generator=torch_stream(self.seed, "anew", k))
+            model(batch, model.read(generator=torch_stream(self.seed, "anew", k)))
         return model.eval()
 
 

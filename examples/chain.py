@@ -15,7 +15,7 @@ from ase.md.langevin import Langevin
 from rgnn import RGNN, Chip, Hardware, RGNNCalculator, evaluate, fit
 from rgnn.data.fetch.registry import make_sample_store
 from rgnn.data.store.split import split_frames
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 from rgnn.training.settings import TrainingSettings
 
 
@@ -23,9 +23,9 @@ def main(folder: Path, epochs: int = 4, md_steps: int = 100) -> None:
     store = make_sample_store(folder)
     train, held_out = split_frames(len(store), 0.1, seed=0)
 
-    config, hardware = ModelConfig(cutoff=store.cutoff), Hardware(bits=4, noise=0.05)
+    config, hardware = MessagePassingSettings(cutoff=store.cutoff), Hardware(bits=4, noise=0.05)
     chip = Chip.synthetic(seed=0)  # or Chip.load("chips/mine")
-    model = RGNN(config, hardware, chip.matrices(RGNN.shapes(config)))
+    model = RGNN(config, hardware, chip.matrices(RGNN.matrices(config)))
     print(f"{model.n_trained} trained weights, {model.n_fixed} on the chip")
 
     result = fit(model, store, train, held_out, TrainingSettings(epochs=epochs), folder / "run")

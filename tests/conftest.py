@@ -4,7 +4,6 @@ import os
 # a test starts in a shell then agree with those it runs here.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ import pytest
 import torch
 from hypothesis import settings
 
-from rgnn import RGNN, Chip, Graph, Hardware
+from rgnn import RGNN, Chip, Graph, Hardware, MomentForces
 from rgnn.data.sample import sample_frames
-from rgnn.models.settings import ModelConfig
+from rgnn.models.base import ForceField
+from rgnn.models.settings import MessagePassingSettings, MomentSettings, NetworkSettings, RidgeSettings
 
 # The same examples on every run: a test that fails, fails for everybody.
 settings.register_profile("rgnn", derandomize=True, deadline=None)
@@ -64,9 +64,9 @@ def graph_of():
     return make
 
 
-def build(config: ModelConfig, hardware: Hardware, *frames: Graph, seed: int = 0) -> RGNN:
+def build(config: MessagePassingSettings, hardware: Hardware, *frames: Graph, seed: int = 0) -> RGNN:
     """An untrained model with norms and ranges as `frames` have them, and a force head that is not near zero."""
-    model = RGNN(config, hardware, Chip.synthetic(seed).matrices(RGNN.shapes(config)), seed)
+    model = RGNN(config, hardware, Chip.synthetic(seed).matrices(RGNN.matrices(config)), seed)
     with torch.no_grad():
         model.head.second.weight.mul_(5)
         for g in frames:
@@ -77,15 +77,16 @@ def build(config: ModelConfig, hardware: Hardware, *frames: Graph, seed: int = 0
 @pytest.fixture(scope="session")
 def small_model(glass) -> RGNN:
     """Default shape and converters, few features; ranges from the glass."""
-    return build(ModelConfig(n_features=6), Hardware(), glass)
+    return build(MessagePassingSettings(n_features=6), Hardware(), glass)
 
 
-def build_moments(readout: str, hardware: Hardware, *frames: Graph, seed: int = 0, **shape) -> RGNN:
+def build_moments(readout: str, hardware: Hardware, *frames: Graph, seed: int = 0, **shape) -> MomentForces:
     """A model with few moments, statistics and ranges as `frames` have them, and forces that are not near zero."""
-    config = replace(ModelConfig.of_moments(readout), elements=(3, 8, 15), moments=4, random_features=24, **shape)
-    model = RGNN(config, hardware, Chip.synthetic(seed).matrices(RGNN.shapes(config)), seed)
+    last = RidgeSettings(random_features=24) if readout == "ridge" else NetworkSettings()
+    settings = MomentSettings(elements=(3, 8, 15), channels=4, readout=last, **shape)
+    model = MomentForces(settings, hardware, Chip.synthetic(seed).matrices(MomentForces.matrices(settings)), seed)
     with torch.no_grad():
-        for p in model.head.parameters():
+        for p in model.readout.parameters():
             p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(seed)) / p.shape[-1] ** 0.5)
         for g in frames:
             model.train()(g)
@@ -99,7 +100,7 @@ def built_moments():
 
 
 @pytest.fixture(scope="session", params=["message passing", "ridge", "network"])
-def any_model(request, small_model, glass) -> RGNN:
+def any_model(request, small_model, glass) -> ForceField:
     """A small model of each kind."""
     return small_model if request.param == "message passing" else build_moments(request.param, Hardware(), glass)
 

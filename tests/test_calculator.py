@@ -11,7 +11,7 @@ from rgnn import RGNN, Chip, Graph, Hardware, RGNNCalculator, save_model
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
 from rgnn.calculator import NoEnergyError
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,9 @@ def crystal() -> Atoms:
 
 @pytest.fixture(scope="module")
 def model(crystal: Atoms) -> RGNN:
-    config = ModelConfig(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
+    config = MessagePassingSettings(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
     hardware = Hardware(bits=4, noise=0.05)
-    model = RGNN(config, hardware, Chip.synthetic(0).matrices(RGNN.shapes(config)))
+    model = RGNN(config, hardware, Chip.synthetic(0).matrices(RGNN.matrices(config)))
     model.provenance = Provenance(elements=(3, 9))
     model(graph(crystal, config.cutoff))  # a forward pass in training mode calibrates the ranges
     return model.eval()
@@ -44,7 +44,7 @@ def forces(calculator: RGNNCalculator, atoms: Atoms) -> np.ndarray:
 def test_without_noise_it_is_the_model(model: RGNN, crystal: Atoms) -> None:
     found = forces(RGNNCalculator(model, noise=0), crystal)
     with torch.no_grad():
-        expected = model(graph(crystal, 3.0), Hardware(bits=4, noise=0)).numpy()
+        expected = model(graph(crystal, 3.0), model.read(Hardware(bits=4, noise=0))).forces.numpy()
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, expected.astype(np.float64))
     assert np.abs(found).max() > 1e-3

@@ -19,7 +19,7 @@ from servers import serving
 from rgnn import RGNN, Chip, Graph, GraphStore, Hardware, save_model
 from rgnn.data.conversion import convert
 from rgnn.data.fetch import registry
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 
 KILLS = 50
 # Small blocks, so that there are many moments between two of them.
@@ -150,8 +150,8 @@ def test_killed_dynamics_go_on_to_the_same_end(tmp_path, kills: int, part: int) 
     atoms = bulk("LiF", "rocksalt", a=4.03, cubic=True)
     atoms.set_constraint(FixAtoms([3]))
     ase.io.write(tmp_path / "a.xyz", atoms, format="extxyz")
-    config = ModelConfig(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
-    model = RGNN(config, Hardware(bits=4, noise=0.1), Chip.synthetic(0).matrices(RGNN.shapes(config)))
+    config = MessagePassingSettings(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
+    model = RGNN(config, Hardware(bits=4, noise=0.1), Chip.synthetic(0).matrices(RGNN.matrices(config)))
     model(Graph.from_positions(atoms.numbers, atoms.positions, atoms.cell[:], atoms.pbc, 3.0))
     save_model(model, tmp_path / "model")
     (tmp_path / "md.yaml").write_text(DYNAMICS.format(steps=3 * part, part=part))

@@ -23,12 +23,12 @@ from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
 from rgnn.data.sample import sample_frames
 from rgnn.md import MDSettings
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 
 
 @pytest.fixture(scope="module")
 def model(built, glass):
-    model = built(ModelConfig(n_features=6), Hardware(bits=8, noise=0.05), glass)
+    model = built(MessagePassingSettings(n_features=6), Hardware(bits=8, noise=0.05), glass)
     model.provenance = Provenance(elements=(3, 8, 15))
     return model
 
@@ -154,7 +154,9 @@ class Repulsion(RGNN):
     """Forces of an energy, with fresh errors of a given size in each call."""
 
     def __init__(self, sigma: float = 0.0) -> None:
-        super().__init__(ModelConfig(cutoff=4.2, n_features=4, reservoir_layers=0, trained_layers=1), Hardware())
+        super().__init__(
+            MessagePassingSettings(cutoff=4.2, n_features=4, reservoir_layers=0, trained_layers=1), Hardware()
+        )
         self.sigma, self.random = sigma, torch.Generator().manual_seed(0)
 
     def forward(self, g, hardware=None, generator=None):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rgnn.base.errors import InputError
 from rgnn.base.settings import dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 from rgnn.training.run import RunSettings
 from rgnn.training.settings import TrainingSettings
 
@@ -58,7 +58,7 @@ def test_wrong_hardware_is_refused_by_name(mapping, says: str) -> None:
 @pytest.mark.parametrize("changes", [{"cutoff": 0.1}, {"n_features": 7}, {"reservoir_layers": 0, "trained_layers": 0}])
 def test_wrong_models_are_refused(changes) -> None:
     with pytest.raises(InputError, match="must be"):
-        ModelConfig(**changes)
+        MessagePassingSettings(**changes)
 
 
 def test_nested_sections_name_their_place(tmp_path) -> None:

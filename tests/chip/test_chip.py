@@ -6,7 +6,7 @@ from scipy.stats import kstest
 from rgnn import RGNN, Chip
 from rgnn.base.errors import InputError
 from rgnn.chip.chip import CELL_DEVIATION, CELL_MEAN
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 
 SHAPES = [[(4, 3), (2, 4)], [(4, 3)]]
 NEEDED = 12 + 8 + 12
@@ -48,7 +48,7 @@ def test_a_larger_chip_gives_a_seeded_choice_without_repeats() -> None:
 
 def test_a_chip_that_is_too_small_names_both_counts() -> None:
     with pytest.raises(InputError, match=r"needs 86832 weights \(173664 cells\), but it has 100 \(200 cells\)"):
-        Chip(torch.zeros(100), "small").matrices(RGNN.shapes(ModelConfig()))
+        Chip(torch.zeros(100), "small").matrices(RGNN.matrices(MessagePassingSettings()))
 
 
 @pytest.mark.parametrize("chip", [Chip.synthetic(0, cells=200), Chip(torch.linspace(-1, 1, 9), "measured")])

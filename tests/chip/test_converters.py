@@ -149,17 +149,17 @@ def test_ranges_of_converters_follow_training_and_then_stay() -> None:
 
 
 def test_calibration_fills_what_is_missing_and_leaves_the_rest(built, glass) -> None:
-    from rgnn.models.settings import ModelConfig
+    from rgnn.models.settings import MessagePassingSettings
 
-    model = built(ModelConfig(n_features=4), Hardware(), glass)
+    model = built(MessagePassingSettings(n_features=4), Hardware(), glass)
     hardware = Hardware(adc_bits=10)
     inputs = [array.high.clone() for array in model.arrays]
     assert needs_calibration(model, hardware) and not needs_calibration(model, Hardware())
     calibrate(model, [glass], hardware)
     assert not needs_calibration(model, hardware)
     assert all(torch.equal(a.high, b) for a, b in zip(model.arrays, inputs, strict=True))
-    near = model(glass, hardware) - model(glass, Hardware())
-    far = model(glass, hardware.replace(adc_bits=3)) - model(glass, Hardware())
+    near = model(glass, model.read(hardware)).forces - model(glass, model.read(Hardware())).forces
+    far = model(glass, model.read(hardware.replace(adc_bits=3))).forces - model(glass, model.read(Hardware())).forces
     assert near.square().mean() < 0.05 * far.square().mean()
     with pytest.raises(InputError, match="no frames"):
         calibrate(model, [], hardware)
@@ -193,15 +193,15 @@ def test_no_gradient_through_a_blocked_quantiser_and_dy_w_through_a_straight_one
 def test_a_straight_through_pass_has_the_values_of_a_blocked_one(small_model, glass) -> None:
     noise = [torch_stream(0, "noise") for _ in range(2)]
     with kernels.use("plain"):
-        expected = small_model(glass, generator=noise[0])
+        expected = small_model(glass, small_model.read(generator=noise[0])).forces
     small_model.zero_grad()
     with kernels.use("straight-through"):
-        found = small_model(glass, generator=noise[1])
+        found = small_model(glass, small_model.read(generator=noise[1])).forces
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     found.square().sum().backward()
     through = small_model.radial.mu.grad.clone()
     small_model.zero_grad()
     with kernels.use("plain"):
-        small_model(glass).square().sum().backward()
+        small_model(glass).forces.square().sum().backward()
     assert torch.isfinite(through).all() and not torch.allclose(through, small_model.radial.mu.grad, rtol=0.05)
     small_model.zero_grad()

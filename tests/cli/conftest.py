@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rgnn import RGNN, Graph, Hardware, save_model
 from rgnn.base.provenance import Provenance
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 from rgnn_cli import app as rgnn_app
 
 
@@ -50,7 +50,7 @@ def quick_model(built, trajectory) -> RGNN:
     frames = [
         Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, 3.8) for a in ase.io.read(trajectory, ":4")
     ]
-    config = ModelConfig(n_features=6, reservoir_layers=1, trained_layers=1)
+    config = MessagePassingSettings(n_features=6, reservoir_layers=1, trained_layers=1)
     model = built(config, Hardware(bits=4, noise=0.05), *frames)
     model.provenance = Provenance(elements=(3, 8))
     return model

@@ -43,10 +43,10 @@ def test_info_knows_what_lies_there(cli, refused, run) -> None:
 def conductances(path: Path, layers: int = 2) -> None:
     """A file of the published kind, with random weights."""
     from rgnn import RGNN
-    from rgnn.models.settings import ModelConfig
+    from rgnn.models.settings import MessagePassingSettings
 
     generator = torch.Generator().manual_seed(0)
-    shapes = RGNN.shapes(ModelConfig())[:layers]
+    shapes = RGNN.matrices(MessagePassingSettings())[:layers]
     torch.save([[0.3 * torch.randn(1, *shape, generator=generator) for shape in layer] for layer in shapes], path)
 
 
@@ -82,8 +82,8 @@ def test_a_folder_of_reads_makes_a_chip_whose_noise_is_used(cli, refused, store)
     assert "measured of each weight" in cli("info", "chip")
     cli("train", store, "--chip", "chip", "--hardware", "measured", "--epochs", 1, "--out", "runs/m", "--quiet")
     model = load_model("runs/m")
-    assert model.hardware.noise_reference == "measured" and model.arrays[0].read_deviation is not None
-    assert model.arrays[0].pair.shape == (2, 144, 36)
+    assert model.hardware.noise_reference == "measured" and model.crossbars[0].read_deviation is not None
+    assert model.crossbars[0].pair.shape == (2, 144, 36)
     out = cli("eval", "runs/m", "--vary", "noise_reference=weight,device,measured", "--frames", 1, "--repeats", 1)
     assert "of each cell" in out
     assert "was measured" in refused(2, "eval", "runs/m", "--vary", "programming_noise=0.1", "--frames", 1)

@@ -7,10 +7,10 @@ from rgnn.chip.converters import Counts
 from rgnn.costs import Figures, MatrixUse, Workload, compare, efficiency, operations, training_share, workload
 from rgnn.costs.counts import reads_for
 from rgnn.costs.estimate import adc_relative_energy
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 
 FRAME = Workload(192, 4182, 91844)
-PUBLISHED = ModelConfig.published()
+PUBLISHED = MessagePassingSettings.published()
 # NeuRRAM comes out within this factor (Wan et al., Nature 608, 504 (2022): 43.1 and 6.44 TOPS/W).
 TOLERANCE = 1.5
 
@@ -26,7 +26,7 @@ def test_conversions_are_what_the_simulator_converts(small_model, glass) -> None
     """The formula against the program itself: every conversion and every code is counted as it happens."""
     hardware = Hardware(bits=3, adc_bits=8, adc_range="full", tile=(16, 16))
     seen: dict[tuple[int, int], Counts] = {}
-    list(small_model.features(glass, hardware, None, seen))
+    list(small_model.layer_features(glass, small_model.read(hardware, monitor=seen)))
     ops = operations(small_model.settings, workload([glass]))
     reads, drives, conversions = reads_for(ops, hardware)
     assert conversions == sum(c.conversions for c in seen.values())

@@ -212,7 +212,9 @@ def test_signal_to_noise_of_layers(small_model, glass) -> None:
 
 def test_search_finds_what_a_scan_finds(small_model, glass) -> None:
     """Few bits fail, more do, and one step more of noise would not."""
-    target = replace(glass, labels=Labels(small_model(glass, Hardware().ideal()).detach() * 0.9))
+    target = replace(
+        glass, labels=Labels(small_model(glass, small_model.read(Hardware().ideal())).forces.detach() * 0.9)
+    )
     frames, within = Frames(target), 0.2
     found = search(small_model, frames, [0], Hardware(noise=None), ["bits"], within)
     [only] = found.found

@@ -105,9 +105,13 @@ def forces() -> dict:
         model = ready(preset, small(preset))
         with torch.no_grad():
             found[f"forces/{preset}"] = numbers(model(g).forces)
-            found[f"noisy forces/{preset}"] = numbers(model(g, model.read(None, torch_stream(3, "golden noise"))).forces)
+            found[f"noisy forces/{preset}"] = numbers(
+                model(g, model.read(None, torch_stream(3, "golden noise"))).forces
+            )
             other = Hardware(bits=4, noise=0.1, noise_sharing="product", range="dynamic")
-            found[f"other hardware/{preset}"] = numbers(model(g, model.read(other, torch_stream(4, "golden noise"))).forces)
+            found[f"other hardware/{preset}"] = numbers(
+                model(g, model.read(other, torch_stream(4, "golden noise"))).forces
+            )
             stuck = Hardware(bits=6, range="dynamic", stuck_on=0.02, adc_bits=7, adc_range="full")
             found[f"converted/{preset}"] = numbers(model(g, model.read(stuck, torch_stream(5, "golden noise"))).forces)
     shape = RunSettings.preset("default").model
@@ -140,7 +144,9 @@ def committee() -> dict:
     shape = small("ridge")
     model, other = Committee([ready("ridge", shape, k) for k in range(3)]), ready("ridge", shape)
     model.eval()
-    forces, deviation = with_deviation(model, None, graph(frames()[5]), model.read(None, torch_stream(1, "golden noise")))
+    forces, deviation = with_deviation(
+        model, None, graph(frames()[5]), model.read(None, torch_stream(1, "golden noise"))
+    )
     s, n = len(ELEMENTS), other.readout.weight.shape[-1]
     draws = torch.randn(s, s, n, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
     posterior = calibrated(other, draws, Frames(), [6, 7], 2)

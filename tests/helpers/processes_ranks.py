@@ -18,7 +18,7 @@ from rgnn import RGNN, Chip, Graph, Hardware, fit
 from rgnn.base.errors import Interrupted
 from rgnn.data.sample import sample_frames
 from rgnn.models.checkpoints import fingerprint
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.linear import LinearFit
 from rgnn.training.log import Silent
@@ -43,19 +43,19 @@ class Glass:
 
 
 SMALL = {"reservoir_layers": 0, "trained_layers": 0, "moments": 4, "elements": (3, 8, 15)}
-NETWORK = ModelConfig(**SMALL, readout="network", widths=(8,))
+NETWORK = MessagePassingSettings(**SMALL, readout="network", widths=(8,))
 CASES = {
     "clean": (NETWORK, NOISY.without_noise()),
     "noisy": (NETWORK, NOISY),
     "converted": (NETWORK, NOISY.replace(adc_bits=7)),
-    "messages": (ModelConfig(n_features=4, reservoir_layers=1), NOISY),
-    "ridge": (ModelConfig(**SMALL, readout="ridge", random_features=12), NOISY),
+    "messages": (MessagePassingSettings(n_features=4, reservoir_layers=1), NOISY),
+    "ridge": (MessagePassingSettings(**SMALL, readout="ridge", random_features=12), NOISY),
 }
 
 
 def untrained(name: str) -> RGNN:
     config, hardware = CASES[name]
-    return RGNN(config, hardware, Chip.synthetic(0).matrices(RGNN.shapes(config)), seed=3)
+    return RGNN(config, hardware, Chip.synthetic(0).matrices(RGNN.matrices(config)), seed=3)
 
 
 def train(name: str, frames: Glass, out: Path, processes: Processes = ALONE, **settings: Any) -> FitResult:

@@ -6,10 +6,11 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io.trajectory import Trajectory
 
-from rgnn import RGNN, Hardware
+from rgnn import Hardware
 from rgnn.base.tensorfiles import read_tensors
 from rgnn.md import MDSettings
-from rgnn.models.settings import ModelConfig
+from rgnn.models.base import ForceField, Locality, Prediction
+from rgnn.models.settings import ModelSettings
 
 DISTANCE = 2.015  # Angstrom, nearest neighbours in the crystal
 
@@ -18,18 +19,28 @@ def crystal(repeat=1) -> Atoms:
     return bulk("LiF", "rocksalt", a=2 * DISTANCE, cubic=True).repeat(repeat)
 
 
-class Springs(RGNN):
+class Springs(ForceField):
     """Forces of an energy: springs between neighbours. What a model would be that knew physics."""
 
+    family, outputs = "springs", frozenset({"forces"})
+
     def __init__(self, stiffness: float = 2.0) -> None:
-        super().__init__(ModelConfig(cutoff=2.6, n_features=4, reservoir_layers=0, trained_layers=1), Hardware())
+        super().__init__(ModelSettings(cutoff=2.6), Hardware())
         self.stiffness = stiffness
 
-    def forward(self, g, hardware=None, generator=None):
+    @property
+    def locality(self) -> Locality:
+        return Locality(2.6, 2.6)
+
+    def predict(self, g, reading) -> Prediction:
         d = g.edge_length[:, None]
-        return torch.zeros(g.n_atoms, 3, dtype=torch.float64).index_add(
+        forces = torch.zeros(g.n_atoms, 3, dtype=torch.float64).index_add(
             0, g.edge_index[0], self.stiffness * (d - DISTANCE) * g.edge_vector / d
         )
+        return Prediction(forces)
+
+    def layer_features(self, g, reading):
+        yield g.atomic_numbers, g.edge_length
 
 
 class Scripted(Springs):
@@ -39,10 +50,10 @@ class Scripted(Springs):
         super().__init__()
         self.at, self.change, self.calls = at, change, 0
 
-    def forward(self, g, hardware=None, generator=None):
-        forces = super().forward(g)
+    def predict(self, g, reading) -> Prediction:
+        found = super().predict(g, reading)
         self.calls += 1
-        return self.change(forces) if self.calls > self.at else forces
+        return Prediction(self.change(found.forces)) if self.calls > self.at else found
 
 
 CONFIG = MDSettings(steps=24, temperature=200, write_every=3, restart_every=10, seed=7)

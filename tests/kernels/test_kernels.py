@@ -21,7 +21,7 @@ from rgnn.chip.product import AnalogProduct
 from rgnn.graphs.triplets import TripletPlan
 from rgnn.kernels import Plain, compiled
 from rgnn.kernels.compiled import Compiled, Operand
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 
 SHARINGS = ["none", "read", "product", "plane"]
 WIDTHS = st.tuples(st.integers(1, 40), st.integers(1, 45))
@@ -176,8 +176,8 @@ def test_limbs_hold_a_weight_as_float32_does() -> None:
 
 @pytest.fixture
 def model(glass) -> RGNN:
-    config = ModelConfig()
-    model = RGNN(config, Hardware(noise=None), Chip.synthetic().matrices(RGNN.shapes(config)))
+    config = MessagePassingSettings()
+    model = RGNN(config, Hardware(noise=None), Chip.synthetic().matrices(RGNN.matrices(config)))
     with torch.no_grad():
         model.train()(glass)
     return model.eval()
@@ -185,7 +185,7 @@ def model(glass) -> RGNN:
 
 def forces(name: str, model: RGNN, glass, hardware: Hardware) -> torch.Tensor:
     with kernels.use(name), torch.no_grad():
-        return model(glass, hardware, torch_stream(0, "noise"))
+        return model(glass, model.read(hardware, torch_stream(0, "noise"))).forces
 
 
 def test_forces_are_the_same_to_the_last_digits_where_rounding_is_downwards(model, glass) -> None:

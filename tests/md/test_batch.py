@@ -10,15 +10,15 @@ from springs import CONFIG, Scripted, Springs, StopAt, assert_same, crystal
 from rgnn import RGNN, Chip, Graph, Hardware
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.md import Stage, read_log, run_many, run_md
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 
 QUIET = CONFIG.replace(noise=0.0)
 
 
 @pytest.fixture(scope="module")
 def model() -> RGNN:
-    config = ModelConfig(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
-    model = RGNN(config, Hardware(bits=4, noise=0.1), Chip.synthetic(0).matrices(RGNN.shapes(config)))
+    config = MessagePassingSettings(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
+    model = RGNN(config, Hardware(bits=4, noise=0.1), Chip.synthetic(0).matrices(RGNN.matrices(config)))
     a = crystal()
     a.rattle(0.1, seed=1)
     model(Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, 3.0))
@@ -61,8 +61,8 @@ def test_without_noise_each_run_equals_the_same_run_alone(model, tmp_path) -> No
 
 def test_hardware_that_sees_all_rows_at_once_does_not_mix_the_runs(tmp_path) -> None:
     """Input ranges that follow the data: one call for each run, so that each equals the same run alone to the bit."""
-    config = ModelConfig(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
-    dynamic = RGNN(config, Hardware(bits=4, range="dynamic"), Chip.synthetic(0).matrices(RGNN.shapes(config))).eval()
+    config = MessagePassingSettings(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
+    dynamic = RGNN(config, Hardware(bits=4, range="dynamic"), Chip.synthetic(0).matrices(RGNN.matrices(config))).eval()
     assert not dynamic.hardware.rows_are_independent
     run_many(structures(), dynamic, configs(), outs(tmp_path / "together"))
     run_md(structures()[1], dynamic, configs()[1], tmp_path / "alone")

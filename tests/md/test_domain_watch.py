@@ -73,7 +73,7 @@ def test_a_run_like_its_training_is_inside(structure, trained, tmp_path, method:
     assert (log["uncertainty_ratio"] > 0).all() and (log["uncertainty_ratio"] < 1).all()
     written = ase.io.read(tmp_path / "run/trajectory.xyz", ":")
     limits = trained[1][method].calibration.limits(structure.numbers)
-    ratios = [(frame.arrays["uncertainty"] / limits).max() for frame in written]
+    ratios = [(frame.crossbars["uncertainty"] / limits).max() for frame in written]
     np.testing.assert_allclose(ratios, log["uncertainty_ratio"], rtol=1e-5)
 
 

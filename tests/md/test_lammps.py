@@ -28,7 +28,7 @@ from rgnn.md import MDSettings, read_log, run_md
 from rgnn.md.lammps.forces import Atoms as RankAtoms
 from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.halo import sorted_edges
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 
 # Ranks in one process: threads that take turns, and meet where ranks would exchange.
 
@@ -138,7 +138,7 @@ def plain_forces(atoms: Atoms, model: RGNN, hardware: Hardware) -> np.ndarray:
         atoms.numbers, atoms.get_positions(wrap=True), atoms.cell[:], atoms.pbc, model.settings.cutoff
     )
     with torch.no_grad():
-        return model(g, hardware).numpy()
+        return model(g, model.read(hardware)).forces.numpy()
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_ranks_that_exchange_features_find_the_forces_of_the_whole(any_model, fr
 
 def test_in_double_precision_they_agree_to_rounding(built, glass, frame) -> None:
     """Layers of both kinds, more of them than by default, no envelope: every edge counts."""
-    shape = ModelConfig(cutoff=3.0, n_features=4, reservoir_layers=2, trained_layers=2, envelope="none")
+    shape = MessagePassingSettings(cutoff=3.0, n_features=4, reservoir_layers=2, trained_layers=2, envelope="none")
     g = Graph.from_positions(frame.numbers, frame.positions, frame.cell[:], frame.pbc, 3.0)
     model = built(shape, Hardware(), g).double()
     with use("plain"):
@@ -175,7 +175,7 @@ def test_without_the_exchange_forces_are_wrong(small_model, frame, monkeypatch) 
 
 
 def test_deep_ghosts_need_no_exchange(built, frame) -> None:
-    config = ModelConfig(cutoff=2.6, n_features=4, reservoir_layers=1, trained_layers=1)
+    config = MessagePassingSettings(cutoff=2.6, n_features=4, reservoir_layers=1, trained_layers=1)
     g = Graph.from_positions(frame.numbers, frame.positions, frame.cell[:], frame.pbc, 2.6)
     model = built(config, Hardware(), g)
     whole = plain_forces(frame, model, QUIET)
@@ -213,7 +213,7 @@ def test_hardware_that_looks_at_all_rows_is_refused(small_model) -> None:
     for hardware in (Hardware(range="dynamic"), Hardware(noise=0.1, noise_sharing="plane")):
         with pytest.raises(InputError, match=r"cannot be shared by ranks.*without --engine lammps"):
             RankForces(small_model, hardware, 0, "exchange", Member(Meeting(1), 0))
-    digital = RGNN(ModelConfig(reservoir_layers=0), Hardware(range="dynamic"))
+    digital = RGNN(MessagePassingSettings(reservoir_layers=0), Hardware(range="dynamic"))
     assert RankForces(digital, digital.hardware, 0, "deep", Member(Meeting(1), 0)).reach == 3 * 3.8
 
 

@@ -29,15 +29,15 @@ from rgnn.md import (
     read_structures,
     run_md,
 )
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 from rgnn.plots.dynamics import run_figure
 
 
 @pytest.fixture(scope="module")
 def model() -> RGNN:
     """Untrained, small, with quantisation and read noise: forces without sense, but all the machinery."""
-    config = ModelConfig(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
-    model = RGNN(config, Hardware(bits=4, noise=0.1), Chip.synthetic(0).matrices(RGNN.shapes(config)))
+    config = MessagePassingSettings(cutoff=3.0, n_features=6, reservoir_layers=1, trained_layers=1)
+    model = RGNN(config, Hardware(bits=4, noise=0.1), Chip.synthetic(0).matrices(RGNN.matrices(config)))
     model.provenance = Provenance(elements=(3, 9))
     a = crystal()
     a.rattle(0.1, seed=1)

@@ -6,12 +6,13 @@ import pytest
 import torch
 from bent import CONFIG, TRAIN, VALIDATION, Bent, solved
 
-from rgnn import RGNN, Chip, Hardware, load_model, save_model
+from rgnn import Chip, Graph, Hardware, MomentForces, load_model, save_model
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.rng import torch_stream
 from rgnn.data.store.reader import GraphStore
 from rgnn.models.checkpoints import fingerprint
-from rgnn.models.committee import Committee, members
+from rgnn.models.committee import Committee
+from rgnn.models.settings import RidgeSettings
 from rgnn.models.uncertainty import load_uncertainties
 from rgnn.training.linear import LinearFit
 from rgnn.training.log import Silent
@@ -21,9 +22,9 @@ from rgnn.training.validation import validate
 
 @pytest.fixture(scope="module")
 def untrained(built_moments) -> Committee:
-    config = built_moments("ridge", Hardware()).config
-    weights = [Chip.synthetic(seed).matrices(RGNN.shapes(config)) for seed in range(3)]
-    return Committee(config, Hardware(bits=6, noise=0.02), weights, range(3))
+    settings, hardware = built_moments("ridge", Hardware()).settings, Hardware(bits=6, noise=0.02)
+    chips = [Chip.synthetic(seed).matrices(MomentForces.matrices(settings)) for seed in range(3)]
+    return Committee([MomentForces(settings, hardware, cells, k, k) for k, cells in enumerate(chips)])
 
 
 @pytest.fixture
@@ -31,50 +32,56 @@ def frames(cluster) -> Bent:
     return Bent(cluster)
 
 
+def forces_of_each(model: Committee, g: Graph, noise: torch.Generator | None = None) -> torch.Tensor:
+    return torch.stack([p.forces for p in model.each(g, model.read(None, noise))])
+
+
 def test_forces_are_the_mean_of_members_that_read_their_own_chips(untrained, frames) -> None:
     model, g = solved(untrained, frames).model, frames.graph(0)
-    each = model.of_members(g)
-    alone = [RGNN.forward(m, g) for m in members(model)]
+    each = forces_of_each(model, g)
+    alone = [m(g).forces for m in model.members]
     torch.testing.assert_close(each, torch.stack(alone), rtol=0, atol=0)
-    torch.testing.assert_close(model(g), sum(alone) / 3)
+    torch.testing.assert_close(model(g).forces, sum(alone) / 3)
     assert (each[0] - each[1]).abs().max() > 1e-3
-    noisy = model.of_members(g, None, torch_stream(0, "noise"))
-    assert not torch.equal(noisy[1], RGNN.forward(model.others[0], g, None, torch_stream(0, "noise")))
-    assert torch.equal(noisy[0], RGNN.forward(model, g, None, torch_stream(0, "noise")))
+    noisy = forces_of_each(model, g, torch_stream(0, "noise"))
+    first, second = (m(g, m.read(None, torch_stream(0, "noise"))).forces for m in model.members[:2])
+    assert not torch.equal(noisy[1], second)
+    assert torch.equal(noisy[0], first)
 
 
 def test_what_is_frozen_on_a_chip_differs_between_members(untrained) -> None:
     """The first member is as it would be alone."""
     frozen = Hardware(noise=0.1, noise_sharing="chip")
     ratios = []
-    for member in members(untrained):
-        array = member.layers[0].array
+    for member in untrained.members:
+        array = member.moments.crossbar
         ratios.append(array.programmed(frozen, noisy=True).weight / array.weight)
     assert (ratios[0] - ratios[1]).abs().median() > 0.02 < (ratios[1] - ratios[2]).abs().median()
-    weights = [[array.weight] for array in untrained.arrays[:2]]
-    alone = RGNN(untrained.settings, frozen, weights).layers[0].array
+    weights = [[array.weight] for array in untrained.crossbars[:2]]
+    alone = MomentForces(untrained.settings, frozen, weights).moments.crossbar
     assert torch.equal(alone.programmed(frozen, noisy=True).weight / alone.weight, ratios[0])
 
 
 def test_a_committee_is_kept_in_one_model_folder(untrained, frames, tmp_path) -> None:
     model = solved(untrained, frames, tmp_path / "run").model
     again = load_model(tmp_path / "run")
-    assert isinstance(again, Committee) and len(members(again)) == 3
+    assert isinstance(again, Committee) and len(again.members) == 3
     assert fingerprint(again) == fingerprint(model)
-    torch.testing.assert_close(again(frames.graph(1)), model(frames.graph(1)), rtol=0, atol=0)
+    torch.testing.assert_close(again(frames.graph(1)).forces, model(frames.graph(1)).forces, rtol=0, atol=0)
     assert list(load_uncertainties(tmp_path / "run", again)) == ["posterior", "committee"]
-    save_model(members(model)[1], tmp_path / "second")
-    torch.testing.assert_close(load_model(tmp_path / "second")(frames.graph(1)), model.of_members(frames.graph(1))[1])
+    save_model(model.members[1], tmp_path / "second")
+    again = load_model(tmp_path / "second")(frames.graph(1)).forces
+    torch.testing.assert_close(again, forces_of_each(model, frames.graph(1))[1])
 
 
 def test_more_members_err_less_and_the_first_is_that_of_a_run_alone(cluster, tmp_path) -> None:
     store = Bent(cluster).store(tmp_path / "bent.zarr")
-    shape = RunSettings.preset("ridge").model.replace(moments=4, random_features=24)
+    shape = RunSettings.preset("ridge").model.replace(channels=4, readout=RidgeSettings(random_features=24))
     base = RunSettings(store=str(store.path), model=shape, training=CONFIG)
     one, four = (TrainingRun.prepare(base.replace(chips=n)).go(tmp_path / str(n)) for n in (1, 4))
-    alone, together = members(one.model)[0], members(four.model)[0]
-    assert torch.equal(alone.head.weight, together.head.weight)
-    assert torch.equal(alone.head.array.weight, together.head.array.weight)
+    alone, together = one.model.members[0], four.model.members[0]
+    assert torch.equal(alone.readout.weight, together.readout.weight)
+    assert torch.equal(alone.readout.crossbar.weight, together.readout.crossbar.weight)
     assert four.best.relative_error < one.best.relative_error
     assert load_model(tmp_path / "4").provenance.chip == "synthetic, seed 3, and 3 more"
     with pytest.raises(InputError, match="only a ridge readout can have several"):
@@ -100,12 +107,12 @@ def test_members_share_no_cells_of_a_measured_chip_as_far_as_these_go(cluster, t
 def test_a_run_on_a_chip_that_is_named_takes_its_cells(cluster, tmp_path) -> None:
     store = Bent(cluster, 12).store(tmp_path / "bent.zarr")
     Chip.synthetic(8, 8000).save(tmp_path / "chip")
-    shape = RunSettings.preset("ridge").model.replace(moments=4, random_features=24)
+    shape = RunSettings.preset("ridge").model.replace(channels=4, readout=RidgeSettings(random_features=24))
     model = RunSettings(str(store.path), str(tmp_path / "chip"), 2, model=shape).build_model(GraphStore(store.path))
     own = set(Chip.load(tmp_path / "chip").weights.tolist())
-    taken = [{w for array in m.arrays for w in array.weight.flatten().tolist()} for m in members(model)[1:]]
+    taken = [{w for array in m.crossbars for w in array.weight.flatten().tolist()} for m in model.members[1:]]
     assert taken[0] <= own
-    first = {w for layer in (model.layers[0].array, model.head.array) for w in layer.weight.flatten().tolist()}
+    first = {w for array in model.members[0].crossbars for w in array.weight.flatten().tolist()}
     assert len(first & taken[0]) < 0.01 * len(first)  # of 8000 cells each takes its own
     assert model.provenance.chip == "synthetic, seed 8, 2 choices of its cells"
 
@@ -140,9 +147,9 @@ def test_frames_are_added_to_all_members(untrained, frames, tmp_path) -> None:
     more = solved(untrained, frames, None, train=range(4, 24), validation=range(26, 30), start=tmp_path / "a")
     errors = [validate(m, frames, VALIDATION, CONFIG.seed)[2] for m in (few, more.model)]
     assert errors[1] < 0.9 * errors[0]
-    for a, b in zip(members(few), members(more.model), strict=True):
-        assert torch.equal(a.head.bias, b.head.bias)
-        assert not torch.equal(a.head.weight, b.head.weight)
+    for a, b in zip(few.members, more.model.members, strict=True):
+        assert torch.equal(a.readout.bias, b.readout.bias)
+        assert not torch.equal(a.readout.weight, b.readout.weight)
 
 
 def test_a_state_of_another_number_of_chips_is_refused(untrained, built_moments, frames, tmp_path) -> None:

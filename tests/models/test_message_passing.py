@@ -16,7 +16,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.data.sample import sample_frames
 from rgnn.graphs.graph import Labels
 from rgnn.kernels import gate
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 
 TIGHT = {"rtol": 1e-4, "atol": 2e-5}
 
@@ -53,9 +53,9 @@ def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
     n = [model.embedding[z] for z in g.atomic_numbers]
     e = [torch.exp(-0.5 * ((x - model.radial.mu) / model.radial.s) ** 2) for x in d]
     for layer in model.layers:
-        reservoir = hasattr(layer, "arrays")
+        reservoir = hasattr(layer, "crossbars")
         if reservoir:
-            w = layer.arrays
+            w = layer.crossbars
             act, node = torch.relu, lambda x, w=w: analog(torch.relu(analog(x, w[0])), w[1])
             two = lambda a, b, w=w: analog(torch.relu(analog(torch.cat([a, b]), w[2])), w[3])  # noqa: E731
             three = lambda x, w=w: analog(torch.relu(analog(x, w[4])), w[5])  # noqa: E731
@@ -91,9 +91,11 @@ def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
 @torch.no_grad()
 def test_forces_are_those_of_the_formulas(built, cluster, graph_of, layers, hardware, envelope: str) -> None:
     g = graph_of(*cluster(6, seed=3))
-    config = ModelConfig(n_features=4, reservoir_layers=layers[0], trained_layers=layers[1], envelope=envelope)
+    config = MessagePassingSettings(
+        n_features=4, reservoir_layers=layers[0], trained_layers=layers[1], envelope=envelope
+    )
     model = built(config, hardware, g).double()
-    torch.testing.assert_close(model(g), literal_forces(model, g), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(model(g).forces, literal_forces(model, g), rtol=1e-9, atol=1e-10)
 
 
 @settings(max_examples=15)
@@ -102,12 +104,12 @@ def test_forces_are_those_of_the_formulas(built, cluster, graph_of, layers, hard
 def test_rotated_and_mirrored_atoms_have_rotated_forces(any_model, glass, seed: int, mirror: bool) -> None:
     """Edge lengths round differently, so the converters may take another code for a few of them."""
     turn = torch.tensor(Rotation.random(rng=seed).as_matrix()) * (-1 if mirror else 1)
-    forces = any_model(glass)
-    turned = any_model(replace(glass, edge_vector=glass.edge_vector @ turn))
+    forces = any_model(glass).forces
+    turned = any_model(replace(glass, edge_vector=glass.edge_vector @ turn)).forces
     close_but_for_ties(turned, forces @ turn.float())
     ideal = any_model.hardware.ideal()
-    turned = any_model(replace(glass, edge_vector=glass.edge_vector @ turn), ideal)
-    torch.testing.assert_close(turned, any_model(glass, ideal) @ turn.float(), **TIGHT)
+    turned = any_model(replace(glass, edge_vector=glass.edge_vector @ turn), any_model.read(ideal)).forces
+    torch.testing.assert_close(turned, any_model(glass, any_model.read(ideal)).forces @ turn.float(), **TIGHT)
 
 
 @settings(max_examples=10)
@@ -120,7 +122,7 @@ def test_moved_wrapped_renumbered_and_repeated_atoms(any_model, seed: int) -> No
     cell = np.asarray(frame.cell)
 
     def forces(numbers, positions, cell=cell) -> torch.Tensor:
-        return any_model(Graph.from_positions(numbers, positions, cell, np.ones(3, dtype=bool), 3.8))
+        return any_model(Graph.from_positions(numbers, positions, cell, np.ones(3, dtype=bool), 3.8)).forces
 
     before = forces(frame.numbers, frame.positions)
     moved = frame.positions + rng.normal(0, 5, 3)
@@ -138,9 +140,9 @@ def test_moved_wrapped_renumbered_and_repeated_atoms(any_model, seed: int) -> No
 def test_forces_do_not_depend_on_batch_mates(any_model, glass, cluster, graph_of) -> None:
     other, third = graph_of(*cluster(9)), graph_of(*cluster(5, seed=2))
     other, third = (replace(g, labels=Labels(torch.zeros(g.n_atoms, 3))) for g in (other, third))
-    together = any_model(Graph.batch([other, glass, third]))
-    close_but_for_ties(together[9:201], any_model(glass))
-    torch.testing.assert_close(together[:9], any_model(other), **TIGHT)
+    together = any_model(Graph.batch([other, glass, third])).forces
+    close_but_for_ties(together[9:201], any_model(glass).forces)
+    torch.testing.assert_close(together[:9], any_model(other).forces, **TIGHT)
 
 
 @pytest.mark.parametrize("hardware", [Hardware(noise=None), Hardware().ideal()])
@@ -150,13 +152,16 @@ def test_forces_are_continuous_at_the_cutoff(built, cluster, graph_of, hardware)
 
     def jump(envelope: str) -> float:
         numbers, inside = cluster(8, size=3.0)
-        model = built(ModelConfig(n_features=6, envelope=envelope), hardware, graph_of(numbers, inside)).double()
+        model = built(
+            MessagePassingSettings(n_features=6, envelope=envelope), hardware, graph_of(numbers, inside)
+        ).double()
         numbers = np.append(numbers, 3)
         direction = np.array([1.0, 0.2, -0.1]) / np.linalg.norm([1.0, 0.2, -0.1])
         edge = inside @ direction
         far = inside[edge.argmax()]
         forces = [
-            model(graph_of(numbers, np.vstack([inside, far + direction * (3.8 + dx)])))[:-1] for dx in (1e-7, -1e-7)
+            model(graph_of(numbers, np.vstack([inside, far + direction * (3.8 + dx)]))).forces[:-1]
+            for dx in (1e-7, -1e-7)
         ]
         return float((forces[0] - forces[1]).abs().max())
 
@@ -167,39 +172,39 @@ def test_forces_are_continuous_at_the_cutoff(built, cluster, graph_of, hardware)
 @torch.no_grad()
 def test_a_distant_atom_changes_nothing_beyond_the_receptive_field(built, graph_of) -> None:
     """A chain of atoms: (2 L + 1) cutoffs, no more, and no less than one cutoff a layer."""
-    config = ModelConfig(cutoff=2.5, n_features=4, reservoir_layers=1, trained_layers=1)
+    config = MessagePassingSettings(cutoff=2.5, n_features=4, reservoir_layers=1, trained_layers=1)
     positions = np.arange(20)[:, None] * np.array([2.0, 0, 0])
     chain = graph_of(np.full(20, 3), positions, 2.5)
     model = built(config, Hardware(noise=None), chain)
     positions[-1, 0] += 0.3
-    change = (model(graph_of(np.full(20, 3), positions, 2.5)) - model(chain)).abs().amax(1)
+    change = (model(graph_of(np.full(20, 3), positions, 2.5)).forces - model(chain).forces).abs().amax(1)
     reach = int((38 - positions[:, 0][change > 0].min()) / 2)
-    assert reach >= 2 and reach * 2.0 <= config.receptive_field == 12.5
+    assert reach >= 2 and reach * 2.0 <= model.locality.reach == 12.5
 
 
 @torch.no_grad()
 def test_read_noise_is_fresh_unbiased_and_repeats_with_its_stream(any_model, glass) -> None:
-    clean = any_model(glass)
-    a, b, c = (any_model(glass, generator=torch_stream(seed, "noise")) for seed in (0, 0, 1))
+    clean = any_model(glass).forces
+    a, b, c = (any_model(glass, any_model.read(generator=torch_stream(seed, "noise"))).forces for seed in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     spread = float((a - clean).square().mean().sqrt())
     assert 0 < spread < 0.5 * float(clean.square().mean().sqrt())
-    assert torch.equal(any_model(glass, Hardware(noise=None), torch_stream(0, "noise")), clean)
+    assert torch.equal(any_model(glass, any_model.read(Hardware(noise=None), torch_stream(0, "noise"))).forces, clean)
 
 
 @torch.no_grad()
 def test_atoms_without_neighbours(any_model, graph_of) -> None:
     apart = graph_of(np.array([3, 8]), np.array([[0.0, 0, 0], [9, 0, 0]]))
-    assert any_model(apart).tolist() == [[0, 0, 0]] * 2
+    assert any_model(apart).forces.tolist() == [[0, 0, 0]] * 2
     pair = graph_of(np.array([3, 8, 15]), np.array([[0.0, 0, 0], [2, 0, 0], [9, 0, 0]]))
-    forces = any_model(pair)
+    forces = any_model(pair).forces
     assert torch.isfinite(forces).all() and forces[2].tolist() == [0, 0, 0]
 
 
 def test_gradients_reach_all_that_is_trained_and_none_of_the_chip(built, glass) -> None:
-    model = built(ModelConfig(n_features=6), Hardware(), glass).train()
-    loss = (model(glass, generator=torch_stream(0, "noise")) - glass.forces).square().mean()
+    model = built(MessagePassingSettings(n_features=6), Hardware(), glass).train()
+    loss = (model(glass, model.read(generator=torch_stream(0, "noise"))).forces - glass.forces).square().mean()
     loss.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
     silent = [name for name, p in model.named_parameters() if not p.grad.abs().any()]
@@ -210,17 +215,17 @@ def test_gradients_reach_all_that_is_trained_and_none_of_the_chip(built, glass) 
 def test_gradients_are_those_of_finite_differences(built, cluster, graph_of) -> None:
     """The trained layer and the head, behind a quantised and therefore piecewise constant reservoir."""
     g = graph_of(*cluster(6))
-    model = built(ModelConfig(n_features=4, reservoir_layers=1), Hardware(noise=None), g).double().eval()
+    model = built(MessagePassingSettings(n_features=4, reservoir_layers=1), Hardware(noise=None), g).double().eval()
     direction = torch.linspace(-1, 1, 18, dtype=torch.float64).view(6, 3)
     tail = [p for part in (*list(model.layers)[1:], model.head) for p in part.parameters()]
-    grads = torch.autograd.grad((model(g) * direction).sum(), tail)
+    grads = torch.autograd.grad((model(g).forces * direction).sum(), tail)
     with torch.no_grad():
         for p, grad in zip(tail, grads, strict=True):
             index = int(grad.abs().argmax())
             values = []
             for step in (1e-6, -2e-6):
                 p.view(-1)[index] += step
-                values.append(float((model(g) * direction).sum()))
+                values.append(float((model(g).forces * direction).sum()))
             p.view(-1)[index] += 1e-6
             assert (values[0] - values[1]) / 2e-6 == pytest.approx(float(grad.view(-1)[index]), rel=1e-4, abs=1e-7)
 
@@ -233,14 +238,14 @@ def test_gate_is_sigmoid_times_tanh() -> None:
 
 
 def test_the_published_shape_trains_about_nine_percent() -> None:
-    config = ModelConfig.published()
-    model = RGNN(config, Hardware.published(), Chip.synthetic().matrices(RGNN.shapes(config)))
+    config = MessagePassingSettings.published()
+    model = RGNN(config, Hardware.published(), Chip.synthetic().matrices(RGNN.matrices(config)))
     assert model.n_fixed == 86_832
     assert 0.08 < model.n_trained / (model.n_trained + model.n_fixed) < 0.10
 
 
 def test_seeds_of_weights() -> None:
-    config = ModelConfig(n_features=4, reservoir_layers=0)
+    config = MessagePassingSettings(n_features=4, reservoir_layers=0)
     a, b, c = (RGNN(config, Hardware(), seed=s).state_dict() for s in (1, 1, 2))
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert not torch.equal(a["head.first.weight"], c["head.first.weight"])
@@ -251,36 +256,38 @@ def test_seeds_of_weights() -> None:
 
 def test_a_chip_of_other_shapes_is_refused() -> None:
     with pytest.raises(InputError, match="the chip gives matrices of shapes"):
-        RGNN(ModelConfig(), Hardware())
+        RGNN(MessagePassingSettings(), Hardware())
 
 
 @pytest.mark.parametrize("name", ["plain", "compiled"])
 @pytest.mark.parametrize("hardware", [Hardware(noise=None), Hardware(noise_sharing="plane"), Hardware(range="dynamic")])
 def test_a_large_graph_is_worked_on_in_parts(glass, monkeypatch, name: str, hardware: Hardware) -> None:
     """Where rows may be read apart, they are; where not, the result does not depend on how many there are."""
-    config = ModelConfig()
-    model = RGNN(config, hardware, Chip.synthetic().matrices(RGNN.shapes(config)))
+    config = MessagePassingSettings()
+    model = RGNN(config, hardware, Chip.synthetic().matrices(RGNN.matrices(config)))
     with torch.no_grad(), kernels.use(name):
         model.train()(glass)
         model.eval()
-        expected = model(glass, generator=torch_stream(0, "noise"))
+        expected = model(glass, model.read(generator=torch_stream(0, "noise"))).forces
         monkeypatch.setattr("rgnn.graphs.topology.PART", 500)
         g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
         assert len(g.parts) > 5
-        found = model(g, generator=torch_stream(0, "noise"))
+        found = model(g, model.read(generator=torch_stream(0, "noise"))).forces
     close_but_for_ties(found, expected)
 
 
 def test_read_noise_in_parts_is_as_strong_as_in_one(glass, monkeypatch) -> None:
-    config = ModelConfig()
-    model = RGNN(config, Hardware(), Chip.synthetic().matrices(RGNN.shapes(config)))
+    config = MessagePassingSettings()
+    model = RGNN(config, Hardware(), Chip.synthetic().matrices(RGNN.matrices(config)))
     with torch.no_grad():
         model.train()(glass)
         model.eval()
-        clean = model(glass)
+        clean = model(glass).forces
         spread = []
         for part in (10**6, 500):
             monkeypatch.setattr("rgnn.graphs.topology.PART", part)
             g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
-            spread.append(float((model(g, generator=torch_stream(0, "noise")) - clean).square().mean().sqrt()))
+            spread.append(
+                float((model(g, model.read(generator=torch_stream(0, "noise"))).forces - clean).square().mean().sqrt())
+            )
     assert spread[1] == pytest.approx(spread[0], rel=0.3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rgnn import RGNN, Chip, Graph, Hardware, kernels, load_model
+from rgnn import Chip, Graph, Hardware, MomentForces, kernels, load_model
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.chip.converters import Counts
@@ -16,25 +16,25 @@ from rgnn.costs.counts import reads_for
 from rgnn.evaluation.diagnosis import diagnose
 from rgnn.models.calibration import calibrate
 from rgnn.models.checkpoints import fingerprint, save_model
-from rgnn.models.parts.moments import ENLARGED, harmonics
+from rgnn.models.parts.moments import GAUSSIAN_SCALE, harmonics
 from rgnn.models.parts.standardise import PerElementNorm
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import ModelSettings, MomentSettings
 
 READOUTS = pytest.mark.parametrize("readout", ["ridge", "network"])
 
 
-def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
+def literal_forces(model: MomentForces, g: Graph) -> torch.Tensor:
     """On an ideal chip, by loops over triplets j-i-k and i-j-k with the cosines of their angles."""
-    (layer,), head, elements = model.layers, model.head, list(model.settings.elements)
+    layer, head, elements = model.moments, model.readout, list(model.settings.elements)
     i, j = g.edge_index.tolist()
     d = g.edge_vector.norm(dim=1)
     u = g.edge_vector / d[:, None]
-    gaussians = torch.exp(-0.5 * ((d[:, None] - model.radial.mu) / model.radial.s) ** 2)
+    gaussians = torch.exp(-0.5 * ((d[:, None] - model.gaussians.mu) / model.gaussians.s) ** 2)
     fc = 0.5 * (1 + torch.cos(torch.pi * d / model.settings.cutoff))
     kind = [elements.index(int(z)) for z in g.atomic_numbers]
     width = gaussians.shape[1]
     rows = [slice(kind[j[e]] * width, (kind[j[e]] + 1) * width) for e in range(g.n_edges)]
-    phi = [fc[e] * layer.array.weight[:, rows[e]] @ gaussians[e] for e in range(g.n_edges)]
+    phi = [fc[e] * layer.crossbar.weight[:, rows[e]] @ gaussians[e] for e in range(g.n_edges)]
 
     def seen(atom: int, direction: torch.Tensor, power: int) -> torch.Tensor:
         """PerElementNorm, by the statistics of the atom's element."""
@@ -48,12 +48,12 @@ def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
     for e in range(g.n_edges):
         a, b = kind[i[e]], kind[j[e]]
         ranks = [[seen(i[e], u[e], power), seen(j[e], -u[e], power)] for power in range(3)]
-        if model.settings.readout == "ridge":
-            x = torch.cat([ENLARGED * gaussians[e], *itertools.chain(*ranks)]).clamp(-3, 3)
-            h = torch.tanh(head.gain * head.array.weight @ x + head.bias)
+        if model.linear is not None:
+            x = torch.cat([GAUSSIAN_SCALE * gaussians[e], *itertools.chain(*ranks)]).clamp(-3, 3)
+            h = torch.tanh(head.gain * head.crossbar.weight @ x + head.bias)
             m = head.weight[a, b] @ torch.cat([x, h])
         else:
-            h = head.gaussians.weight @ (ENLARGED * gaussians[e]) + head.first.weight[a * len(elements) + b]
+            h = head.gaussians.weight @ (GAUSSIAN_SCALE * gaussians[e]) + head.first.weight[a * len(elements) + b]
             for (of_centre, of_neighbour), v, w in zip(ranks, head.centre, head.neighbour, strict=True):
                 h = h + of_centre @ v + of_neighbour @ w
             for linear in head.layers:
@@ -68,7 +68,7 @@ def literal_forces(model: RGNN, g: Graph) -> torch.Tensor:
 def test_forces_are_those_of_the_formulas(built_moments, cluster, graph_of, readout: str) -> None:
     g = graph_of(*cluster(6, seed=3))
     model = built_moments(readout, Hardware().ideal(), g).double()
-    torch.testing.assert_close(model(g), literal_forces(model, g), rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(model(g).forces, literal_forces(model, g), rtol=1e-8, atol=1e-9)
 
 
 def test_harmonics_are_orthogonal_polynomials_of_the_cosine() -> None:
@@ -110,10 +110,12 @@ def test_a_group_that_was_not_seen_leaves_its_statistics_alone() -> None:
 def test_bits_and_noise_matter(built_moments, glass, readout: str) -> None:
     """Forces of fewer bits and of more noise differ more from those of an ideal chip, in proportion to the noise."""
     model = built_moments(readout, Hardware(), glass)
-    clean = model(glass, Hardware().ideal())
+    clean = model(glass, model.read(Hardware().ideal())).forces
 
     def error(hardware: Hardware) -> float:
-        return float((model(glass, hardware, torch_stream(0, "noise")) - clean).square().mean().sqrt())
+        return float(
+            (model(glass, model.read(hardware, torch_stream(0, "noise"))).forces - clean).square().mean().sqrt()
+        )
 
     by_bits = [error(Hardware(bits=bits, noise=None)) for bits in (2, 4, 8)]
     by_noise = [error(Hardware(bits=None, noise=noise, noise_sharing="product")) for noise in (0.1, 0.05, 0.02)]
@@ -126,12 +128,12 @@ def test_bits_and_noise_matter(built_moments, glass, readout: str) -> None:
 def test_rows_at_rest_add_no_noise(built_moments, glass) -> None:
     """An input of zero drives nothing: invariants of zero give the features of their bias, exactly; others do not."""
     model = built_moments("ridge", Hardware(noise=0.2), glass)
-    chip = model.chip(None, torch_stream(0, "noise"))
-    (view,) = model.views(glass, chip)
-    rest = {name: torch.zeros_like(getattr(view, name)) for name in ("gaussians", "centre", "neighbour")}
-    h = model.head.features(replace(view, **rest), chip)[:, model.settings.invariants :]
-    assert torch.equal(h, torch.tanh(model.head.bias).expand(len(h), -1))
-    h = model.head.features(replace(view, **rest | {"gaussians": view.gaussians * 0 + 1}), chip)
+    reading = model.read(None, torch_stream(0, "noise"))
+    (inputs,) = model.edge_inputs(glass, reading)
+    rest = {name: torch.zeros_like(getattr(inputs, name)) for name in ("gaussians", "centre", "neighbour")}
+    h = model.readout.features(replace(inputs, **rest), reading)[:, model.settings.invariants :]
+    assert torch.equal(h, torch.tanh(model.readout.bias).expand(len(h), -1))
+    h = model.readout.features(replace(inputs, **rest | {"gaussians": inputs.gaussians * 0 + 1}), reading)
     assert float(h[:, model.settings.invariants :].std(0).min()) > 0
 
 
@@ -143,7 +145,7 @@ def test_compiled_and_plain_kernels_agree(built_moments, glass, readout: str, ha
     forces = []
     for name in ("plain", "compiled"):
         with kernels.use(name):
-            forces.append(model(glass, generator=torch_stream(1, "noise")))
+            forces.append(model(glass, model.read(generator=torch_stream(1, "noise"))).forces)
     assert float((forces[0] - forces[1]).abs().median() / forces[0].abs().mean()) < 3e-3  # noise is rounded coarsely
 
 
@@ -152,11 +154,11 @@ def test_compiled_and_plain_kernels_agree(built_moments, glass, readout: str, ha
 @torch.no_grad()
 def test_a_large_graph_is_worked_on_in_parts(built_moments, glass, monkeypatch, readout: str, hardware) -> None:
     model = built_moments(readout, hardware, glass)
-    clean, expected = model(glass), model(glass, generator=torch_stream(0, "noise"))
+    clean, expected = model(glass).forces, model(glass, model.read(generator=torch_stream(0, "noise"))).forces
     monkeypatch.setattr("rgnn.graphs.topology.PART", 500)
     g = Graph.from_arrays(glass.atomic_numbers.numpy(), glass.edge_index.numpy(), glass.edge_vector.numpy())
     assert len(g.parts) > 5
-    found = model(g, generator=torch_stream(0, "noise"))
+    found = model(g, model.read(generator=torch_stream(0, "noise"))).forces
     if hardware.noise is None or not hardware.rows_are_independent:
         assert float((found - expected).abs().median()) < 1e-4 * float(expected.abs().mean())
     else:
@@ -170,7 +172,7 @@ def test_a_distant_atom_changes_nothing_beyond_two_cutoffs(built_moments, graph_
     chain = graph_of(numbers, positions, 2.5)
     model = built_moments("ridge", Hardware().ideal(), chain, cutoff=2.5)
     positions[-1, 0] += 0.3
-    change = (model(graph_of(numbers, positions, 2.5)) - model(chain)).abs().amax(1)
+    change = (model(graph_of(numbers, positions, 2.5)).forces - model(chain).forces).abs().amax(1)
     assert np.flatnonzero(change > 0).tolist() == [9, 10, 11]
     assert model.locality.reach == 5.0
 
@@ -182,7 +184,8 @@ def test_forces_are_continuous_at_the_cutoff(built_moments, cluster, graph_of, e
     model = built_moments("network", Hardware().ideal(), graph_of(numbers, inside), envelope=envelope).double()
     numbers, far = np.append(numbers, 3), inside[inside[:, 0].argmax()]
     near, away = (
-        model(graph_of(numbers, np.vstack([inside, far + np.array([3.8 + dx, 0, 0])])))[:-1] for dx in (-1e-7, 1e-7)
+        model(graph_of(numbers, np.vstack([inside, far + np.array([3.8 + dx, 0, 0])]))).forces[:-1]
+        for dx in (-1e-7, 1e-7)
     )
     jump = float((near - away).abs().max())
     assert jump < 1e-6 if envelope == "cosine" else jump > 1e-4
@@ -194,18 +197,18 @@ def test_compiled_and_plain_gradients_agree(built_moments, glass) -> None:
     for name in ("plain", "compiled"):
         model.zero_grad()
         with kernels.use(name):
-            (model(glass) - glass.forces).square().mean().backward()
-        gradients.append({name: p.grad.clone() for name, p in model.head.named_parameters()})
+            (model(glass).forces - glass.forces).square().mean().backward()
+        gradients.append({name: p.grad.clone() for name, p in model.readout.named_parameters()})
     for name, plain in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], plain, rtol=1e-3, atol=1e-3 * float(plain.abs().max()))
 
 
 def test_gradients_reach_the_network_and_nothing_else(built_moments, glass) -> None:
     model = built_moments("network", Hardware(), glass).train()
-    (model(glass, generator=torch_stream(0, "noise")) - glass.forces).square().mean().backward()
-    assert all(p.grad is not None and p.grad.abs().any() for p in model.head.parameters())
-    assert all(p.grad is None for p in model.radial.parameters())
-    assert model.n_trained == sum(p.numel() for p in model.head.parameters())
+    (model(glass, model.read(generator=torch_stream(0, "noise"))).forces - glass.forces).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().any() for p in model.readout.parameters())
+    assert all(p.grad is None for p in model.gaussians.parameters())
+    assert model.n_trained == sum(p.numel() for p in model.readout.parameters())
 
 
 @READOUTS
@@ -213,9 +216,9 @@ def test_saved_and_loaded(built_moments, glass, tmp_path, readout: str) -> None:
     model = built_moments(readout, Hardware(), glass)
     save_model(model, tmp_path)
     again = load_model(tmp_path)
-    assert fingerprint(again) == fingerprint(model) and again.config == model.settings
+    assert fingerprint(again) == fingerprint(model) and again.settings == model.settings
     with torch.no_grad():
-        assert torch.equal(again(glass), model(glass))
+        assert torch.equal(again(glass).forces, model(glass).forces)
 
 
 @READOUTS
@@ -224,7 +227,7 @@ def test_counts_are_what_the_simulator_converts(built_moments, glass, readout: s
     hardware = Hardware(bits=3, adc_bits=8, adc_range="full", tile=(16, 16))
     seen: dict[tuple[int, int], Counts] = {}
     with torch.no_grad():
-        model(glass, hardware, monitor=seen)
+        model(glass, model.read(hardware, monitor=seen))
     ops = operations(model.settings, workload([glass]))
     reads, drives, conversions = reads_for(ops, hardware)
     assert conversions == sum(c.conversions for c in seen.values())
@@ -243,7 +246,7 @@ class One:
 @READOUTS
 def test_calibration_and_diagnosis(built_moments, glass, readout: str) -> None:
     model = built_moments(readout, Hardware(bits=None, noise=None), glass)
-    for array in model.arrays:
+    for array in model.crossbars:
         array.low.fill_(torch.nan)
     hardware = Hardware(bits=4, adc_bits=6)
     calibrate(model, [glass], hardware)
@@ -253,21 +256,20 @@ def test_calibration_and_diagnosis(built_moments, glass, readout: str) -> None:
 
 
 def test_what_makes_no_sense_is_refused(built_moments, glass) -> None:
-    moments = ModelConfig.of_moments("ridge")
-    for changes, words in (
-        ({"trained_layers": 1}, "0 with moments"),
-        ({"readout": "head"}, "ridge or network with moments"),
-        ({"widths": ()}, "one or more"),
-        ({"elements": (8, 3)}, "ascending"),
+    for mapping, words in (
+        ({"family": "moments", "trained_layers": 1}, "unknown key 'trained_layers'"),
+        ({"family": "moments", "readout": {"kind": "head"}}, "must be one of ridge, network"),
+        ({"family": "moments", "readout": {"widths": []}}, "one or more"),
+        ({"family": "moments", "elements": [8, 3]}, "ascending"),
+        ({"family": "tree"}, "must be one of message-passing, moments"),
+        ({"readout": {"kind": "network"}}, "unknown key 'readout'"),
     ):
         with pytest.raises(InputError, match=words):
-            replace(moments, **changes)
-    with pytest.raises(InputError, match="head without moments"):
-        ModelConfig(readout="network")
+            ModelSettings.from_mapping(mapping)
     with pytest.raises(InputError, match="known to a model with moments"):
-        RGNN.shapes(moments)
+        MomentForces.matrices(MomentSettings.ridge())
     with pytest.raises(InputError, match="too small"):
-        Chip.synthetic(cells=10_000).matrices(RGNN.shapes(replace(moments, elements=(3, 8, 15))))
+        Chip.synthetic(cells=10_000).matrices(MomentForces.matrices(MomentSettings.ridge().for_elements((3, 8, 15))))
     model = built_moments("ridge", Hardware(), glass)
     with pytest.raises(InputError, match=r"atomic numbers \[26\] are not among"):
         model(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from ase.neighborlist import neighbor_list
 
-from rgnn import Graph, RGNNCalculator, evaluate
+from rgnn import Graph, RGNNCalculator, evaluate, kernels
 from rgnn.base.errors import InputError
 from rgnn.chip.published import read_conductances, read_torch_file
 from rgnn.data.formats import read_frames
@@ -59,7 +59,7 @@ def test_forces_through_the_calculator(shared, model, crystals) -> None:
 @torch.no_grad()
 def test_features_of_each_layer(shared, model, crystals) -> None:
     z = np.load(shared / "reference/published_model_crystal.npz")
-    for layer, (n, e) in enumerate(model.features(published_graph(crystals[0]))):
+    for layer, (n, e) in enumerate(model.layer_features(published_graph(crystals[0]), model.read())):
         assert np.abs(n.numpy() - z[f"published_node_{layer}"]).max() < 3e-4
         assert np.abs(e.numpy() - z[f"published_edge_{layer}"].reshape(-1, 18)).max() < 3e-4
 
@@ -67,7 +67,7 @@ def test_features_of_each_layer(shared, model, crystals) -> None:
 @torch.no_grad()
 def test_forces_of_a_batch(shared, model, crystals) -> None:
     z = np.load(shared / "reference/published_model_crystal.npz")
-    forces = model(Graph.batch([published_graph(a) for a in crystals]))
+    forces = model(Graph.batch([published_graph(a) for a in crystals])).forces
     assert np.abs(forces.numpy().reshape(2, 64, 3) - z["published_forces_batch2"]).max() < 3e-5
 
 
@@ -86,7 +86,8 @@ def test_a_training_step(shared, chip, crystals) -> None:
     initial = {k.removeprefix("init/"): torch.tensor(z[k]) for k in z.files if k.startswith("init/")}
     model = model_from_published(initial, chip).train()
     g = Graph.batch([published_graph(a) for a in crystals])
-    forces = model(g)
+    with kernels.use("plain"):  # sums in another order meet other codes of floor
+        forces = model(g).forces
     loss = (forces - g.forces).square().mean()
     loss.backward()
     assert np.abs(forces.detach().numpy() - z["forces"].reshape(-1, 3)).max() < 1e-4

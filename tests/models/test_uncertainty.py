@@ -8,13 +8,14 @@ import pytest
 import torch
 from bent import CUTOFF, TRAIN, VALIDATION, Bent
 
-from rgnn import RGNN, Chip, Graph, Hardware, RGNNCalculator, load_model, save_model
+from rgnn import Chip, Graph, Hardware, MomentForces, RGNNCalculator, load_model, save_model
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.rng import torch_stream
 from rgnn.data.store.writer import write_store
 from rgnn.evaluation.reliability import Reliability, reliability
 from rgnn.models.checkpoints import fingerprint
-from rgnn.models.committee import Committee, members
+from rgnn.models.committee import Committee
+from rgnn.models.settings import RidgeSettings
 from rgnn.models.uncertainty import (
     MARGIN,
     Calibration,
@@ -27,7 +28,7 @@ from rgnn.models.uncertainty import (
     save_uncertainties,
     with_deviation,
 )
-from rgnn.training.linear import LinearFit, design
+from rgnn.training.linear import LinearFit
 from rgnn.training.log import Silent
 from rgnn.training.normal_equations import NormalEquations
 from rgnn.training.run import RunSettings, TrainingRun
@@ -45,9 +46,9 @@ def frames(cluster) -> Bent:
 @pytest.fixture(scope="module")
 def run(built_moments, frames, tmp_path_factory) -> LinearFit:
     """Three members, solved for on two thirds of the frames."""
-    config = built_moments("ridge", Hardware()).config
-    weights = [Chip.synthetic(seed).matrices(RGNN.shapes(config)) for seed in range(3)]
-    model = Committee(config, Hardware(bits=6, noise=0.02), weights, range(3))
+    settings, hardware = built_moments("ridge", Hardware()).settings, Hardware(bits=6, noise=0.02)
+    chips = [Chip.synthetic(seed).matrices(MomentForces.matrices(settings)) for seed in range(3)]
+    model = Committee([MomentForces(settings, hardware, cells, k, k) for k, cells in enumerate(chips)])
     ridge = LinearFit(model, TrainingSettings(seed=3), tmp_path_factory.mktemp("run"))
     ridge.run(frames, range(50), range(50, 65), Silent(), lambda: False)
     return ridge
@@ -84,13 +85,13 @@ def test_the_posterior_is_that_of_conditioning_a_gaussian() -> None:
 
 
 def test_the_deviation_is_the_trace_over_the_design(run, frames) -> None:
-    model, g = members(run.model)[0], frames.graph(70)
-    p = design(model, g, torch_stream(5, "noise")).double()
-    kinds = model.layers[0].kinds(g)
+    model, g = run.model.members[0], frames.graph(70)
+    p = model.linear.design(g, model.read(None, torch_stream(5, "noise"))).double()
+    kinds = model.linear.element_index(g)
     many = run.members[0].draws(4000, 0)
-    _, raw = with_deviation(model, many, g, None, torch_stream(5, "noise"))
-    each = torch.einsum("icn,ink->ick", p, many.flatten(1, 2).double()[kinds])
-    forces, few = with_deviation(run.model, many[..., :64], g, None, torch_stream(5, "noise"))
+    _, raw = with_deviation(model, many, g, model.read(None, torch_stream(5, "noise")))
+    each = torch.einsum("icn,ink->ick", p, many.double()[kinds])
+    forces, few = with_deviation(run.model, many[..., :64], g, run.model.read(None, torch_stream(5, "noise")))
     torch.testing.assert_close(raw.double(), each.square().mean((1, 2)).sqrt(), rtol=1e-3, atol=1e-6)
     for k, penalty in enumerate(run.members[0].penalties):
         a = run.members[0].sums["train"].a[k].numpy()
@@ -99,15 +100,16 @@ def test_the_deviation_is_the_trace_over_the_design(run, frames) -> None:
         exact = np.sqrt(np.einsum("icn,nm,icm->i", mine, covariance, mine) / 3)
         np.testing.assert_allclose(raw[kinds == k], exact, rtol=0.05)
         np.testing.assert_allclose(few[kinds == k], exact, rtol=0.3)
-    assert torch.equal(forces, run.model(g, None, torch_stream(5, "noise")))
+    assert torch.equal(forces, run.model(g, run.model.read(None, torch_stream(5, "noise"))).forces)
 
 
 def test_a_committee_deviates_as_its_members_do(run, frames) -> None:
     g = frames.graph(71)
-    forces, raw = with_deviation(run.model, None, g, None, torch_stream(6, "noise"))
-    each = run.model.of_members(g, None, torch_stream(6, "noise")).detach().numpy()
+    forces, raw = with_deviation(run.model, None, g, run.model.read(None, torch_stream(6, "noise")))
+    reading = run.model.read(None, torch_stream(6, "noise"))
+    each = torch.stack([p.forces for p in run.model.each(g, reading)]).detach().numpy()
     np.testing.assert_allclose(raw, np.sqrt(each.var(axis=0, ddof=1).mean(axis=1)), rtol=1e-5)
-    assert torch.equal(forces, run.model(g, None, torch_stream(6, "noise")))
+    assert torch.equal(forces, run.model(g, run.model.read(None, torch_stream(6, "noise"))).forces)
 
 
 @pytest.mark.parametrize("scale", [0.5, 3.0])
@@ -156,7 +158,9 @@ def test_limits_are_beyond_what_validation_frames_had(run, frames) -> None:
         largest = dict.fromkeys((3, 8, 15), 0.0)
         for index in range(50, 65):
             g = frames.graph(index)
-            _, raw = with_deviation(run.model, known.draws, g, None, torch_stream(3, "uncertainty noise", index))
+            _, raw = with_deviation(
+                run.model, known.draws, g, run.model.read(None, torch_stream(3, "uncertainty noise", index))
+            )
             for z in largest:
                 largest[z] = max(largest[z], float(raw[g.atomic_numbers == z].max()))
         for s in known.calibration.scales:
@@ -169,7 +173,9 @@ def test_limits_are_beyond_what_validation_frames_had(run, frames) -> None:
 def test_added_frames_leave_inside_what_was_inside(cluster, tmp_path) -> None:
     """Also where the run that adds them was stopped and resumed."""
     frames = Bent(cluster, 40)
-    shape = RunSettings.preset("ridge").model.replace(moments=4, random_features=24, elements=(3, 8, 15))
+    shape = RunSettings.preset("ridge").model.replace(
+        channels=4, readout=RidgeSettings(random_features=24), elements=(3, 8, 15)
+    )
     stores = [write_store(frames.frames[part], tmp_path / name, CUTOFF) for name, part in PARTS.items()]
     TrainingRun.prepare(RunSettings(str(stores[0].path), model=shape)).go(tmp_path / "first")
     model = load_model(tmp_path / "first")
@@ -227,7 +233,7 @@ def test_it_lies_beside_its_model(run, tmp_path) -> None:
     assert chosen_uncertainty(tmp_path, run.model, "committee").draws is None
     other = copy.deepcopy(run.model)
     with torch.no_grad():
-        other.head.weight.add_(1)
+        other.members[0].readout.weight.add_(1)
     with pytest.raises(InputError, match="belongs to another model"):
         load_uncertainties(tmp_path, other)
     assert fingerprint(other) != fingerprint(run.model)
@@ -295,7 +301,7 @@ def test_frames_batched_are_as_frames_alone(run, frames) -> None:
     known = load_uncertainties(run.out, run.model)
     clean = run.model.hardware.without_noise()
     for uncertainty in known.values():
-        forces, sigma = uncertainty(run.model, Graph.batch(frames.graphs[:3]), clean)
-        alone = [uncertainty(run.model, g, clean) for g in frames.graphs[:3]]
+        forces, sigma = uncertainty(run.model, Graph.batch(frames.graphs[:3]), run.model.read(clean))
+        alone = [uncertainty(run.model, g, run.model.read(clean)) for g in frames.graphs[:3]]
         torch.testing.assert_close(forces, torch.cat([f for f, _ in alone]), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(sigma, torch.cat([s for _, s in alone]), rtol=1e-4, atol=1e-5)

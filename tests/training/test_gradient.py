@@ -11,7 +11,7 @@ from scipy.stats import kstest
 from rgnn import RGNN, Chip, Graph, Hardware, fit, load_model
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.models.checkpoints import fingerprint
-from rgnn.models.settings import ModelConfig
+from rgnn.models.settings import MessagePassingSettings
 from rgnn.training.gradient import GradientFit
 from rgnn.training.log import read_epochs
 from rgnn.training.schedule import hardware_of_step
@@ -41,8 +41,8 @@ class Pairs:
 
 @pytest.fixture(scope="module")
 def untrained() -> RGNN:
-    config = ModelConfig(n_features=4, reservoir_layers=1)
-    return RGNN(config, Hardware(bits=4, noise=0.05), Chip.synthetic().matrices(RGNN.shapes(config)), seed=3)
+    config = MessagePassingSettings(n_features=4, reservoir_layers=1)
+    return RGNN(config, Hardware(bits=4, noise=0.05), Chip.synthetic().matrices(RGNN.matrices(config)), seed=3)
 
 
 @pytest.fixture
@@ -188,11 +188,11 @@ def test_a_full_disk_leaves_the_run_resumable(untrained, frames, tmp_path, monke
 
 
 def test_steps_on_several_threads_repeat_themselves(glass, built) -> None:
-    start = built(ModelConfig(), Hardware(noise=None), glass).train()
+    start = built(MessagePassingSettings(), Hardware(noise=None), glass).train()
 
     def gradient() -> torch.Tensor:
         model = copy.deepcopy(start)  # a pass in training mode moves the ranges
-        return torch.autograd.grad((model(glass) - glass.forces).abs().mean(), model.radial.mu)[0]
+        return torch.autograd.grad((model(glass).forces - glass.forces).abs().mean(), model.radial.mu)[0]
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
