@@ -12,7 +12,6 @@ from torch import Tensor
 from rgnn.base.rng import torch_stream
 from rgnn.chip.converters import Counts
 from rgnn.chip.hardware import Hardware
-from rgnn.evaluation.run import LabelledFrames
 from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import ForceField
 

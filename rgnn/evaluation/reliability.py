@@ -11,7 +11,6 @@ from scipy.stats import spearmanr
 
 from rgnn.base.errors import Interrupted
 from rgnn.base.rng import torch_stream
-from rgnn.evaluation.run import LabelledFrames
 from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import ForceField
 from rgnn.models.uncertainty import Uncertainty

@@ -9,7 +9,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
 from rgnn.chip.hardware import Hardware
 from rgnn.evaluation.errors import HardwareErrors
-from rgnn.evaluation.run import LabelledFrames, evaluate
+from rgnn.evaluation.run import evaluate
 from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import ForceField
 

@@ -58,7 +58,7 @@ class ModelSettings(Settings):
 
     @property
     def recommended_cutoff(self) -> float | None:
-        """Cutoff in Angstrom below which models of the family do worse on all materials tried; None where none is known."""
+        """Cutoff in Angstrom below which the family does worse on all materials tried; None where none is known."""
         return None
 
     @property

@@ -7,7 +7,7 @@ from rgnn.models.settings import MomentSettings, NetworkSettings, RidgeSettings
 
 
 def moment_operations(settings: MomentSettings, w: Workload) -> Operations:
-    """Exact counts of a forward pass over one frame: a product and a sum for each of 9 K of an edge, and the readout."""
+    """Exact counts of a forward pass over one frame: 9 K products and sums for each edge, and the readout."""
     e, f, k, components = w.edges, settings.gaussians, settings.channels, 9
     reservoir = [MatrixUse((0, "W"), e, len(settings.elements) * f, k)]
     rest = Elementwise(multiplies=2 * f * e, adds=f * e, lookups=f * e)  # Gaussians of distances
