@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,6 +68,7 @@ def convert(
     from rgnn.data.labelling import Label
     from rgnn_cli.session import workspace
     from rgnn_cli.session.console import Reporter
+    from rgnn_cli.show.info import store_facts
 
     report = Reporter(quiet, as_json)
     if append and overwrite:
@@ -102,10 +104,10 @@ def convert(
     workspace.remember("store", out)
     _tell(report, outcome)
     summary = outcome.store.summary()
-    report.facts(f"Graph store {out}", summary)
+    report.facts(f"Graph store {out}", store_facts(summary))
     report.say("Next: rgnn train --bits 4 --noise 0.05")
     sources_done = [{"name": s.name, "frames": s.frames, "skipped": s.skipped} for s in outcome.sources]
-    report.result({"store": str(out), "added": outcome.frames, "converted": sources_done, **summary})
+    report.result({"store": str(out), "added": outcome.frames, "converted": sources_done, **asdict(summary)})
 
 
 def _tell(report: Reporter, outcome: Outcome) -> None:

@@ -109,6 +109,7 @@ def _went_on(paths: list[Path], folder: Path, report: Reporter) -> list[str]:
     from rgnn.data.conversion import convert, cores
     from rgnn.data.fetch.registry import GRAPHS
     from rgnn_cli.session import workspace
+    from rgnn_cli.show.info import store_facts
 
     made = []
     for path in paths:
@@ -118,7 +119,7 @@ def _went_on(paths: list[Path], folder: Path, report: Reporter) -> list[str]:
             with report.progress(f"Converting to {out}", None, "frames") as meter:
                 outcome = convert([path], out, workers=cores(), progress=meter.update, warn=report.warn)
             workspace.remember("store", out)
-            report.facts(f"Graph store {out}", outcome.store.summary())
+            report.facts(f"Graph store {out}", store_facts(outcome.store.summary()))
             report.say("Next: rgnn train --bits 4 --noise 0.05")
             made.append(str(out))
     return made

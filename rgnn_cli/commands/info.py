@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,12 +70,15 @@ def _show(report: Reporter, title: str, facts: dict[str, Any]) -> dict[str, Any]
 
 def _store(report: Reporter, path: Path, verify: bool) -> dict[str, Any]:
     from rgnn.data.store.reader import GraphStore
+    from rgnn_cli.show.info import store_facts
 
     store = GraphStore(path)
     if verify:
         store.verify()
         report.say("Every array agrees with its checksum.")
-    return _show(report, f"Graph store {path}", store.summary())
+    summary = store.summary()
+    report.facts(f"Graph store {path}", store_facts(summary))
+    return asdict(summary)
 
 
 def _chip(report: Reporter, path: Path) -> dict[str, Any]:

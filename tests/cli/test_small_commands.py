@@ -30,7 +30,9 @@ def test_doctor_passes_all_its_checks(cli) -> None:
 
 
 def test_info_knows_what_lies_there(cli, refused, run) -> None:
-    assert json.loads(cli("info", "data/tiny.zarr", "--json"))["frames"] == 30
+    store = json.loads(cli("info", "data/tiny.zarr", "--json"))
+    assert (store["frames"], store["cutoff_angstrom"], store["elements"]) == (30, 3.8, {"Li": 240, "O": 240})
+    assert store["temperatures_kelvin"] == {"300.0": 15, "600.0": 15}
     assert "agrees" in cli("info", "data/tiny.zarr", "--verify")
     assert json.loads(cli("info", run, "--json"))["epochs"] == "2 of 2"
     model = json.loads(cli("info", run / "best", "--json"))

@@ -101,8 +101,31 @@ def test_attributes(written) -> None:
     components = np.concatenate([f.forces.ravel() for f in FRAMES])
     assert store.force_rms == pytest.approx(np.sqrt(np.mean(components**2)))
     assert sum(store.element_counts.values()) == sum(len(f.numbers) for f in FRAMES)
-    assert store.summary()["temperatures"] == "300 K: 35, 600 K: 35"
+    summary = store.summary()
+    assert summary.temperatures_kelvin == {300.0: 35, 600.0: 35} and summary.elements.keys() == {"Li", "O", "P"}
+    assert (summary.frames, summary.atoms) == (len(FRAMES), sum(len(f.numbers) for f in FRAMES))
+    sizes = [len(f.numbers) for f in FRAMES]
+    assert (summary.smallest_frame_atoms, summary.largest_frame_atoms) == (min(sizes), max(sizes))
+    degrees = np.concatenate([np.bincount(g.edge_index[0], minlength=g.n_atoms) for g in store])
+    assert (summary.fewest_neighbours, summary.most_neighbours) == (degrees.min(), degrees.max())
+    assert summary.mean_neighbours == pytest.approx(degrees.mean()) and summary.edges == degrees.sum()
+    assert not summary.unfinished and summary.left_out == {}
     store.verify()
+
+
+def test_a_store_is_a_sequence_of_its_labelled_graphs(written) -> None:
+    store = GraphStore(written)
+    for index in (0, 41, -1):
+        assert np.array_equal(store[index].edge_vector, store.graph(index).edge_vector)
+        assert np.array_equal(store[index].forces, store.graph(index).forces)
+    with pytest.raises(IndexError, match=f"frame {len(FRAMES)} of {len(FRAMES)}"):
+        store[len(FRAMES)]
+    assert [g.n_atoms for g in store] == [len(f.numbers) for f in FRAMES]
+    assert repr(store) == f"GraphStore('{written}', 70 frames of Li O P, cutoff 3.2 Angstrom)"
+    # Graphs of periodic frames know the volume of their cells.
+    volumes = [abs(np.linalg.det(f.cell)) if f.pbc.all() else None for f in FRAMES]
+    for g, volume in zip(store, volumes, strict=True):
+        assert (g.volume is None) if volume is None else (g.volume.tolist() == [pytest.approx(volume)])
 
 
 def test_append_equals_writing_at_once(written, tmp_path) -> None:

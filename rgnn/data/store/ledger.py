@@ -123,6 +123,14 @@ class Ledger:
         components = 3 * sum(block.atoms for block in self.blocks)
         return (sum(block.force_squares for block in self.blocks) / components) ** 0.5 if components else 0.0
 
+    def require_cutoff(self, path: str | Path, cutoff: float) -> None:
+        """Raise InputError where the store at `path` was made with another cutoff than this one, in Angstrom."""
+        if abs(self.cutoff - cutoff) > 1e-9:
+            raise InputError(
+                f"{path}: was made with cutoff {self.cutoff:g} Angstrom, but {cutoff:g} is needed; "
+                f"rgnn convert {path} --cutoff {cutoff:g} --out another.zarr makes one."
+            )
+
     def save(self, path: str | Path) -> None:
         """Replace the ledger of the store at `path`.
 

@@ -7,10 +7,9 @@ block. Readers may have the store open meanwhile: blocks never change, and the l
 import hashlib
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,29 +17,33 @@ from rgnn.base.errors import InputError
 from rgnn.data.frames import EdgeFrame, Frame
 from rgnn.data.store.blocks import Block, read_column
 from rgnn.data.store.ledger import ROOT, Ledger, Source, damaged
+from rgnn.data.store.summary import SourceSummary, StoreSummary
 from rgnn.graphs.graph import Graph, cell_volume
 from rgnn.graphs.neighbours import edge_vectors
 
-# A store up to this size stays in memory once it is read; of a larger one, only some blocks
+# A store up to this size, in bytes, stays in memory once it is read.
 IN_MEMORY = 2 << 30
-# do, which has to be those of one shuffled window of training (see rgnn.data.loader) and some more.
+# Blocks of a shuffled window of training (see rgnn.data.loader).
 WINDOW = 8
+# Blocks of a larger store that stay in memory: those of a window and some more.
 CACHED_BLOCKS = WINDOW + 2
 
 
 class GraphStore:
-    """A store opened for reading; frames by number.
+    """A store opened for reading: `store[i]` is the labelled graph of frame i, and iterating gives all of them.
 
     Args:
         path: of the store.
 
     Attributes:
-        path, ledger: of the store.
-        cutoff: Angstrom.
-        force_rms: eV/Angstrom.
+        path: of the store.
+        ledger: what is known of the store besides its arrays.
+        first: [blocks + 1] the number of the first frame of each block, and the number of frames.
+        cutoff: largest length of an edge, in Angstrom.
+        force_rms: root mean square of a force component, in eV/Angstrom.
 
     Raises:
-        InputError: no store there, of another version, or damaged.
+        InputError: there is no store, or it is of another version or damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -58,6 +61,20 @@ class GraphStore:
 
     def __len__(self) -> int:
         return int(self.first[-1])
+
+    def __getitem__(self, index: int) -> Graph:
+        """The labelled graph of one frame, as `graph`; -1 is the last."""
+        return self.graph(index)
+
+    def __iter__(self) -> Iterator[Graph]:
+        """The labelled graphs of all frames in their order."""
+        return (self.graph(index) for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        from ase.data import chemical_symbols
+
+        elements = " ".join(chemical_symbols[z] for z in self.elements)
+        return f"GraphStore('{self.path}', {len(self):,} frames of {elements}, cutoff {self.cutoff:g} Angstrom)"
 
     @property
     def in_memory(self) -> bool:
@@ -81,13 +98,17 @@ class GraphStore:
 
     @cached_property
     def checksum(self) -> str:
-        """Of the cutoff and all frames in their order, however they are divided into blocks."""
+        """SHA-256 of the cutoff and all frames in their order, however they are divided into blocks."""
         state = hashlib.sha256(repr(self.cutoff).encode())
         state.update(self.column("digest").tobytes())
         return state.hexdigest()
 
     def column(self, name: str) -> np.ndarray:
-        """What there is one of for each frame: "n_atoms", "energy", "temperature" or "digest"."""
+        """[frames] one value of each frame: "n_atoms", "energy" (eV), "temperature" (K) or "digest".
+
+        Raises:
+            InputError: something in it is lost or altered.
+        """
         parts = [read_column(self.path / block.name, name, block) for block in self.ledger.blocks]
         return np.concatenate(parts) if parts else np.empty(0)
 
@@ -101,7 +122,7 @@ class GraphStore:
         return Block.load(self.path / record.name, record)
 
     def _block(self, number: int) -> Block:
-        """The same, kept for the next time."""
+        """One block, which is kept for the next time."""
         with self._lock:
             if number not in self._blocks:
                 self._blocks[number] = self.load_block(number)
@@ -145,37 +166,34 @@ class GraphStore:
             block = self.load_block(number)
             yield from (block.frame(k) for k in range(record.frames))
 
-    def summary(self) -> dict[str, Any]:
-        """What a table shows of the store."""
+    def summary(self) -> StoreSummary:
+        """What the store holds, in numbers.
+
+        Raises:
+            InputError: something in it is lost or altered.
+        """
         from ase.data import chemical_symbols
 
-        temperature, atoms = self.column("temperature"), self.column("n_atoms")
+        blocks, atoms, temperature = self.ledger.blocks, self.column("n_atoms"), self.column("temperature")
         temperatures = Counter(temperature[~np.isnan(temperature)].tolist())
-        size = f"{atoms.min()}" if atoms.min() == atoms.max() else f"{atoms.min()} to {atoms.max()}"
-        blocks = self.ledger.blocks
-        neighbours = Counter[int]()
-        for block in blocks:
-            neighbours.update(dict(enumerate(block.neighbours)))
-        there = [n for n, count in neighbours.items() if count]
-        mean = sum(b.edges for b in blocks) / sum(b.atoms for b in blocks)
-        skipped = sum((Counter(s.skipped) for s in self.sources), Counter[str]())
-        summary = {
-            "frames": len(self),
-            "atoms in a frame": size,
-            "elements": ", ".join(f"{chemical_symbols[z]} {n:,}" for z, n in self.element_counts.items()),
-            "cutoff": f"{self.cutoff:g} Å",
-            "neighbours": f"{mean:.1f} of an atom on average, {min(there)} to {max(there)}",
-            "force": f"{self.force_rms:.3f} eV/Å root mean square of a component",
-            "temperatures": _listed(temperatures) or "not recorded",
-            "sources": ", ".join(f"{s.name} ({s.frames})" for s in self.sources),
-        }
-        if labels := {s.labels for s in self.sources if s.labels}:
-            summary["labels"] = ", ".join(sorted(labels))
-        if skipped:
-            summary["left out"] = ", ".join(f"{n} {reason}" for reason, n in skipped.most_common())
-        if self.ledger.pending is not None:
-            summary["unfinished"] = "an append broke off; the same command goes on with it"
-        return summary
+        neighbours = sum((Counter(dict(enumerate(block.neighbours))) for block in blocks), Counter[int]())
+        n_atoms, n_edges = sum(block.atoms for block in blocks), sum(block.edges for block in blocks)
+        return StoreSummary(
+            frames=len(self),
+            atoms=n_atoms,
+            edges=n_edges,
+            smallest_frame_atoms=int(atoms.min()),
+            largest_frame_atoms=int(atoms.max()),
+            elements={chemical_symbols[z]: n for z, n in self.element_counts.items()},
+            cutoff_angstrom=self.cutoff,
+            mean_neighbours=n_edges / n_atoms,
+            fewest_neighbours=min(neighbours),
+            most_neighbours=max(neighbours),
+            force_rms_ev_per_angstrom=self.force_rms,
+            temperatures_kelvin=dict(sorted(temperatures.items())),
+            sources=tuple(SourceSummary(s.name, s.frames, dict(s.skipped), s.labels) for s in self.sources),
+            unfinished=self.ledger.pending is not None,
+        )
 
     def verify(self) -> None:
         """Read everything and compare with the checksums.
@@ -185,13 +203,6 @@ class GraphStore:
         """
         for number in range(len(self.ledger.blocks)):
             self.load_block(number)
-
-
-def _listed(temperatures: Mapping[float, int]) -> str:
-    """Frames by temperature; only the range where there are many."""
-    if len(temperatures) > 12:
-        return f"{min(temperatures):g} to {max(temperatures):g} K"
-    return ", ".join(f"{t:g} K: {n}" for t, n in sorted(temperatures.items()))
 
 
 def graph_of(block: Block, k: int) -> Graph:
@@ -204,13 +215,5 @@ def graph_of(block: Block, k: int) -> Graph:
 
 
 def require_cutoff(store: GraphStore, cutoff: float) -> None:
-    """Raise InputError where the store was made with another cutoff."""
-    _require(store.path, store.cutoff, cutoff)
-
-
-def _require(path: Path, there: float, cutoff: float) -> None:
-    if abs(there - cutoff) > 1e-9:
-        raise InputError(
-            f"{path}: was made with cutoff {there:g} Angstrom, but {cutoff:g} is needed; "
-            f"rgnn convert {path} --cutoff {cutoff:g} --out another.zarr makes one."
-        )
+    """Raise InputError where the store was made with another cutoff than this one, in Angstrom."""
+    store.ledger.require_cutoff(store.path, cutoff)

@@ -1,4 +1,4 @@
-"""Writer."""
+"""Writing a graph store block by block, so that a writer which is killed loses no block that was whole."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from rgnn.base.settings import check_cutoff
 from rgnn.data.frames import EdgeFrame, Frame, Unusable
 from rgnn.data.store.blocks import BLOCK_ATOMS, BLOCK_FRAMES, read_column, write_block
 from rgnn.data.store.ledger import ROOT, BlockRecord, Cursor, Ledger, Pending, Source
-from rgnn.data.store.reader import GraphStore, _require
+from rgnn.data.store.reader import GraphStore
 
 # What a writer leaves when it is killed: a block that no ledger names.
 BLOCK_NAME = re.compile(r"\d{5,}(\.\d+\.partial)?")
@@ -99,7 +99,7 @@ class StoreWriter:
         if append:
             self.ledger = Ledger.load(self.path)
             if cutoff is not None:
-                _require(self.path, self.ledger.cutoff, cutoff)
+                self.ledger.require_cutoff(self.path, cutoff)
             return
         self.ledger = Ledger(check_cutoff(3.8 if cutoff is None else cutoff))
         if self.path.exists() and not overwrite:

@@ -1,0 +1,58 @@
+"""What a graph store holds, in numbers."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """A file that frames of a store came from.
+
+    Attributes:
+        name: of the file.
+        frames: taken from it.
+        skipped: frames that were not taken, by reason.
+        labels: the calculator that made the forces, or empty where they are the file's.
+    """
+
+    name: str
+    frames: int
+    skipped: dict[str, int]
+    labels: str
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """What a graph store holds.
+
+    Attributes:
+        frames, atoms, edges: their numbers in the whole store.
+        smallest_frame_atoms, largest_frame_atoms: atoms in a frame.
+        elements: atoms of each element, by its symbol.
+        cutoff_angstrom: largest length of an edge.
+        mean_neighbours, fewest_neighbours, most_neighbours: of an atom.
+        force_rms_ev_per_angstrom: root mean square of a force component.
+        temperatures_kelvin: frames of each temperature; frames whose temperature is unknown are not among them.
+        sources: the files that the frames came from, in the order of their frames.
+        unfinished: whether an append broke off; the same command completes it.
+    """
+
+    frames: int
+    atoms: int
+    edges: int
+    smallest_frame_atoms: int
+    largest_frame_atoms: int
+    elements: dict[str, int]
+    cutoff_angstrom: float
+    mean_neighbours: float
+    fewest_neighbours: int
+    most_neighbours: int
+    force_rms_ev_per_angstrom: float
+    temperatures_kelvin: dict[float, int]
+    sources: tuple[SourceSummary, ...]
+    unfinished: bool
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """Frames of all sources that were not taken, by reason."""
+        return sum((Counter(source.skipped) for source in self.sources), Counter[str]())
