@@ -26,8 +26,8 @@ import torch
 from stability import TRAINING, VALIDATION, Probe, norms, scatter
 from torch import Tensor, nn
 
-from rgnn.base.estimate import evenly
 from rgnn import RGNN
+from rgnn.base.estimate import evenly
 from rgnn.base.rng import numpy_stream, torch_stream
 from rgnn.chip.hardware import Hardware
 from rgnn.data.store.reader import GraphStore

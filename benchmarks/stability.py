@@ -28,8 +28,8 @@ import torch
 from matplotlib.ticker import FuncFormatter
 from torch import nn
 
-from rgnn.base.estimate import evenly
 from rgnn import RGNN
+from rgnn.base.estimate import evenly
 from rgnn.base.rng import torch_stream
 from rgnn.chip.hardware import Hardware
 from rgnn.data.loader import epoch_order
