@@ -17,7 +17,7 @@ from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.writer import write_store
 from rgnn.evaluation import evaluate, grid
 from rgnn.graphs.neighbours import neighbour_list
-from rgnn.kernels.compiled import Operand, integers_are_exact_and_fast
+from rgnn.kernels.operands import Operand, integers_are_exact_and_fast
 from rgnn.md import MDSettings, run_md
 from rgnn.training.gradient import GradientFit
 from rgnn.training.run import RunSettings

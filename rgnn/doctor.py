@@ -117,7 +117,7 @@ def _kernels() -> tuple[bool, str]:
         expected = model(g, model.read(hardware)).forces
     found = model(g, model.read(hardware)).forces
     difference = float((found - expected).square().mean().sqrt() / expected.square().mean().sqrt())
-    return difference < 0.02, f"{kernels.kernels_for(device).name}; differ from plain ones by {100 * difference:.2g}%"
+    return difference < 0.02, f"{kernels.choose(device).name}; differ from plain ones by {100 * difference:.2g}%"
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Converters."""
+"""Converters between the digital side and a crossbar: inputs to codes, column sums to the values of codes."""
 
 from dataclasses import dataclass
 
@@ -43,6 +43,10 @@ class Converter:
         q = x.sub_(self.low).div_(self.divisor).mul_(self.levels)
         q = q.round_() if self.nearest else q.floor_()
         return q.clamp_(0, self.levels)
+
+    def passed(self, x: Tensor) -> Tensor | None:
+        """Which of x lie in the range, limits included; None where nothing is converted."""
+        return None if self.levels is None else (x >= self.low) & (x <= self.low + self.width)
 
     def count(self, x: Tensor, counts: Counts) -> None:
         """Count what the range clips: x more than half a step outside of it."""

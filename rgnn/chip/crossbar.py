@@ -9,10 +9,10 @@ from rgnn.base.errors import InputError
 from rgnn.base.rng import draw_key
 from rgnn.chip.cells import Cells
 from rgnn.chip.converters import Adc, Converter, Counts
-from rgnn.chip.effects import after, effects
+from rgnn.chip.effects import apply_effects, effects
 from rgnn.chip.hardware import Hardware
-from rgnn.chip.noise import NoNoise, PlaneNoise, RowNoise, fluctuations
-from rgnn.chip.product import AnalogProduct, ConvertedPlanes
+from rgnn.chip.noise import Noise, NoNoise, PlaneNoise, RowNoise, fluctuations
+from rgnn.chip.product import AnalogProduct, ConvertedPlanes, Gradient
 
 # Share of the way that a calibrated range moves to the extremes of each training batch.
 RANGE_MOMENTUM = 0.05
@@ -84,7 +84,7 @@ class Crossbar(nn.Module):
         key = (*applied, hardware.chip, self.weight._version, self.weight.device, self.weight.dtype)
         if key not in self._programmed:
             place = self.place if not self.member else (*self.place, self.member)
-            self._programmed = {key: after(self.cells, applied, hardware.chip, place)}  # the last one is enough
+            self._programmed = {key: apply_effects(self.cells, applied, hardware.chip, place)}  # the last one is enough
         return self._programmed[key]
 
     def follows(self, hardware: Hardware) -> bool:
@@ -97,6 +97,7 @@ class Crossbar(nn.Module):
         generator: torch.Generator | None,
         seen: tuple[Tensor, Tensor] | None = None,
         counts: Counts | None = None,
+        gradient: Gradient = "blocked",
     ) -> AnalogProduct:
         """Start a call.
 
@@ -106,6 +107,7 @@ class Crossbar(nn.Module):
             seen: minimum and maximum of the inputs, where `follows` asks for them: a dynamic range takes
                 them as they are, a calibrated one follows them in training, from the next call on.
             counts: where to count what lies outside the ranges; counting takes time.
+            gradient: what training sees of the product.
 
         Raises:
             InputError: a range was never calibrated, or the hardware asks for what is not known of the cells.
@@ -116,16 +118,15 @@ class Crossbar(nn.Module):
         cells = self.programmed(hardware, noisy=generator is not None)
         converter, noise = Converter(hardware, low, high), self._noise(cells, hardware, generator)
         offset_weight = cells.weight
-        if isinstance(noise, PlaneNoise) and hardware.offset == "last_plane" and not self.clean_offset:
-            offset_weight = cells.weight + noise.fluctuations[-1]
+        shared = noise.fluctuations
+        if shared is not None and hardware.offset == "last_plane" and not self.clean_offset:
+            offset_weight = cells.weight + shared[-1]
         offset = (converter.low * offset_weight).sum(1)
-        if hardware.adc_bits is None:
-            return AnalogProduct(converter, noise, offset, generator, counts)
-        return AnalogProduct(converter, self._converted(noise, cells, hardware, counts), offset, generator, counts)
+        if hardware.adc_bits is not None:
+            noise = self._converted(noise, cells, hardware, counts)
+        return AnalogProduct(converter, noise, offset, generator, counts, gradient)
 
-    def _noise(
-        self, cells: Cells, hardware: Hardware, generator: torch.Generator | None
-    ) -> NoNoise | RowNoise | PlaneNoise:
+    def _noise(self, cells: Cells, hardware: Hardware, generator: torch.Generator | None) -> Noise:
         if generator is None or hardware.noise is None or hardware.noise_sharing == "chip":
             return NoNoise(cells.weight)
         if hardware.noise_sharing == "plane":
@@ -134,9 +135,7 @@ class Crossbar(nn.Module):
             return NoNoise(cells.weight + fluctuations(cells, hardware, draw_key(generator), 1)[0])
         return RowNoise(cells, hardware)
 
-    def _converted(
-        self, noise: NoNoise | RowNoise | PlaneNoise, cells: Cells, hardware: Hardware, counts: Counts | None
-    ) -> ConvertedPlanes:
+    def _converted(self, noise: Noise, cells: Cells, hardware: Hardware, counts: Counts | None) -> ConvertedPlanes:
         assert hardware.bits is not None and hardware.adc_bits is not None
         if hardware.adc_range == "full":
             low, high = cells.weight.clamp_max(0).sum(1), cells.weight.clamp_min(0).sum(1)

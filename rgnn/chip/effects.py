@@ -1,4 +1,4 @@
-"""Effects."""
+"""What happens to cells once, before they are read: programming, retention, stuck cells, frozen noise."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -33,7 +33,7 @@ class Effect(Protocol):
         """The cells after it."""
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+def _standard_normal(like: Tensor, generator: torch.Generator) -> Tensor:
     """Drawn on the CPU, so that a chip is the same on every device."""
     return torch.randn(like.shape, generator=generator).to(like)
 
@@ -47,7 +47,7 @@ class ProgrammingNoise:
 
     def apply(self, cells: Cells, generator: torch.Generator) -> Cells:
         g = cells.conductances("programming_noise")
-        return cells.with_pair((g * (1 + self.deviation * _normal(g, generator))).clamp_min(0))
+        return cells.with_pair((g * (1 + self.deviation * _standard_normal(g, generator))).clamp_min(0))
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Retention:
                 "retention needs conductances in siemens, but this chip's unit is not known; import it with --unit."
             )
         unit = 1e6 * float(cells.siemens)  # uS
-        relaxed = g + self.deviation(unit * g) / unit * _normal(g, generator)
+        relaxed = g + self.deviation(unit * g) / unit * _standard_normal(g, generator)
         after = cells.with_pair(relaxed.clamp_min(0))
         return replace(after, weight=self.gain(cells.weight, after.weight) * after.weight)
 
@@ -114,7 +114,7 @@ class FrozenNoise:
 
     def apply(self, cells: Cells, generator: torch.Generator) -> Cells:
         r = cells.reference(self.reference)
-        return replace(cells, weight=cells.weight + self.strength * r * _normal(r, generator))
+        return replace(cells, weight=cells.weight + self.strength * r * _standard_normal(r, generator))
 
 
 def effects(hardware: Hardware, *, noisy: bool) -> list[Effect]:
@@ -131,7 +131,7 @@ def effects(hardware: Hardware, *, noisy: bool) -> list[Effect]:
     return found
 
 
-def after(cells: Cells, applied: list[Effect], chip: int, place: tuple[int, ...]) -> Cells:
+def apply_effects(cells: Cells, applied: list[Effect], chip: int, place: tuple[int, ...]) -> Cells:
     """The cells of chip number `chip` after all effects; `place` (layer, matrix, ...) keeps arrays apart."""
     for effect in applied:
         cells = effect.apply(cells, torch_stream(chip, effect.name, *place))

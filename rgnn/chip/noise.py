@@ -1,4 +1,7 @@
-"""Noise."""
+"""How the cells of a crossbar fluctuate from read to read, and what the fluctuations do to its products.
+
+Closed forms replace the sum over bit planes where there are any (see `rgnn.chip.product`): one class for each form.
+"""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -10,6 +13,9 @@ from rgnn.base.rng import normal
 from rgnn.chip.cells import Cells
 from rgnn.chip.hardware import Hardware
 
+# What decides on the numbers that a kernel prepares from a noise.
+CacheKey = tuple[str | float | int | None, ...]
+
 
 class Noise(Protocol):
     """How the fluctuations of one call enter its products.
@@ -17,12 +23,28 @@ class Noise(Protocol):
     Attributes:
         weight: [out, in] without fluctuations that change from row to row.
         strength: relative deviation of a cell.
-        settings: what else decides on the numbers of a call, for those who prepare them.
+        bits: planes of a code that are read one by one; None where a code counts as a whole.
+        draws_rows: whether each row of a product has its own draws, from a key and the number of the row.
+        has_closed_form: whether mean, `variance` and `fluctuations` are all there is to know; output converters,
+            for instance, see each plane for itself.
     """
 
     weight: Tensor
     strength: float
-    settings: tuple[str | float | int | None, ...]
+    bits: int | None
+    draws_rows: bool
+    has_closed_form: bool
+
+    @property
+    def variance(self) -> Tensor | None:
+        """[out, in] variance of a cell at strength 1, where rows have their own draws; None otherwise."""
+
+    @property
+    def fluctuations(self) -> Tensor | None:
+        """[planes, out, in] draws that all rows of the call share; None where there are none."""
+
+    def cache_key(self) -> CacheKey | None:
+        """What decides on prepared numbers beside the weight; None where another call has other numbers."""
 
     def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
         """[rows, k] codes on these columns of W -> [rows, out] in code units, noise included.
@@ -35,12 +57,20 @@ class NoNoise:
     """y = q W^T; also where one fluctuation is shared by all rows and planes of a call (or by all calls)."""
 
     strength = 0.0
-    settings: tuple[str | float | int | None, ...] = ()
+    bits: int | None = None
+    draws_rows, has_closed_form = False, True
+    variance: Tensor | None = None
+    fluctuations: Tensor | None = None
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight
 
+    def cache_key(self) -> CacheKey | None:
+        """Nothing beside the weight."""
+        return ()
+
     def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
+        """See `Noise`."""
         return q @ self.weight[:, columns].T
 
 
@@ -51,19 +81,26 @@ class RowNoise:
     "product": one fluctuation per product, V = q^2; `bits` is None.
     """
 
+    draws_rows, has_closed_form = True, True
+    fluctuations: Tensor | None = None
+
     def __init__(self, cells: Cells, hardware: Hardware) -> None:
         assert hardware.noise is not None
         self.weight, self.strength = cells.weight, hardware.noise
         self.bits = hardware.bits if hardware.noise_sharing == "read" else None
-        self.settings: tuple[str | float | int | None, ...] = (hardware.noise_reference, self.bits)
-        self._cells = cells
+        self._cells, self._reference = cells, hardware.noise_reference
 
     @property
     def variance(self) -> Tensor:
         """[out, in] R^2, of a fluctuation of strength 1."""
-        return self._cells.reference(str(self.settings[0])).square()
+        return self._cells.reference(self._reference).square()
+
+    def cache_key(self) -> CacheKey | None:
+        """What a fluctuation is relative to, and the planes."""
+        return self._reference, self.bits
 
     def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
+        """See `Noise`."""
         squares = q.square() if self.bits is None else sum_of_squared_planes(q, self.bits)
         deviation = (squares @ self.variance[:, columns].T).sqrt_().mul_(self.strength)
         numbers = torch.arange(first, first + len(q), device=q.device)
@@ -77,14 +114,21 @@ class PlaneNoise:
     `fluctuations` [n, out, in] are the N_b, so y = sum_b x_b (2^b (W + N_b))^T.
     """
 
-    settings: tuple[str | float | int | None, ...] = ()
+    draws_rows, has_closed_form = False, True
+    variance: Tensor | None = None
 
     def __init__(self, cells: Cells, hardware: Hardware, key: int) -> None:
         assert hardware.bits is not None and hardware.noise is not None
         self.weight, self.strength = cells.weight, hardware.noise
+        self.bits: int | None = hardware.bits
         self.fluctuations = fluctuations(cells, hardware, key, hardware.bits)
 
+    def cache_key(self) -> CacheKey | None:
+        """None: each call has other draws."""
+        return None
+
     def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
+        """See `Noise`."""
         cells = self.weight + self.fluctuations
         planes = torch.cat(list(bit_planes(q, len(cells))), dim=1)
         powers = 2.0 ** torch.arange(len(cells), dtype=q.dtype, device=q.device)

@@ -15,13 +15,19 @@ Output converters (ADC) see one plane and one tile at a time: then the planes ar
 """
 
 from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rgnn.base.rng import draw_key, normal
 from rgnn.chip.converters import Adc, Converter, Counts
-from rgnn.chip.noise import Noise, NoNoise, PlaneNoise, RowNoise, bit_planes
+from rgnn.chip.noise import CacheKey, Noise, bit_planes
+
+# What training sees of the analog products: no gradient, or that of x W^T where the input converter does not clip.
+Gradient = Literal["blocked", "straight_through"]
+EVERY = slice(None)
 
 
 class ConvertedPlanes:
@@ -39,29 +45,41 @@ class ConvertedPlanes:
         observe: is given all sums before they are converted, for a range to follow them.
     """
 
+    has_closed_form = False
+    variance: Tensor | None = None
+    fluctuations: Tensor | None = None
+
     def __init__(
-        self, inner: NoNoise | RowNoise | PlaneNoise, bits: int, tile: int, adc: Adc | None,
-        observe: Callable[[Tensor], None] | None, counts: Counts | None,
-    ) -> None:  # fmt: skip
-        self.inner, self.bits, self.tile, self.adc = inner, bits, tile, adc
-        self.observe, self.counts = observe, counts
-        self.weight, self.strength = inner.weight, inner.strength
-        self.settings: tuple[str | float | int | None, ...] = (*inner.settings, bits, tile)
+        self,
+        inner: Noise,
+        bits: int,
+        tile: int,
+        adc: Adc | None,
+        observe: Callable[[Tensor], None] | None,
+        counts: Counts | None,
+    ) -> None:
+        self.inner, self.tile, self.adc = inner, tile, adc
+        self.bits: int | None = bits
+        self.observe, self.counts, self._planes = observe, counts, bits
+        self.weight, self.strength, self.draws_rows = inner.weight, inner.strength, inner.draws_rows
+
+    def cache_key(self) -> CacheKey | None:
+        """None: sums are converted plane by plane, and nothing of them can be prepared."""
+        return None
 
     def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
-        weight = self.weight[:, columns]
-        variance = self.inner.variance[:, columns] if isinstance(self.inner, RowNoise) else None
-        total, reads = torch.zeros_like(q[:, :1] @ weight[:, :1].T), self.bits * -(-weight.shape[1] // self.tile)
-        for b, plane in enumerate(bit_planes(q, self.bits)):
-            cells = weight
-            if isinstance(self.inner, PlaneNoise):
-                cells = weight + self.inner.fluctuations[b][:, columns]
+        """See `Noise`."""
+        weight, shared, variance = self.weight[:, columns], self.inner.fluctuations, self.inner.variance
+        variance = None if variance is None else variance[:, columns]
+        total, reads = torch.zeros_like(q[:, :1] @ weight[:, :1].T), self._planes * -(-weight.shape[1] // self.tile)
+        for b, plane in enumerate(bit_planes(q, self._planes)):
+            cells = weight if shared is None else weight + shared[b][:, columns]
             for t, k in enumerate(range(0, weight.shape[1], self.tile)):
                 part = slice(k, k + self.tile)
                 y = plane[:, part] @ cells[:, part].T
                 if variance is not None:
                     deviation = (plane[:, part] @ variance[:, part].T).sqrt_().mul_(self.strength)
-                    read = b * (reads // self.bits) + t
+                    read = b * (reads // self._planes) + t
                     numbers = torch.arange(first, first + len(q), device=q.device) * reads + read
                     y += normal(key, numbers, len(weight)).to(q.dtype).mul_(deviation)
                 if self.observe is not None:
@@ -78,6 +96,9 @@ class AnalogProduct:
     `finish(accumulate(x))` is the product. A concatenation may be accumulated in parts, each on its own
     columns, and added before `finish`: bit for bit the product of the whole where the weights lie on a coarse
     grid (sums of codes times weights are then exact in float32), else up to rounding; in distribution with noise.
+
+    Attributes:
+        gradient: that of `with_gradient`.
     """
 
     def __init__(
@@ -87,18 +108,17 @@ class AnalogProduct:
         offset: Tensor,
         generator: torch.Generator | None = None,
         counts: Counts | None = None,
+        gradient: Gradient = "blocked",
     ) -> None:
         self.converter, self.noise, self.offset, self.counts = converter, noise, offset, counts
+        self.gradient: Gradient = gradient
         self._generator = generator
 
     def key(self) -> int:
         """Of the row noise of one accumulation: drawn anew each time."""
-        noise = self.noise.inner if isinstance(self.noise, ConvertedPlanes) else self.noise
-        return draw_key(self._generator) if isinstance(noise, RowNoise) and self._generator else 0
+        return draw_key(self._generator) if self.noise.draws_rows and self._generator else 0
 
-    def accumulate(
-        self, x: Tensor, columns: Tensor | slice = slice(None), key: int | None = None, first: int = 0
-    ) -> Tensor:
+    def accumulate(self, x: Tensor, columns: Tensor | slice = EVERY, key: int | None = None, first: int = 0) -> Tensor:
         """[rows, k] -> [rows, out] in code units, noise included; overwrites x by its codes.
 
         Rows that belong together may come in blocks, with one key and the number of the first row of each.
@@ -114,3 +134,59 @@ class AnalogProduct:
     def __call__(self, x: Tensor) -> Tensor:
         """[rows, in] -> [rows, out]; overwrites x by its codes."""
         return self.finish(self.accumulate(x))
+
+    def passes_gradient(self, *inputs: Tensor) -> bool:
+        """Whether a gradient to one of these inputs must be found."""
+        straight = self.gradient == "straight_through" and torch.is_grad_enabled()
+        return straight and any(x.requires_grad for x in inputs)
+
+    def with_gradient(
+        self,
+        form: Callable[[Tensor], Tensor],
+        x: Tensor,
+        columns: Tensor | slice = EVERY,
+        *,
+        finished: bool = True,
+        relu: bool = False,
+    ) -> Tensor:
+        """form(x), some form of this product, with the call's gradient: none, or that of `StraightThrough`.
+
+        Args:
+            form: gives [rows, out] of [rows, k]; it may overwrite its argument.
+            x: the inputs on these columns; not overwritten where they need a gradient.
+            columns: of W.
+            finished: the form gives A; otherwise sums in code units.
+            relu: the form gives relu of it.
+        """
+        if not self.passes_gradient(x):
+            return form(x.detach())
+        weight = self.noise.weight[:, columns]
+        if not finished and self.converter.levels is not None:
+            weight = weight * (self.converter.levels / self.converter.divisor)
+        y: Tensor = StraightThrough.apply(x, form, self.converter, weight, relu)
+        return y
+
+
+class StraightThrough(torch.autograd.Function):
+    """An analog product whose gradient ignores rounding and noise: dx = dy W in the input range, 0 where it clips.
+
+    The straight-through estimator of Bengio et al. 2013 (arXiv 1308.3432). Noise is never differentiated.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, form: Callable[[Tensor], Tensor], converter: Converter, weight: Tensor, relu: bool
+    ) -> Tensor:
+        """form(x)."""
+        passed = converter.passed(x)
+        y = form(x.clone())
+        ctx.save_for_backward(weight, passed, y if relu else None)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        """The product dy W, with zeros where relu or the range cut."""
+        weight, passed, y = ctx.saved_tensors
+        dx = (dy if y is None else dy * (y > 0)) @ weight
+        return dx if passed is None else dx * passed, None, None, None, None

@@ -1,6 +1,6 @@
 """How the model's heavy parts are computed: one definition in plain torch, and faster forms that agree with it.
 
-`kernels_for` gives the fastest that runs here; `use` insists on one (in tests, benchmarks and for doubters).
+`choose` gives the fastest form that runs on a device; `use` insists on one, in tests and benchmarks.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 
 from rgnn.base.errors import InputError
-from rgnn.kernels.plain import Kernels, Plain, StraightThrough, gate
+from rgnn.kernels.interface import Kernels
+from rgnn.kernels.plain import PLAIN, gate
 
-__all__ = ["NAMES", "Kernels", "Plain", "gate", "kernels_for", "must_be_compiled", "use"]
+__all__ = ["NAMES", "PLAIN", "Kernels", "choose", "gate", "must_be_compiled", "use"]
 
-NAMES = ("plain", "compiled", "triton", "straight-through")
+NAMES = ("plain", "compiled", "triton")
 
 _insisted: list[str] = []
 
@@ -24,18 +25,23 @@ _insisted: list[str] = []
 @cache
 def _made(name: str) -> Kernels:
     if name == "compiled":
-        from rgnn.kernels.compiled import Compiled
+        from rgnn.kernels.compiled import compiled_kernels, keep_freed_memory
 
-        return Compiled()
+        keep_freed_memory()
+        return compiled_kernels()
     if name == "triton":
-        from rgnn.kernels.gpu import Gpu
+        from rgnn.kernels.gpu import triton_kernels
 
-        return Gpu()
-    return StraightThrough() if name == "straight-through" else Plain()
+        return triton_kernels()
+    return PLAIN
 
 
-def kernels_for(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
-    """The fastest kernels for tensors of this device and type: compiled on CPUs, Triton's on NVIDIA GPUs."""
+def choose(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
+    """The fastest kernels for tensors of this device and type: compiled on CPUs, Triton's on NVIDIA GPUs.
+
+    The first choice of compiled kernels starts numba's threads, and has the C library keep up to 512 MB of freed
+    memory for the rest of the process (see `rgnn.kernels.compiled.keep_freed_memory`).
+    """
     if _insisted:
         return _made(_insisted[-1])
     if dtype == torch.float32 and device.type == "cpu":
@@ -43,12 +49,12 @@ def kernels_for(device: torch.device, dtype: torch.dtype = torch.float32) -> Ker
     # ROCm calls its devices cuda as well.
     if dtype == torch.float32 and device.type == "cuda" and torch.version.cuda and find_spec("triton"):
         return _made("triton")
-    return _made("plain")
+    return PLAIN
 
 
 def must_be_compiled(device: torch.device) -> bool:
     """Whether the first pass on this device will have to wait for the compiler."""
-    if kernels_for(device).name != "compiled":
+    if choose(device).name != "compiled":
         return False
 
     from rgnn.kernels import loops
@@ -60,7 +66,7 @@ def must_be_compiled(device: torch.device) -> bool:
 
 @contextmanager
 def use(name: str) -> Iterator[None]:
-    """Within the block, every model computes with the kernels of this name.
+    """Within the block, every model computes with the kernels of this name; for tests and benchmarks.
 
     Raises:
         InputError: there are none of this name.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rgnn.graphs.topology import Part
 from rgnn.kernels import edge_loops
-from rgnn.kernels.plain import PARITY
+from rgnn.kernels.plain import PARITY, PLAIN
 
 PARITIES = np.array(PARITY, np.float32)
 
@@ -17,6 +17,22 @@ PARITIES = np.array(PARITY, np.float32)
 def share_cores() -> None:
     """As many threads as torch has."""
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+
+
+class CompiledEdges:
+    """Sums over edges, one row of atoms after the other."""
+
+    def moments(self, part: Part, phi: Tensor, y: Tensor) -> Tensor:
+        """See `EdgeSums`."""
+        if phi.dtype != torch.float32:
+            return PLAIN.edges.moments(part, phi, y)
+        return sums_over_edges(part, phi, y)
+
+    def along_edges(self, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
+        """See `EdgeSums`."""
+        if y.dtype != torch.float32:
+            return PLAIN.edges.along_edges(part, y, centre, neighbour)
+        return AlongEdges.apply(part, y, centre, neighbour)
 
 
 def sums_over_edges(part: Part, x: Tensor, y: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ import triton.language as tl
 from torch import Tensor
 
 from rgnn.base.rng import quantiles
-from rgnn.chip.noise import NoNoise, RowNoise
+from rgnn.chip.noise import Noise
 from rgnn.chip.product import AnalogProduct
 from rgnn.graphs.triplets import TripletPlan
-from rgnn.kernels.plain import Plain
+from rgnn.kernels.interface import Kernels
+from rgnn.kernels.plain import PLAIN, PlainTriplets
 
 # Triplets at a time, and columns of W5 at a time.
 ROWS, COLUMNS = 32, 64
@@ -108,19 +109,24 @@ def three_body_kernel(
     tl.store(result + edge * F + feature, total, mask=feature < F)
 
 
-class Gpu(Plain):
-    """Plain kernels but for the reservoir's three-body sum."""
+def triton_kernels() -> Kernels:
+    """Triton's three-body sum of the reservoir, and plain kernels for the rest."""
+    return Kernels("triton", PLAIN.products, TritonTriplets(), PLAIN.edges)
 
-    name = "triton"
+
+class TritonTriplets(PlainTriplets):
+    """The plain sums over triplets but for the reservoir's three-body sum, which has no gradient in this form."""
 
     def three_body(
         self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, first: AnalogProduct, second: AnalogProduct
     ) -> Tensor:
+        """See `TripletSums`."""
         converter, noise = second.converter, second.noise
         fits = converter.levels is not None and converter.levels <= 255 and first.converter.levels is not None
         # A floor would turn the last bit of a sum into another code, further on.
-        fits = fits and second.counts is None
-        if not (fits and converter.nearest and p.dtype == torch.float32 and isinstance(noise, NoNoise | RowNoise)):
+        fits = fits and second.counts is None and converter.nearest and p.dtype == torch.float32
+        fits = fits and noise.has_closed_form and noise.fluctuations is None
+        if not fits or second.passes_gradient(p, q):
             return super().three_body(plan, p, q, fc, first, second)
         features, inputs = len(noise.weight) // 2, noise.weight.shape[1]
         matrices, scales = _matrices(noise)
@@ -134,8 +140,7 @@ class Gpu(Plain):
             torch.stack([torch.as_tensor(x, dtype=p.dtype, device=device) for x in
                          (a.levels, a.width, c.low, c.divisor, c.levels, c.width)]),
             _quantiles(device), second.key(),
-            WEIGHTED=fc is not None, NOISY=isinstance(noise, RowNoise),
-            BY_PLANES=isinstance(noise, RowNoise) and noise.bits is not None,
+            WEIGHTED=fc is not None, NOISY=noise.draws_rows, BY_PLANES=noise.bits is not None,
             MOST=triton.cdiv(max((b.d_out for b in plan.blocks), default=0), ROWS) * ROWS,
             K=inputs, KP=matrices.shape[2], F=features, FP=matrices.shape[3], ROWS=ROWS, COLUMNS=COLUMNS,
         )  # fmt: skip
@@ -147,15 +152,16 @@ def _quantiles(device: torch.device) -> Tensor:
     return quantiles().to(device)
 
 
-def _matrices(noise: NoNoise | RowNoise) -> tuple[Tensor, Tensor]:
+def _matrices(noise: Noise) -> tuple[Tensor, Tensor]:
     """[3, 2, inputs, features] float16: high, low and variance of both halves; and [2, 2, features] their scales."""
     scale = noise.weight.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     weight = noise.weight / scale
     high = weight.half()
     parts, scales = [high, (weight - high).half()], [scale]
-    if isinstance(noise, RowNoise):
-        largest = noise.variance.amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        parts.append((noise.variance / largest).half())
+    variance = noise.variance
+    if variance is not None:
+        largest = variance.amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        parts.append((variance / largest).half())
         scales.append(noise.strength * largest.sqrt())
     outputs, inputs = noise.weight.shape
     features = outputs // 2

@@ -316,6 +316,39 @@ def _gate(y, weights, m):
             y[c, t] = weights[t] * (f32(1) - b) / ((f32(1) + a) * (f32(1) + b))
 
 
+@njit(inline="always", **LOOP)
+def _read_tile(
+    y, mean, scale, shift, other, kind, other_scale, quantiles, key, levels, width, offset, tile
+):  # fmt: skip
+    """Y [outputs, m]: A of the m triplets of a tile, from the products of their block."""
+    n_in, n_out, first = tile[N_IN], tile[N_OUT], tile[ROW]
+    m = n_in * n_out
+    _sums(y, mean, scale, shift, other, kind, other_scale, first, m)
+    if kind == ROWS:
+        numbers = np.empty(m, np.int64)
+        for s in range(n_out):
+            for r in range(n_in):
+                numbers[s * n_in + r] = tile[NUMBER] + r * n_out + s
+        _add_row_noise(y, other, other_scale, quantiles, key, numbers, first, m)
+    for c in range(y.shape[0]):
+        add = offset[c]
+        for t in range(m):
+            y[c, t] = y[c, t] / levels * width + add
+
+
+@njit(parallel=True, **LOOP)
+def triplet_values(
+    mean, scale, shift, other, kind, other_scale, quantiles, key, levels, width, offset, tiles, result
+):  # fmt: skip
+    """Result [outputs, rows]: A of the triplets of a block."""
+    for k in prange(tiles.shape[0]):
+        first = tiles[k, ROW]
+        y = result[:, first : first + tiles[k, N_IN] * tiles[k, N_OUT]]
+        _read_tile(
+            y, mean, scale, shift, other, kind, other_scale, quantiles, key, levels, width, offset, tiles[k]
+        )  # fmt: skip
+
+
 @njit(parallel=True, **LOOP)
 def triplet_sums(
     mean,
@@ -339,23 +372,17 @@ def triplet_sums(
     outputs = offset.shape[0]
     weighted = envelope.shape[0] > 0
     for k in prange(tiles.shape[0]):
-        n_in, n_out, first = tiles[k, N_IN], tiles[k, N_OUT], tiles[k, ROW]
+        n_in, n_out = tiles[k, N_IN], tiles[k, N_OUT]
         m = n_in * n_out
         y = np.empty((outputs, m), np.float32)
         weights = np.empty(m, np.float32)
-        numbers = np.empty(m, np.int64)
         for s in range(n_out):
             w = envelope[out_edges[tiles[k, OUT_FIRST] + s]] if weighted else f32(1)
             for r in range(n_in):
                 weights[s * n_in + r] = w
-                numbers[s * n_in + r] = tiles[k, NUMBER] + r * n_out + s
-        _sums(y, mean, scale, shift, other, kind, other_scale, first, m)
-        if kind == ROWS:
-            _add_row_noise(y, other, other_scale, quantiles, key, numbers, first, m)
-        for c in range(outputs):
-            add = offset[c]
-            for t in range(m):
-                y[c, t] = y[c, t] / levels * width + add
+        _read_tile(
+            y, mean, scale, shift, other, kind, other_scale, quantiles, key, levels, width, offset, tiles[k]
+        )  # fmt: skip
         _gate(y, weights, m)
         total = np.empty(n_in, np.float32)
         for c in range(outputs // 2):

@@ -14,9 +14,10 @@ from rgnn.base.provenance import Provenance
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
+from rgnn.chip.product import Gradient
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
-from rgnn.kernels import kernels_for
+from rgnn.kernels import choose
 from rgnn.models.operations import Operations, Workload
 from rgnn.models.reading import ChipReading, Monitor
 from rgnn.models.settings import ModelSettings
@@ -205,7 +206,7 @@ class ForceField(nn.Module, ABC):
         hardware: Hardware | None = None,
         generator: torch.Generator | None = None,
         monitor: Monitor | None = None,
-        gradient: Literal["blocked", "straight_through"] = "blocked",
+        gradient: Gradient = "blocked",
     ) -> ChipReading:
         """How one pass reads the chip.
 
@@ -213,7 +214,7 @@ class ForceField(nn.Module, ABC):
             hardware: None is that of the model.
             generator: stream of the pass's read noise; None reads without noise.
             monitor: counts of what each crossbar clips are added to it; None counts nothing and is faster.
-            gradient: of the analog products.
+            gradient: what training sees of the analog products.
 
         Raises:
             InputError: programming noise on a chip that was measured, and so has it in its conductances.
@@ -224,7 +225,7 @@ class ForceField(nn.Module, ABC):
                 f"programming_noise is {hardware.programming_noise:g}, but the chip ({self.provenance.chip}) was "
                 "measured: what programming did to it is in its conductances; leave programming_noise out."
             )
-        return ChipReading(hardware, generator, kernels_for(self.device, self.dtype), monitor, gradient)
+        return ChipReading(hardware, generator, choose(self.device, self.dtype), monitor, gradient)
 
     def forward(self, g: Graph, reading: ChipReading | None = None) -> Prediction:
         """Predict for one frame or a batch with the model's cutoff; without a reading as trained, without noise."""

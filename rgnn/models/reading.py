@@ -1,9 +1,7 @@
-"""How the chip is read during a forward pass."""
+"""How a forward pass reads the chip: everything that a pass needs beside the model and the graph."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,8 +9,8 @@ from torch import Tensor
 from rgnn.chip.converters import Counts
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
-from rgnn.chip.product import AnalogProduct
-from rgnn.kernels import Kernels, Plain
+from rgnn.chip.product import AnalogProduct, Gradient
+from rgnn.kernels import PLAIN, Kernels
 
 # Counts of what each crossbar clips, by its (layer, matrix).
 Monitor = dict[tuple[int, int], Counts]
@@ -20,32 +18,48 @@ Monitor = dict[tuple[int, int], Counts]
 
 @dataclass(frozen=True)
 class ChipReading:
-    """How the chip is read during one forward pass: its hardware, the noise of this pass, and by which kernels.
+    """How one forward pass reads the chip.
 
     Attributes:
-        monitor: counts of what each array clips, by its place; None counts nothing and is faster.
+        hardware: converters and fluctuations.
+        generator: stream of the read noise of this pass; None reads without noise.
+        kernels: what computes the products and sums.
+        monitor: counts of what each crossbar clips are added to it; None counts nothing and is faster.
+        gradient: what training sees of the analog products.
     """
 
     hardware: Hardware
     generator: torch.Generator | None = None
-    kernels: Kernels = field(default_factory=Plain)
+    kernels: Kernels = field(default=PLAIN)
     monitor: Monitor | None = None
-    gradient_: Literal["blocked", "straight_through"] = "blocked"
+    gradient: Gradient = "blocked"
 
-    def gradient(self) -> AbstractContextManager[None]:
-        """Around the analog products: no gradient enters them, but for kernels that let it straight through."""
-        return nullcontext() if self.kernels.carries_gradient else torch.no_grad()
+    def begin(self, crossbar: Crossbar, inputs: Callable[[], Sequence[Tensor]]) -> AnalogProduct:
+        """A call of one crossbar.
 
-    def begin(self, array: Crossbar, inputs: Callable[[], Sequence[Tensor]]) -> AnalogProduct:
-        """A call of one array whose range spans all the inputs, asked for only where it follows them."""
-        counts = None if self.monitor is None else self.monitor.setdefault(array.place, Counts())
-        if not array.follows(self.hardware):
-            return array.begin(self.hardware, self.generator, counts=counts)
-        seen = [x.detach() for x in inputs()]
-        low = torch.stack([x.amin() for x in seen]).amin()
-        high = torch.stack([x.amax() for x in seen]).amax()
-        return array.begin(self.hardware, self.generator, (low, high), counts)
+        Args:
+            crossbar: the matrix.
+            inputs: gives tensors that span all inputs of the call; asked only where the input range follows them.
+        """
+        counts = None if self.monitor is None else self.monitor.setdefault(crossbar.place, Counts())
+        seen = None
+        if crossbar.follows(self.hardware):
+            spans = [x.detach() for x in inputs()]
+            seen = torch.stack([x.amin() for x in spans]).amin(), torch.stack([x.amax() for x in spans]).amax()
+        return crossbar.begin(self.hardware, self.generator, seen, counts, self.gradient)
 
-    def product(self, array: Crossbar, *inputs: Tensor, relu: bool = False) -> Tensor:
-        """A([inputs]; W), or relu of it, for a concatenation of inputs with the same rows."""
-        return self.kernels.product(self.begin(array, lambda: inputs), torch.cat(inputs, dim=1), relu=relu)
+    def product(self, crossbar: Crossbar, *inputs: Tensor, relu: bool = False) -> Tensor:
+        """A([inputs]; W) [rows, out], or relu of it, for inputs [rows, ...] whose widths add up to those of W."""
+        call = self.begin(crossbar, lambda: inputs)
+        return call.with_gradient(
+            lambda x: self.kernels.products.product(call, x, relu=relu), torch.cat(inputs, dim=1), relu=relu
+        )
+
+    def accumulate(self, call: AnalogProduct, columns: Tensor, *inputs: Tensor) -> Tensor:
+        """[rows, out] sums of a call in code units, for inputs [rows, ...] on these columns of its matrix."""
+        return call.with_gradient(
+            lambda x: self.kernels.products.accumulate(call, x, columns),
+            torch.cat(inputs, dim=1),
+            columns,
+            finished=False,
+        )

@@ -15,7 +15,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rgnn import kernels
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
@@ -159,10 +157,8 @@ class GradientFit:
             raise InputError("a frame without forces cannot be trained on; convert labelled frames.")
         require_atoms(part)
         noise = torch_stream(self.config.seed, "training noise", self.progress.step, *([number] if number else []))
-        passing = kernels.use("straight-through") if self.config.gradient == "straight_through" else nullcontext()
-        with passing:
-            hardware = hardware_of_step(self.model.hardware, self.config, self.progress.step)
-            predicted = self.model(part, self.model.read(hardware, noise)).forces
+        hardware = hardware_of_step(self.model.hardware, self.config, self.progress.step)
+        predicted = self.model(part, self.model.read(hardware, noise, gradient=self.config.gradient)).forces
         components = part.forces.numel()
         loss = self.config.loss_function(predicted, part.forces) * components
         if loss.requires_grad:  # there are edges

@@ -9,7 +9,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
-from rgnn.chip.effects import RELAXATION, FrozenNoise, ProgrammingNoise, Retention, StuckCells, after, effects
+from rgnn.chip.effects import RELAXATION, FrozenNoise, ProgrammingNoise, Retention, StuckCells, apply_effects, effects
 
 SHAPE = (200, 150)
 
@@ -70,15 +70,15 @@ def test_stuck_counts_are_binomial(cells) -> None:
 def test_same_chip_same_cells_and_each_effect_has_its_own_stream(cells) -> None:
     """Known answer 14: switching one effect does not move another."""
     both = Hardware(stuck_off=0.1, retention="1 s")
-    a, b, c = (after(cells, effects(both, noisy=True), chip, (0, 0)).weight for chip in (0, 0, 1))
+    a, b, c = (apply_effects(cells, effects(both, noisy=True), chip, (0, 0)).weight for chip in (0, 0, 1))
     assert torch.equal(a, b) and not torch.equal(a, c)
-    alone = after(cells, effects(Hardware(stuck_off=0.1), noisy=True), 0, (0, 0)).pair
-    with_other = after(cells, effects(both, noisy=True), 0, (0, 0)).pair
+    alone = apply_effects(cells, effects(Hardware(stuck_off=0.1), noisy=True), 0, (0, 0)).pair
+    with_other = apply_effects(cells, effects(both, noisy=True), 0, (0, 0)).pair
     stuck = alone != cells.pair
     assert (with_other[stuck] < cells.pair[stuck]).float().mean() > 0.95  # the same cells are stuck
-    assert not torch.equal(a, after(cells, effects(both, noisy=True), 0, (1, 0)).weight)  # another array
+    assert not torch.equal(a, apply_effects(cells, effects(both, noisy=True), 0, (1, 0)).weight)  # another array
     moved = [
-        (after(cells, effects(Hardware(**one), noisy=True), 0, (0, 0)).pair - cells.pair).flatten()
+        (apply_effects(cells, effects(Hardware(**one), noisy=True), 0, (0, 0)).pair - cells.pair).flatten()
         for one in ({"retention": "1 s"}, {"programming_noise": 0.1})
     ]
     assert abs(float(torch.corrcoef(torch.stack(moved))[0, 1])) < 0.05

@@ -16,9 +16,8 @@ from rgnn.chip.converters import Adc, Counts
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.noise import NoNoise, RowNoise, sum_of_squared_planes
 from rgnn.chip.product import ConvertedPlanes
-from rgnn.kernels import StraightThrough
-from rgnn.models.base import Readout
 from rgnn.models.calibration import calibrate, needs_calibration
+from rgnn.models.reading import ChipReading
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -130,7 +129,7 @@ def test_a_converted_product_by_hand() -> None:
 
 def test_ranges_of_converters_follow_training_and_then_stay() -> None:
     array, hardware = Crossbar(normal(3, 8).float()), Hardware(adc_bits=8, noise=None)
-    chip, x = Readout(hardware), normal(40, 8, seed=2).float()
+    chip, x = ChipReading(hardware), normal(40, 8, seed=2).float()
     array.low.fill_(-3), array.high.fill_(3)
     array.eval()
     with pytest.raises(InputError, match="never calibrated"):
@@ -141,7 +140,7 @@ def test_ranges_of_converters_follow_training_and_then_stay() -> None:
     assert (low <= 0).all() and (high > 0).all()
     array.eval()
     counts = {}
-    Readout(hardware, monitor=counts).product(array, x)
+    ChipReading(hardware, monitor=counts).product(array, x)
     assert torch.equal(array.adc_low, low) and counts[0, 0].conversions == 40 * 3 * 8
     assert counts[0, 0].saturated < 0.02 * counts[0, 0].conversions  # the range forgets extremes, slowly
     wide = array.begin(Hardware(adc_bits=8, noise=None, adc_range="full"), None)
@@ -153,11 +152,11 @@ def test_calibration_fills_what_is_missing_and_leaves_the_rest(built, glass) -> 
 
     model = built(MessagePassingSettings(n_features=4), Hardware(), glass)
     hardware = Hardware(adc_bits=10)
-    inputs = [array.high.clone() for array in model.arrays]
+    inputs = [array.high.clone() for array in model.crossbars]
     assert needs_calibration(model, hardware) and not needs_calibration(model, Hardware())
     calibrate(model, [glass], hardware)
     assert not needs_calibration(model, hardware)
-    assert all(torch.equal(a.high, b) for a, b in zip(model.arrays, inputs, strict=True))
+    assert all(torch.equal(a.high, b) for a, b in zip(model.crossbars, inputs, strict=True))
     near = model(glass, model.read(hardware)).forces - model(glass, model.read(Hardware())).forces
     far = model(glass, model.read(hardware.replace(adc_bits=3))).forces - model(glass, model.read(Hardware())).forces
     assert near.square().mean() < 0.05 * far.square().mean()
@@ -170,38 +169,50 @@ def test_counts_of_what_is_clipped() -> None:
     array.low.fill_(0), array.high.fill_(1)
     counts: dict = {}
     x = torch.tensor([[-0.1, 0.5, 1.1, 1.0], [0, 0.001, 2, 3]])
-    Readout(Hardware(bits=3, noise=None), monitor=counts).product(array, x)
+    ChipReading(Hardware(bits=3, noise=None), monitor=counts).product(array, x)
     assert (counts[0, 0].codes, counts[0, 0].clipped) == (8, 4)
 
 
-def test_no_gradient_through_a_blocked_quantiser_and_dy_w_through_a_straight_one() -> None:
+@pytest.mark.parametrize("form", ["plain", "compiled"])
+def test_no_gradient_through_a_blocked_quantiser_and_dy_w_through_a_straight_one(form: str) -> None:
     """Known answer 16."""
     array, hardware = Crossbar(normal(3, 5)), Hardware(bits=4, noise=0.1, range="dynamic")
     dy, x = normal(6, 3, seed=3), normal(6, 5, seed=4)
+    if form == "compiled":
+        array, dy, x = array.float(), dy.float(), x.float()
     blocked, straight = (x.clone().requires_grad_() for _ in range(2))
-    chip = Readout(hardware, torch_stream(0, "n"))
-    with chip.gradient():
-        assert not chip.product(array, blocked).requires_grad
-    chip = Readout(hardware, torch_stream(0, "n"), StraightThrough())
-    with chip.gradient():
-        y = chip.product(array, straight)
+    with kernels.use(form):
+        chosen = kernels.choose(x.device, x.dtype)
+    expected = ChipReading(hardware, torch_stream(0, "n"), chosen).product(array, blocked)
+    assert not expected.requires_grad
+    reading = ChipReading(hardware, torch_stream(0, "n"), chosen, gradient="straight_through")
+    y = reading.product(array, straight)
     y.backward(dy)
     torch.testing.assert_close(straight.grad, dy @ array.weight)
-    torch.testing.assert_close(y.detach(), Readout(hardware, torch_stream(0, "n")).product(array, x.clone()))
+    torch.testing.assert_close(y.detach(), expected)
+    torch.testing.assert_close(straight.detach(), x)  # not overwritten by codes
+
+
+def test_no_gradient_where_a_converter_clips_or_relu_cuts() -> None:
+    array = Crossbar(normal(3, 5)).eval()
+    array.low.fill_(-1), array.high.fill_(0.5)
+    x = normal(40, 5, seed=4).requires_grad_()
+    reading = ChipReading(Hardware(bits=4, noise=None), gradient="straight_through")
+    y = reading.product(array, x, relu=True)
+    y.backward(torch.ones_like(y))
+    inside = (x.detach() >= -1) & (x.detach() <= 0.5)
+    torch.testing.assert_close(x.grad, (y.detach() > 0).double() @ array.weight * inside)
+    assert not inside.all() and not (y > 0).all()
 
 
 def test_a_straight_through_pass_has_the_values_of_a_blocked_one(small_model, glass) -> None:
     noise = [torch_stream(0, "noise") for _ in range(2)]
-    with kernels.use("plain"):
-        expected = small_model(glass, small_model.read(generator=noise[0])).forces
-    small_model.zero_grad()
-    with kernels.use("straight-through"):
-        found = small_model(glass, small_model.read(generator=noise[1])).forces
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    expected = small_model(glass, small_model.read(generator=noise[0])).forces
+    found = small_model(glass, small_model.read(generator=noise[1], gradient="straight_through")).forces
+    torch.testing.assert_close(found, expected)
     found.square().sum().backward()
     through = small_model.radial.mu.grad.clone()
     small_model.zero_grad()
-    with kernels.use("plain"):
-        small_model(glass).forces.square().sum().backward()
+    small_model(glass).forces.square().sum().backward()
     assert torch.isfinite(through).all() and not torch.allclose(through, small_model.radial.mu.grad, rtol=0.05)
     small_model.zero_grad()

@@ -12,7 +12,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.noise import sum_of_squared_planes
-from rgnn.models.base import Readout
+from rgnn.models.reading import ChipReading
 
 IDEAL = Hardware(noise=None, range="dynamic")
 
@@ -23,7 +23,7 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> to
 
 def product(x, weight, hardware, generator=None):
     """A(x; W) with the range of x itself; x is left alone."""
-    return Readout(hardware, generator).product(Crossbar(weight), x.clone())
+    return ChipReading(hardware, generator).product(Crossbar(weight), x.clone())
 
 
 @settings(max_examples=40)
@@ -183,7 +183,7 @@ def test_a_product_in_parts_is_exact_without_noise() -> None:
 
 def test_calibrated_range_follows_training_and_then_stays() -> None:
     array, hardware = Crossbar(normal(3, 4)), Hardware(noise=None)
-    chip = Readout(hardware)
+    chip = ChipReading(hardware)
     chip.product(array, torch.tensor([[0.0, 1, 2, 4]]))
     assert (float(array.low), float(array.high)) == (0, 4)
     chip.product(array, torch.tensor([[0.0, 1, 2, 8]]))
@@ -197,7 +197,7 @@ def test_calibrated_range_follows_training_and_then_stays() -> None:
 def test_calibrated_products_do_not_depend_on_the_rest_of_the_call() -> None:
     """Known answer 13."""
     array, x = Crossbar(normal(3, 4)), normal(10, 4)
-    chip = Readout(Hardware(noise=None))
+    chip = ChipReading(Hardware(noise=None))
     chip.product(array, x.clone())
     array.eval()
     together = chip.product(array, x.clone())
@@ -207,13 +207,13 @@ def test_calibrated_products_do_not_depend_on_the_rest_of_the_call() -> None:
 
 def test_a_range_that_was_never_calibrated_is_refused() -> None:
     with pytest.raises(InputError, match="no calibrated input ranges"):
-        Readout(Hardware(noise=None)).product(Crossbar(normal(3, 4)).eval(), normal(2, 4))
+        ChipReading(Hardware(noise=None)).product(Crossbar(normal(3, 4)).eval(), normal(2, 4))
 
 
 def test_plane_noise_uses_the_last_plane_in_its_offset_as_published() -> None:
     x, weight = torch.full((1, 4), 2.0), normal(3, 4)
     noisy = {
-        clean: Readout(Hardware.published(), torch_stream(0, "n")).product(Crossbar(weight, clean), x.clone())
+        clean: ChipReading(Hardware.published(), torch_stream(0, "n")).product(Crossbar(weight, clean), x.clone())
         for clean in (True, False)
     }
     torch.testing.assert_close(noisy[True], 2 * weight.sum(1)[None])  # a constant input is all offset

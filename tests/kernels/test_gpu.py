@@ -14,7 +14,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.product import AnalogProduct
 from rgnn.graphs.triplets import TripletPlan
-from rgnn.kernels import Plain
+from rgnn.kernels import PLAIN
 
 pytest.importorskip("triton")
 INTERPRETED, ON_GPU = os.environ.get("TRITON_INTERPRET") == "1", torch.cuda.is_available()
@@ -40,7 +40,7 @@ def hardware(sharing: str, bits: int, rounding: str = "nearest") -> Hardware:
 )
 def test_three_body(sharing: str, features: int, bits: int, weighted: bool, atoms: int) -> None:
     """Two atoms with 40 edges have more than one block of k; sums p + q are whole, so that codes agree."""
-    from rgnn.kernels.gpu import Gpu
+    from rgnn.kernels.gpu import triton_kernels
 
     generator = torch_stream(1, "test")
     centre, neighbour = torch.randint(0, atoms, (2, 80), generator=generator).to(DEVICE)
@@ -50,11 +50,11 @@ def test_three_body(sharing: str, features: int, bits: int, weighted: bool, atom
     weight = torch.randn(2 * features, 10 * features, generator=generator) / 50
     first = begin(torch.zeros(10 * features, 3), hardware("none", 8), 0.0, 255.0)
     found, expected, clean = (
-        kernel.three_body(plan, p, q, fc, first, begin(weight, setting, 0.0, 2.0**bits - 1))
+        kernel.triplets.three_body(plan, p, q, fc, first, begin(weight, setting, 0.0, 2.0**bits - 1))
         for kernel, setting in (
-            (Gpu(), hardware(sharing, bits)),
-            (Plain(), hardware(sharing, bits)),
-            (Plain(), hardware("none", bits)),
+            (triton_kernels(), hardware(sharing, bits)),
+            (PLAIN, hardware(sharing, bits)),
+            (PLAIN, hardware("none", bits)),
         )
     )
     noise = float((expected - clean).square().mean().sqrt())
@@ -64,7 +64,7 @@ def test_three_body(sharing: str, features: int, bits: int, weighted: bool, atom
 
 @computes
 def test_what_it_leaves_to_the_plain_kernels() -> None:
-    from rgnn.kernels.gpu import Gpu
+    from rgnn.kernels.gpu import triton_kernels
 
     generator = torch_stream(1, "test")
     centre, neighbour = torch.randint(0, 4, (2, 20), generator=generator).to(DEVICE)
@@ -72,7 +72,7 @@ def test_what_it_leaves_to_the_plain_kernels() -> None:
     p, q = torch.randn(2, 20, 10, generator=generator).to(DEVICE)
     for setting in (hardware("none", 12), hardware("none", 8, "floor")):
         first, second = (begin(torch.randn(n, 10), setting, 0.0, 1.0) for n in (10, 2))
-        found, expected = (k.three_body(plan, p, q, None, first, second) for k in (Gpu(), Plain()))
+        found, expected = (k.triplets.three_body(plan, p, q, None, first, second) for k in (triton_kernels(), PLAIN))
         assert torch.equal(found, expected)
 
 

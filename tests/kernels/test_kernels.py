@@ -19,8 +19,9 @@ from rgnn.base.rng import torch_stream
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.product import AnalogProduct
 from rgnn.graphs.triplets import TripletPlan
-from rgnn.kernels import Plain, compiled
-from rgnn.kernels.compiled import Compiled, Operand
+from rgnn.kernels import PLAIN, compiled, operands
+from rgnn.kernels.compiled import compiled_kernels
+from rgnn.kernels.operands import Operand
 from rgnn.models.settings import MessagePassingSettings
 
 SHARINGS = ["none", "read", "product", "plane"]
@@ -30,9 +31,9 @@ WIDTHS = st.tuples(st.integers(1, 40), st.integers(1, 45))
 @pytest.fixture(params=["integers", "floats"], autouse=True)
 def arithmetic(request, monkeypatch) -> str:
     """On every processor, both the int8 products and those that others fall back on."""
-    if request.param == "integers" and not compiled.integers_are_exact_and_fast():
+    if request.param == "integers" and not operands.integers_are_exact_and_fast():
         pytest.skip("this processor does not multiply int8 matrices natively")
-    monkeypatch.setattr(compiled, "integers_are_exact_and_fast", lambda: request.param == "integers")
+    monkeypatch.setattr(operands, "integers_are_exact_and_fast", lambda: request.param == "integers")
     return request.param
 
 
@@ -51,8 +52,9 @@ def hardware(sharing: str, bits: int = 8, noise: float = 0.05, rounding: str = "
     )
 
 
-def begin(weight: torch.Tensor, setting: Hardware, low: float, high: float) -> AnalogProduct:
-    return Crossbar(weight).begin(setting, torch_stream(3, "noise"), (torch.tensor(low), torch.tensor(high)))
+def begin(weight: torch.Tensor, setting: Hardware, low: float, high: float, gradient="blocked") -> AnalogProduct:
+    seen = torch.tensor(low), torch.tensor(high)
+    return Crossbar(weight).begin(setting, torch_stream(3, "noise"), seen, gradient=gradient)
 
 
 def agree(found: torch.Tensor, expected: torch.Tensor, clean: torch.Tensor, cell: float = 0.0) -> None:
@@ -73,11 +75,11 @@ def test_product(sharing: str, widths, rows: int, bits: int, relu: bool, roundin
     x, weight = normal(rows, inputs), normal(outputs, inputs, seed=1)
     results = []
     for kernel, setting in (
-        (Compiled(), hardware(sharing, bits, rounding=rounding)),
-        (Plain(), hardware(sharing, bits, rounding=rounding)),
-        (Plain(), hardware("none", bits, rounding=rounding)),
+        (compiled_kernels(), hardware(sharing, bits, rounding=rounding)),
+        (PLAIN, hardware(sharing, bits, rounding=rounding)),
+        (PLAIN, hardware("none", bits, rounding=rounding)),
     ):
-        results.append(kernel.product(begin(weight, setting, -2.0, 1.5), x.clone(), relu=relu))
+        results.append(kernel.products.product(begin(weight, setting, -2.0, 1.5), x.clone(), relu=relu))
     agree(*results, cell=0.0 if sharing == "none" else 0.05 * 3.5 * float(weight.abs().max()))
 
 
@@ -85,8 +87,10 @@ def test_product(sharing: str, widths, rows: int, bits: int, relu: bool, roundin
 def test_product_of_many_blocks(sharing: str) -> None:
     """The numbers of rows go on from block to block."""
     x, weight = normal(2 * compiled.ROWS + 7, 36), normal(144, 36, seed=1)
-    found, expected = (k.product(begin(weight, hardware(sharing), -2, 2), x.clone()) for k in (Compiled(), Plain()))
-    agree(found, expected, Plain().product(begin(weight, hardware("none"), -2, 2), x.clone()))
+    found, expected = (
+        k.products.product(begin(weight, hardware(sharing), -2, 2), x.clone()) for k in (compiled_kernels(), PLAIN)
+    )
+    agree(found, expected, PLAIN.products.product(begin(weight, hardware("none"), -2, 2), x.clone()))
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
@@ -94,9 +98,10 @@ def test_accumulated_parts(sharing: str) -> None:
     x, weight = normal(50, 30), normal(20, 50, seed=1)
     columns = torch.randperm(50, generator=torch_stream(0, "columns"))[:30]
     found, expected = (
-        k.accumulate(begin(weight, hardware(sharing), -2, 2), x.clone(), columns) for k in (Compiled(), Plain())
+        k.products.accumulate(begin(weight, hardware(sharing), -2, 2), x.clone(), columns)
+        for k in (compiled_kernels(), PLAIN)
     )
-    agree(found, expected, Plain().accumulate(begin(weight, hardware("none"), -2, 2), x.clone(), columns))
+    agree(found, expected, PLAIN.products.accumulate(begin(weight, hardware("none"), -2, 2), x.clone(), columns))
 
 
 def random_plan(seed: int, n_atoms: int, n_edges: int) -> tuple[TripletPlan, int]:
@@ -114,7 +119,7 @@ def test_extremes(graph, features: int) -> None:
     p, q = normal(2, n_edges, features)
     if not plan.n_triplets:
         return
-    found, expected = (kernel.extremes(plan, p, q) for kernel in (Compiled(), Plain()))
+    found, expected = (kernel.triplets.extremes(plan, p, q) for kernel in (compiled_kernels(), PLAIN))
     assert torch.equal(found.amax(0), expected.amax(0)) and torch.equal(found.amin(0), expected.amin(0))
 
 
@@ -131,17 +136,42 @@ def test_three_body(sharing: str, graph, features: int, bits: int, weighted: boo
     first = begin(torch.zeros(2 * features + 1, 3), hardware("none"), 0.0, 255.0)
     results = []
     for kernel, setting in (
-        (Compiled(), hardware(sharing, bits)),
-        (Plain(), hardware(sharing, bits)),
-        (Plain(), hardware("none", bits)),
+        (compiled_kernels(), hardware(sharing, bits)),
+        (PLAIN, hardware(sharing, bits)),
+        (PLAIN, hardware("none", bits)),
     ):
         second = begin(weight, setting, 0.0, 2.0**bits - 1)
-        results.append(kernel.three_body(plan, p.clone(), q.clone(), fc, first, second))
+        results.append(kernel.triplets.three_body(plan, p.clone(), q.clone(), fc, first, second))
     found, expected, clean = results
     noise = float((expected - clean).square().mean().sqrt()) if n_edges else 0.0
     # Weights in two limbs: 2^-15 of the largest, over some dozens of triplets.
     largest_sum = float(fc.sum() if fc is not None else n_edges)
     assert float((found - expected).abs().max()) <= 3e-4 * largest_sum + 0.03 * noise
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+@settings(max_examples=25)
+@given(GRAPHS, st.integers(1, 20), st.integers(1, 8), st.booleans())
+def test_straight_through_gradients_of_three_body(
+    sharing: str, graph, features: int, bits: int, weighted: bool
+) -> None:
+    """The same codes and the same noise in the backward pass; some inputs are clipped, some cut by the ReLU."""
+    plan, n_edges = random_plan(*graph)
+    generator = torch_stream(5, "sums")
+    p, q = torch.randint(-40, 200, (2, n_edges, 2 * features + 1), generator=generator).float()
+    fc = torch.rand(n_edges, generator=generator) if weighted else None
+    weight, dy = normal(2 * features, 2 * features + 1, seed=1) / 50, normal(n_edges, features, seed=2)
+    first = begin(torch.zeros(2 * features + 1, 3), hardware("none"), 0.0, 255.0, "straight_through")
+    results = []
+    for kernel in (compiled_kernels(), PLAIN):
+        leaves = [x.clone().requires_grad_() for x in (p, q)]
+        second = begin(weight, hardware(sharing, bits), 0.0, 2.0**bits - 1, "straight_through")
+        total = kernel.triplets.three_body(plan, *leaves, fc, first, second)
+        if total.requires_grad:
+            total.backward(dy)
+        results.append([x.grad if x.grad is not None else torch.zeros_like(x) for x in leaves])
+    for found, expected in zip(*results, strict=True):
+        assert float((found - expected).abs().max()) <= 0.02 * float(expected.abs().max()) + 1e-4
 
 
 @settings(max_examples=25)
@@ -153,9 +183,9 @@ def test_trained_three_body_and_its_gradients(graph, features: int, weighted: bo
     fc = torch.rand(n_edges, generator=torch_stream(0, "envelope")) if weighted else None
     bias, gradient = normal(2 * features, seed=2), normal(n_edges, features, seed=3)
     results = []
-    for kernel in (Compiled(), Plain()):
+    for kernel in (compiled_kernels(), PLAIN):
         leaves = [x.clone().requires_grad_() for x in (p, q, inputs[1], bias)]
-        total = kernel.trained_three_body(plan, leaves[0], leaves[1], fc, leaves[2], leaves[3])
+        total = kernel.triplets.trained_three_body(plan, leaves[0], leaves[1], fc, leaves[2], leaves[3])
         if total.requires_grad:
             total.backward(gradient)
         results.append([total.detach(), *(x.grad if x.grad is not None else torch.zeros_like(x) for x in leaves)])
@@ -216,10 +246,10 @@ def test_unknown_kernels_are_refused() -> None:
     with pytest.raises(InputError, match="no kernels named 'quick'; use one of: plain, comp"), kernels.use("quick"):
         pass
     with kernels.use("plain"):
-        assert kernels.kernels_for(torch.device("cpu")).name == "plain"
-    assert kernels.kernels_for(torch.device("cpu")).name == "compiled"
-    assert kernels.kernels_for(torch.device("cpu"), torch.float64).name == "plain"
-    assert kernels.kernels_for(torch.device("cuda"), torch.float64).name == "plain"
+        assert kernels.choose(torch.device("cpu")).name == "plain"
+    assert kernels.choose(torch.device("cpu")).name == "compiled"
+    assert kernels.choose(torch.device("cpu"), torch.float64).name == "plain"
+    assert kernels.choose(torch.device("cuda"), torch.float64).name == "plain"
 
 
 def test_torch_keeps_its_number_of_threads(model, glass) -> None:
@@ -235,5 +265,5 @@ def test_the_first_use_is_known_to_be_slow(tmp_path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "True"
-    Compiled().product(begin(normal(4, 4), hardware("none"), -2, 2), normal(3, 4))
+    compiled_kernels().products.product(begin(normal(4, 4), hardware("none"), -2, 2), normal(3, 4))
     assert not kernels.must_be_compiled(torch.device("cpu"))

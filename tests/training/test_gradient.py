@@ -61,7 +61,7 @@ def test_it_learns(model, frames, loss) -> None:
     assert result.best.relative_error < 0.6 * result.history[0].relative_error
     assert result.best.relative_error < 0.75  # no forces at all would be 1
     weights = model.state_dict()
-    assert torch.equal(weights["layers.0.arrays.0.weight"], result.model.state_dict()["layers.0.arrays.0.weight"])
+    assert torch.equal(weights["layers.0.crossbars.0.weight"], result.model.state_dict()["layers.0.crossbars.0.weight"])
 
 
 @pytest.mark.parametrize("settings", [{"noise_schedule": "ramp"}, {"noise_schedule": "range"}])

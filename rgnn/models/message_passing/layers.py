@@ -10,7 +10,8 @@ from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part, take
-from rgnn.kernels import Kernels, gate
+from rgnn.kernels import gate
+from rgnn.kernels.interface import TripletSums
 from rgnn.models.reading import ChipReading
 from rgnn.models.settings import MessagePassingSettings
 
@@ -42,8 +43,7 @@ def _three_body_columns(f: int) -> tuple[Tensor, Tensor]:
 class ReservoirLayer(nn.Module):
     """Message passing through six fixed matrices on the chip; only batch norms are trained.
 
-    No gradient enters the analog products (as published, "blocked"); it flows along the residual path, unless the
-    kernels let it straight through.
+    Where the reading blocks it, as published, no gradient enters the analog products; it flows along the residual path.
     """
 
     crossbars: Sequence[Crossbar]
@@ -69,13 +69,11 @@ class ReservoirLayer(nn.Module):
     def forward(self, n: Tensor, e: Tensor, g: Graph, fc: Tensor | None, reading: ChipReading) -> tuple[Tensor, Tensor]:
         """N [N, F], e [E, F] -> the same; fc [E] is the cutoff envelope."""
         parts = g.parts if not needs_all_edges(self) and reading.hardware.rows_are_independent else (g.whole,)
-        with reading.gradient():
-            n_sum = torch.cat([self.node_messages(n, e, part, fc, reading) for part in parts])
+        n_sum = torch.cat([self.node_messages(n, e, part, fc, reading) for part in parts])
         n = g.exchange_nodes(torch.relu(n + self.bn_node(n_sum)))
 
         def edges_into(part: Part) -> Tensor:
-            with reading.gradient():
-                z, t_sum = self.edge_messages(n, e, part, fc, reading)
+            z, t_sum = self.edge_messages(n, e, part, fc, reading)
             return torch.relu(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
 
         return n, g.exchange_edges(by_parts(parts, e, edges_into))
@@ -96,11 +94,11 @@ class ReservoirLayer(nn.Module):
         e_ij, e_jk = take(e, part.into), take(e, part.out)
         z = gate(reading.product(w3, reading.product(w2, n_i, n_j, relu=True)))
         first = reading.begin(w4, lambda: (n_i, e_ij))  # of all edges: every n_j and n_k is the n_i of another one
-        p = reading.kernels.accumulate(first, torch.cat([n_i, n_j, e_ij], dim=1), self.columns_ij)
-        q = reading.kernels.accumulate(first, torch.cat([n_k, e_jk], dim=1), self.columns_jk)
-        second = reading.begin(w5, lambda: [first.finish(reading.kernels.extremes(part.plan, p, q)).relu_()])
-        fc_jk = None if fc is None else fc[part.out]
-        return z, reading.kernels.three_body(part.plan, p, q, fc_jk, first, second)
+        p = reading.accumulate(first, self.columns_ij, n_i, n_j, e_ij)
+        q = reading.accumulate(first, self.columns_jk, n_k, e_jk)
+        triplets, plan = reading.kernels.triplets, part.plan
+        second = reading.begin(w5, lambda: [first.finish(triplets.extremes(plan, p, q)).relu_()])
+        return z, triplets.three_body(plan, p, q, None if fc is None else fc[part.out], first, second)
 
 
 class TrainedLayer(nn.Module):
@@ -127,7 +125,7 @@ class TrainedLayer(nn.Module):
         n = g.exchange_nodes(torch.tanh(n + self.bn_node(n_sum)))
 
         def edges_into(part: Part) -> Tensor:
-            z, t_sum = self.edge_messages(n, e, part, fc, reading.kernels)
+            z, t_sum = self.edge_messages(n, e, part, fc, reading.kernels.triplets)
             return torch.tanh(take(e, part.into) + self.bn_two(z) + self.bn_three(t_sum))
 
         return n, g.exchange_edges(by_parts(parts, e, edges_into))
@@ -137,7 +135,7 @@ class TrainedLayer(nn.Module):
         return part.sum_over_neighbours(y if fc is None else y * fc[part.out, None])
 
     def edge_messages(
-        self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, kernels: Kernels
+        self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, triplets: TripletSums
     ) -> tuple[Tensor, Tensor]:
         """The two-body and the three-body sums of the edges i -> j into a part's atoms."""
         (i, j), (_, k) = part.ends_into, part.ends_out
@@ -149,7 +147,7 @@ class TrainedLayer(nn.Module):
         p = linear(torch.cat([n_i, n_j, e_ij], dim=1), w[:, self.columns_ij], b)
         q = linear(torch.cat([n_k, e_jk], dim=1), w[:, self.columns_jk])
         fc_jk, last = None if fc is None else fc[part.out], self.three_second
-        return z, kernels.trained_three_body(part.plan, p, q, fc_jk, last.weight, last.bias)
+        return z, triplets.trained_three_body(part.plan, p, q, fc_jk, last.weight, last.bias)
 
 
 class ForceHead(nn.Module):

@@ -107,7 +107,7 @@ class MomentLayer(nn.Module):
         placed[torch.arange(len(j), device=j.device), rows[j]] = gaussians
         phi = reading.product(self.crossbar, placed.flatten(1))
         y = harmonics(unit_vectors(g, part, e.dtype))
-        return reading.kernels.moments(part, phi, y if fc is None else y * fc[part.out, None])
+        return reading.kernels.edges.moments(part, phi, y if fc is None else y * fc[part.out, None])
 
 
 def edge_inputs(

@@ -1,0 +1,70 @@
+"""What kernels compute: the parts of a forward pass that are worth a faster form than plain torch."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from rgnn.chip.product import AnalogProduct
+from rgnn.graphs.topology import Part
+from rgnn.graphs.triplets import TripletPlan
+
+
+class Products(Protocol):
+    """Analog products, without gradients: those are `AnalogProduct.with_gradient`'s."""
+
+    def product(self, call: AnalogProduct, x: Tensor, *, relu: bool = False) -> Tensor:
+        """A(x; W) [rows, out] of x [rows, in], or relu of it; may overwrite x."""
+
+    def accumulate(self, call: AnalogProduct, x: Tensor, columns: Tensor) -> Tensor:
+        """[rows, out] sums in code units of x [rows, k] on these columns of W, noise included; may overwrite x."""
+
+
+class TripletSums(Protocol):
+    """Sums over the triplets of a plan, of what is known of edges i -> j and j -> k."""
+
+    def extremes(self, plan: TripletPlan, p: Tensor, q: Tensor) -> Tensor:
+        """[2 M, H] values that span p_ij + q_jk in every feature over all triplets, without gradients."""
+
+    def three_body(
+        self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, first: AnalogProduct, second: AnalogProduct
+    ) -> Tensor:
+        """[E, F] sum over k of fc_jk gate(A2(relu(A1))), with A1 from the accumulated sums p_ij + q_jk.
+
+        With gradients to p and q [E, H] where the second call passes them.
+        """
+
+    def trained_three_body(
+        self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, weight: Tensor, bias: Tensor
+    ) -> Tensor:
+        """[E, F] sum over k of fc_jk gate(relu(p_ij + q_jk) W^T + b), with gradients to p, q, W and b."""
+
+
+class EdgeSums(Protocol):
+    """Sums over the edges of a part of a graph, for models of moments."""
+
+    def moments(self, part: Part, phi: Tensor, y: Tensor) -> Tensor:
+        """[atoms, M, K] sum over j of y_ij phi_ij, of the harmonics [out, M] and channels [out, K] of edges i -> j."""
+
+    def along_edges(self, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
+        """[out, H] y_ij . centre_i + y_ji . neighbour_j, of harmonics [out, 9] and projections of atoms [N, 9, H].
+
+        With gradients to the projections.
+        """
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """One form of everything that kernels compute.
+
+    Attributes:
+        name: "plain", "compiled" or "triton".
+        products: analog products.
+        triplets: sums over triplets.
+        edges: sums over edges.
+    """
+
+    name: str
+    products: Products
+    triplets: TripletSums
+    edges: EdgeSums
