@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from ase import Atoms
 
-from rgnn import RGNN, Chip, Graph, Hardware, kernels
+from rgnn import Chip, Graph, Hardware, kernels
 from rgnn.base.rng import torch_stream
 from rgnn.data.frames import Frame
 from rgnn.data.sample import sample_frames
@@ -19,6 +19,8 @@ from rgnn.evaluation import evaluate, grid
 from rgnn.graphs.neighbours import neighbour_list
 from rgnn.kernels.operands import Operand, integers_are_exact_and_fast
 from rgnn.md import MDSettings, run_md
+from rgnn.models import families
+from rgnn.models.base import ForceField
 from rgnn.training.gradient import GradientFit
 from rgnn.training.run import RunSettings
 from rgnn.training.settings import TrainingSettings
@@ -65,12 +67,11 @@ def pair() -> Graph:
     return Graph.batch([Graph.from_positions(f.numbers, f.positions, f.cell, f.pbc, CUTOFF, f.forces) for f in some])
 
 
-def ready_model(config: RunSettings) -> RGNN:
+def ready_model(config: RunSettings) -> ForceField:
     """With ranges calibrated on one frame, untrained: speed does not depend on the trained weights."""
-    shape = config.model
-    if shape.moments:
-        shape = shape.replace(elements=tuple(sorted({int(z) for z in frames()[0].numbers})))
-    model = RGNN(shape, config.hardware, Chip.synthetic().matrices(RGNN.matrices(shape)))
+    shape = config.model.for_elements(tuple(sorted({int(z) for z in frames()[0].numbers})))
+    cells = Chip.synthetic().matrices(families.family_of(shape).matrices(shape))
+    model = families.build(shape, config.hardware, cells)
     with torch.no_grad():
         model.train()(graph_of())
     return model.eval()

@@ -60,7 +60,7 @@ def test_import_conductance_makes_a_chip_that_train_takes(cli, refused, store) -
     weights = torch.load("c.pkl", weights_only=True)
     from safetensors.torch import load_file
 
-    assert load_file("runs/c/best/model.safetensors")["layers.0.arrays.0.weight"].equal(weights[0][0][0])
+    assert load_file("runs/c/best/model.safetensors")["layers.0.crossbars.0.weight"].equal(weights[0][0][0])
     assert "--overwrite" in refused(2, "import-conductance", "c.pkl", "--out", "chip")
 
 

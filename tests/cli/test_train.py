@@ -200,5 +200,5 @@ def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store, trajec
 def test_moments_with_a_network(cli, refused, store) -> None:
     said = cli("train", store, "--preset", "moments", "--epochs", 2, "--out", "runs/m")
     assert len(read_epochs("runs/m")) == 2
-    assert "moments do better with 5: rgnn convert --cutoff 5" in said
+    assert "this preset does better with 5: rgnn convert --cutoff 5" in said
     assert "no ridge readout" in refused(2, "train", store, "--add-to", "runs/m")

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 import rgnn
-from rgnn import RGNN, Chip, Graph, Hardware, fit
+from rgnn import Chip, Graph, Hardware, fit
 from rgnn.base.errors import Interrupted
 from rgnn.data.sample import sample_frames
+from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
-from rgnn.models.settings import MessagePassingSettings
+from rgnn.models.families import build, family_of
+from rgnn.models.settings import MessagePassingSettings, MomentSettings, NetworkSettings, RidgeSettings
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.linear import LinearFit
 from rgnn.training.log import Silent
@@ -42,20 +44,20 @@ class Glass:
         return self.graphs[index]
 
 
-SMALL = {"reservoir_layers": 0, "trained_layers": 0, "moments": 4, "elements": (3, 8, 15)}
-NETWORK = MessagePassingSettings(**SMALL, readout="network", widths=(8,))
+SMALL = MomentSettings(gaussians=18, channels=4, elements=(3, 8, 15))
+NETWORK = SMALL.replace(readout=NetworkSettings(widths=(8,)))
 CASES = {
     "clean": (NETWORK, NOISY.without_noise()),
     "noisy": (NETWORK, NOISY),
     "converted": (NETWORK, NOISY.replace(adc_bits=7)),
     "messages": (MessagePassingSettings(n_features=4, reservoir_layers=1), NOISY),
-    "ridge": (MessagePassingSettings(**SMALL, readout="ridge", random_features=12), NOISY),
+    "ridge": (SMALL.replace(readout=RidgeSettings(random_features=12)), NOISY),
 }
 
 
-def untrained(name: str) -> RGNN:
+def untrained(name: str) -> ForceField:
     config, hardware = CASES[name]
-    return RGNN(config, hardware, Chip.synthetic(0).matrices(RGNN.matrices(config)), seed=3)
+    return build(config, hardware, Chip.synthetic(0).matrices(family_of(config).matrices(config)), seed=3)
 
 
 def train(name: str, frames: Glass, out: Path, processes: Processes = ALONE, **settings: Any) -> FitResult:
@@ -65,7 +67,7 @@ def train(name: str, frames: Glass, out: Path, processes: Processes = ALONE, **s
     return fit(untrained(name), frames, TRAIN, VALIDATION, config, out, processes=processes, **given)
 
 
-def solve(frames: Glass, out: Path, processes: Processes = ALONE) -> RGNN:
+def solve(frames: Glass, out: Path, processes: Processes = ALONE) -> ForceField:
     ridge = LinearFit(untrained("ridge"), CONFIG, out, processes)
     return ridge.run(frames, TRAIN, VALIDATION, Silent(), lambda: False).model
 

@@ -14,6 +14,7 @@ from rgnn.md import MDSettings, read_log, run_many, run_md
 from rgnn.md.domain_watch import UncertaintyMonitor
 from rgnn.md.lammps.run import _require_supported
 from rgnn.models.checkpoints import load_model
+from rgnn.models.settings import RidgeSettings
 from rgnn.models.uncertainty import Calibration, Scale, Uncertainty, load_uncertainties
 from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.settings import TrainingSettings
@@ -33,7 +34,7 @@ def trained(frames, tmp_path_factory) -> tuple[RGNN, dict[str, Uncertainty]]:
     folder = tmp_path_factory.mktemp("cold")
     cold = [frame for frame in frames if frame.temperature <= 600][::2]
     store = write_store(cold, folder / "cold.zarr")
-    shape = RunSettings.preset("ridge").model.replace(moments=6, random_features=48)
+    shape = RunSettings.preset("ridge").model.replace(channels=6, readout=RidgeSettings(random_features=48))
     config = RunSettings(
         str(store.path), chips=2, model=shape, training=TrainingSettings(validation=0.3, split="random")
     )
@@ -73,7 +74,7 @@ def test_a_run_like_its_training_is_inside(structure, trained, tmp_path, method:
     assert (log["uncertainty_ratio"] > 0).all() and (log["uncertainty_ratio"] < 1).all()
     written = ase.io.read(tmp_path / "run/trajectory.xyz", ":")
     limits = trained[1][method].calibration.limits(structure.numbers)
-    ratios = [(frame.crossbars["uncertainty"] / limits).max() for frame in written]
+    ratios = [(frame.arrays["uncertainty"] / limits).max() for frame in written]
     np.testing.assert_allclose(ratios, log["uncertainty_ratio"], rtol=1e-5)
 
 

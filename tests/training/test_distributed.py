@@ -100,7 +100,7 @@ def test_a_gradient_in_parts_is_that_of_all_components(graph_of, cluster, loss: 
         trainer._look_at(graphs[0])
         value = trainer.step(*parts)
         gradients.append(trainer.sums[:-2].clone())
-        assert int(trainer.model.layers[0].norms[0].batches.max()) == 2
+        assert int(trainer.model.moments.norms[0].batches.max()) == 2
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
     apart = GradientFit(untrained("clean"), CONFIG, None)
     apart._look_at(graphs[0])

@@ -11,7 +11,7 @@ from rgnn import RGNN, Hardware, load_model
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.rng import torch_stream
 from rgnn.models.checkpoints import fingerprint
-from rgnn.training.linear import LinearFit, design
+from rgnn.training.linear import LinearFit
 from rgnn.training.log import Silent, read_epochs
 from rgnn.training.normal_equations import PENALTIES, NormalEquations, best_weights
 from rgnn.training.validation import validate
@@ -30,10 +30,12 @@ def frames(cluster) -> Bent:
 def test_design_times_weights_is_the_force(untrained, frames) -> None:
     ridge = solved(untrained, frames)
     g = frames.graph(0)
-    w = ridge.model.head.weight.detach().flatten(1)[ridge.model.layers[0].kinds(g)]
-    forces = (design(ridge.model, g, torch_stream(1, "noise")) * w[:, None]).sum(2)
+    model, linear = ridge.model, ridge.model.linear
+    w = linear.weight[linear.element_index(g)]
+    forces = (linear.design(g, model.read(None, torch_stream(1, "noise"))) * w[:, None]).sum(2)
     with torch.no_grad():
-        torch.testing.assert_close(forces, ridge.model(g, generator=torch_stream(1, "noise")), rtol=1e-4, atol=1e-5)
+        expected = model(g, model.read(None, torch_stream(1, "noise"))).forces
+    torch.testing.assert_close(forces, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_it_is_least_squares_with_a_penalty() -> None:
@@ -103,7 +105,7 @@ def test_added_frames_count_as_much_as_the_first(untrained, frames, tmp_path) ->
         untrained, frames, tmp_path / "b", train=range(4, 24), validation=range(26, 30), start=tmp_path / "a"
     )
     for name in ("gain", "bias"):
-        assert torch.equal(getattr(ridge.model.head, name), getattr(few.head, name))
+        assert torch.equal(getattr(ridge.model.readout, name), getattr(few.readout, name))
     errors = [validate(model, frames, VALIDATION, CONFIG.seed)[2] for model in (few, ridge.model)]
     assert errors[1] < 0.9 * errors[0]
     whole = LinearFit(copy.deepcopy(few), CONFIG, None)
@@ -136,7 +138,7 @@ def test_a_resumed_pass_is_of_the_same_frames(untrained, frames, tmp_path) -> No
 
 
 def test_only_what_can_be_solved_for(untrained, built_moments, tmp_path, frames) -> None:
-    with pytest.raises(InputError, match="only a model with a ridge readout"):
+    with pytest.raises(InputError, match="only a model whose forces are linear"):
         LinearFit(built_moments("network", Hardware()), CONFIG, None)
     solved(untrained, frames, tmp_path)
     with pytest.raises(InputError, match="another model or hardware"):
