@@ -22,17 +22,17 @@ def stream_seed(seed: int, *key: Key) -> int:
 
 
 def torch_stream(seed: int, *key: Key) -> torch.Generator:
-    """A torch generator (on the CPU) for this key."""
+    """A torch generator on the CPU for a seed and a key, see `stream_seed`."""
     return torch.Generator().manual_seed(stream_seed(seed, *key))
 
 
 def numpy_stream(seed: int, *key: Key) -> np.random.Generator:
-    """A NumPy generator for this key."""
+    """A NumPy generator for a seed and a key, see `stream_seed`."""
     return np.random.default_rng(stream_seed(seed, *key))
 
 
 def draw_key(generator: torch.Generator) -> int:
-    """A 64-bit key for `normal`."""
+    """A 64-bit key for `normal`, drawn from a generator."""
     return int(torch.empty((), dtype=torch.int64).random_(-(2**63), None, generator=generator))
 
 
@@ -51,7 +51,8 @@ def normal(key: int, rows: Tensor, columns: int) -> Tensor:
     x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
     x = x ^ _shifted(x, 31)
     picks = torch.cat([x >> b & 0xFFFF for b in (0, 16, 32, 48)], dim=1)[:, :columns]
-    return quantiles().to(rows.device)[picks]
+    drawn: Tensor = quantiles().to(rows.device)[picks]
+    return drawn
 
 
 def _signed(word: int) -> int:
@@ -69,4 +70,5 @@ def quantiles() -> Tensor:
     """[65536] float32 quantiles of the normal distribution, of unit variance."""
     probability = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536
     z = torch.special.ndtri(probability)
-    return (z / z.square().mean().sqrt()).float()
+    scaled: Tensor = z / z.square().mean().sqrt()
+    return scaled.float()

@@ -76,7 +76,8 @@ def convert(
         cutoff: in Angstrom; None takes that of the store appended to.
         wanted: which frames of each source; None takes all.
         workers: processes; a script that asks for more than one needs `if __name__ == "__main__":`.
-        append, overwrite: add to the store at `out`, or replace it.
+        append: add to the store at `out`.
+        overwrite: replace the store at `out`.
         progress: told of the frames written so far.
         warn: told of what a user should know, a sentence at a time.
 

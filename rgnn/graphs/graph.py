@@ -119,7 +119,8 @@ class Graph:
     @cached_property
     def edge_length(self) -> Tensor:
         """[E] float64 length of each edge, in Angstrom."""
-        return torch.linalg.vector_norm(self.edge_vector, dim=1)
+        length: Tensor = torch.linalg.vector_norm(self.edge_vector, dim=1)
+        return length
 
     def exchange_nodes(self, n: Tensor) -> Tensor:
         """Node features [N, F], with the rows that other processes own as those have computed them."""

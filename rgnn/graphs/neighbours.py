@@ -1,4 +1,4 @@
-"""Neighbour lists: searched by vesin, and kept with a skin while atoms move little."""
+"""Neighbour lists, searched by vesin and put in an order that depends on the frame alone."""
 
 import multiprocessing
 
@@ -13,13 +13,16 @@ LARGEST_EXTENT = 1e6
 
 
 def geometry_problem(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> str | None:
-    """What makes a neighbour search meaningless, in words for an error, or None where nothing does."""
+    """Why a neighbour search would be meaningless, in words for an error, or None where it is not.
+
+    Takes positions [N, 3] and cell [3, 3] in Angstrom, and pbc [3].
+    """
     positions, cell, pbc = np.asarray(positions), np.asarray(cell), np.asarray(pbc, dtype=bool)
     if not len(positions):
         return "there are no atoms"
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
     if len(bad):
-        return f"the position of atom {bad[0]} is {positions[bad[0]].tolist()}, which is no place"
+        return f"the position of atom {bad[0]} is {positions[bad[0]].tolist()}, which is not a finite position"
     if not np.isfinite(cell).all():
         return "the cell has entries that are not finite"
     if np.ptp(positions, axis=0).max() > LARGEST_EXTENT:
@@ -36,6 +39,12 @@ def neighbour_list(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """All directed edges |r_ij| < cutoff, periodic images included, without an atom as its own neighbour.
+
+    Args:
+        positions: [N, 3] in Angstrom.
+        cell: [3, 3] cell vectors as rows, in Angstrom.
+        pbc: [3] whether the atoms are periodic along each cell vector.
+        cutoff: in Angstrom.
 
     Returns:
         edge_index [2, E] int32 sorted by (i, j, shift), and shift [E, 3] int32 in cell vectors.
@@ -62,7 +71,7 @@ def neighbour_list(
 
 
 def _order(i: np.ndarray, j: np.ndarray, shift: np.ndarray, n_atoms: int) -> np.ndarray:
-    """What sorts edges by (i, j, shift): by one key of 64 bits where they fit, four times as fast as by five."""
+    """[E] order of edges by (i, j, shift): by one 64-bit key where it fits, four times as fast as by five keys."""
     if not len(shift):
         return np.empty(0, np.int64)
     low, span = int(shift.min()), int(shift.max()) - int(shift.min()) + 1
@@ -75,7 +84,8 @@ def _order(i: np.ndarray, j: np.ndarray, shift: np.ndarray, n_atoms: int) -> np.
 
 
 def edge_vectors(positions: np.ndarray, cell: np.ndarray, edge_index: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """[E, 3] r_j - r_i + shift . cell in float64."""
+    """[E, 3] float64 r_j - r_i + shift . cell in Angstrom, of edges [2, E] with shifts [E, 3] in cell vectors."""
     positions = np.asarray(positions, dtype=np.float64)
     i, j = edge_index
-    return positions[j] - positions[i] + shift @ np.asarray(cell, dtype=np.float64)
+    vectors: np.ndarray = positions[j] - positions[i] + shift @ np.asarray(cell, dtype=np.float64)
+    return vectors

@@ -1,4 +1,4 @@
-"""Skin."""
+"""Neighbour lists that are kept while atoms move little, by searching a little farther than the cutoff."""
 
 import numpy as np
 
@@ -9,16 +9,17 @@ SKIN = 0.5
 
 
 class SkinList:
-    """Neighbours of atoms that move from call to call, searched anew once one has gone half of the skin.
+    """Neighbours of atoms that move from call to call, searched again once an atom has moved half of the skin.
 
     What a call returns does not depend on the calls before it: always the edges that are shorter than the cutoff
     now, in the order of `neighbour_list`.
 
     Args:
-        cutoff, skin: in Angstrom.
+        cutoff: largest length of an edge, in Angstrom.
+        skin: how much farther a search reaches, in Angstrom.
 
     Attributes:
-        searches: neighbour searches so far.
+        searches: number of neighbour searches so far.
     """
 
     def __init__(self, cutoff: float, skin: float = SKIN) -> None:
@@ -28,6 +29,11 @@ class SkinList:
 
     def edges(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Edge index [2, E] int64 and edge vectors [E, 3] float64 in Angstrom.
+
+        Args:
+            positions: [N, 3] in Angstrom.
+            cell: [3, 3] cell vectors as rows, in Angstrom.
+            pbc: [3] whether the atoms are periodic along each cell vector.
 
         Raises:
             InputError: as `neighbour_list`.

@@ -67,7 +67,8 @@ class Part:
     @property
     def centre(self) -> Tensor:
         """[out] int64 place of j among the atoms of the part."""
-        return self.ends_out[0] - self.atoms.start
+        place: Tensor = self.ends_out[0] - self.atoms.start
+        return place
 
     @property
     def n_atoms(self) -> int:
@@ -101,7 +102,8 @@ class Part:
         """
         slots, most = self._slots
         dense = messages.new_zeros((self.n_atoms, most, messages.shape[1]))
-        return dense.index_put((self.centre, slots), messages).sum(1)
+        summed: Tensor = dense.index_put((self.centre, slots), messages).sum(1)
+        return summed
 
 
 @dataclass(frozen=True)

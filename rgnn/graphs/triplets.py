@@ -27,7 +27,8 @@ def ranges(lengths: np.ndarray, first: np.ndarray | int = 0) -> np.ndarray:
     """
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(first - (ends - lengths), lengths)
+    counted: np.ndarray = np.arange(total) + np.repeat(first - (ends - lengths), lengths)
+    return counted
 
 
 class Block(NamedTuple):
@@ -59,13 +60,14 @@ class Tiles:
 
     @property
     def most_rows(self) -> int:
+        """Triplets of the largest block; 0 where there are none."""
         return int(self.rows.max(initial=0))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Rows and tiles of each block."""
+        """The number of triplets and the tiles [n, 6] of each block."""
         for rows, first, last in zip(self.rows.tolist(), self.starts, self.starts[1:], strict=False):
             yield rows, self.table[first:last]
 
@@ -122,6 +124,7 @@ class TripletPlan:
 
     @property
     def n_triplets(self) -> int:
+        """The number of triplets (i, j, k)."""
         return sum(b.n_atoms * b.d_in * b.d_out for b in self.blocks)
 
     @cached_property
@@ -180,8 +183,9 @@ def triplet_sum(
     """s_ij = sum over k of weight_jk message(p_ij + q_jk), for every edge i -> j.
 
     Args:
-        plan: of the graph.
-        p, q: [E, H] and [E'', H] the parts of the first product known per edge i -> j and per edge j -> k.
+        plan: the plan of the edges of a part.
+        p: [E, H] what each edge i -> j gives to the first product.
+        q: [E'', H] what each edge j -> k gives to the first product.
         weight: [E''] weight of each edge j -> k (the cutoff envelope), or None for 1.
         message: [T, H] -> [T, F] for the triplets of a block, of which the number of the first is given with
             them; may overwrite its argument.

@@ -1,1 +1,1 @@
-"""Models."""
+"""Force fields: their families, settings, checkpoints, committees and uncertainties."""

@@ -1,1 +1,1 @@
-"""Training."""
+"""Training: by gradients or by linear solution, on one process or several, resumed to the last bit."""

@@ -70,6 +70,7 @@ class ExtXYZ(Splitter):
     format = "extxyz"
 
     def split(self, lines: Iterable[str]) -> Iterator[Chunk]:
+        """Cut the lines of a file into its frames."""
         reader = iter(lines)
         for count in reader:
             if not count.strip():
@@ -96,6 +97,7 @@ class VaspXML(Splitter):
     _steps = re.compile(r'name="NELM"\s*>\s*(\d+)')
 
     def split(self, lines: Iterable[str]) -> Iterator[Chunk]:
+        """Cut the lines of a file into its frames."""
         header: list[str] = []
         step: list[str] | None = None
         most = None
@@ -118,6 +120,7 @@ class VaspXML(Splitter):
             yield Chunk("", CUT_SHORT)
 
     def document(self, texts: list[str]) -> str:
+        """A file that ASE reads, of the header and the texts of some frames."""
         return self.header + "".join(texts) + "</modeling>\n"
 
 
@@ -128,6 +131,7 @@ class Outcar(Splitter):
     _first = re.compile(r"Iteration\s+\d+\(\s*1\)")
 
     def split(self, lines: Iterable[str]) -> Iterator[Chunk]:
+        """Cut the lines of a file into its frames."""
         step: list[str] = []
         for line in lines:
             if "Iteration" in line and self._first.search(line):
@@ -155,6 +159,7 @@ class Espresso(Splitter):
     batch = 1  # its first structure stands in the header, which ASE takes for a frame of its own
 
     def split(self, lines: Iterable[str]) -> Iterator[Chunk]:
+        """Cut the lines of a file into its frames."""
         frame: list[str] = []
         first = results = False
         for line in lines:

@@ -110,6 +110,7 @@ class Ledger:
 
     @property
     def frames(self) -> int:
+        """The number of frames in all blocks."""
         return sum(block.frames for block in self.blocks)
 
     @property
