@@ -92,5 +92,5 @@ def test_a_list_is_kept_until_an_atom_has_gone_half_of_the_skin() -> None:
         positions[1, 0] = x
         assert kept.edges(positions, cell, pbc)[1].tolist() == [[x, 0, 0], [-x, 0, 0]]
         assert kept.searches == searches
-    with pytest.raises(InputError, match="no place"):
+    with pytest.raises(InputError, match="not a finite position"):
         kept.edges(positions * np.nan, cell, pbc)
