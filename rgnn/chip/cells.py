@@ -29,6 +29,7 @@ class Cells:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(out, in)."""
         return tuple(self.weight.shape)
 
     def conductances(self, wanted_for: str) -> Tensor:

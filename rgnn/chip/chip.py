@@ -29,7 +29,7 @@ WEIGHT_DEVIATION = 0.343
 
 @dataclass(frozen=True)
 class ChipStatistics:
-    """What a table shows of a chip; weights in the model's units."""
+    """Number, mean, standard deviation and range of the weights of a chip, in the model's units."""
 
     weights: int
     mean: float
@@ -112,6 +112,14 @@ class Chip:
             deviation = self.read_deviation[chosen].view(shape)
         return Cells(self.weights[chosen].view(shape), pair, deviation, self.siemens)
 
+    def __repr__(self) -> str:
+        n, g = len(self.weights), self.conductances
+        if g is None:
+            what = f"{n} signed weights, {self.weights.mean():.2g} ± {self.weights.std():.2g}"
+        else:
+            what = f"{n} weights as pairs of {2 * n} cells, {1e6 * g.mean():.3g} ± {1e6 * g.std():.2g} µS"
+        return f"Chip({self.source!r}, {what})"
+
     @property
     def statistics(self) -> ChipStatistics:
         """Count, mean, deviation and range of the weights."""
@@ -146,7 +154,7 @@ class Chip:
         tensors, settings = read_tensors(path, FORMAT, VERSION)
         weights = tensors.get("weights")
         if weights is None or weights.ndim != 1 or not torch.isfinite(weights).all():
-            raise InputError(f"{path}: has no finite list of weights; import the conductances anew.")
+            raise InputError(f"{path}: has no finite list of weights; import the conductances again.")
         siemens, measured = settings.get("siemens"), bool(settings.get("measured", False))
         optional = tensors.get("conductances"), tensors.get("read_deviation")
         return cls(weights, str(settings.get("source", "unknown")), *optional, siemens, measured)

@@ -46,6 +46,7 @@ class ProgrammingNoise:
     name = "programming"
 
     def apply(self, cells: Cells, generator: torch.Generator) -> Cells:
+        """The cells after it; raises InputError where it needs what is not known of them."""
         g = cells.conductances("programming_noise")
         return cells.with_pair((g * (1 + self.deviation * _standard_normal(g, generator))).clamp_min(0))
 
@@ -59,6 +60,7 @@ class StuckCells:
     name = "stuck"
 
     def apply(self, cells: Cells, generator: torch.Generator) -> Cells:
+        """The cells after it; raises InputError where it needs what is not known of them."""
         g = cells.conductances("stuck_on and stuck_off")
         lot = torch.rand(g.shape, generator=generator).to(g.device)
         stuck = torch.where(lot < self.on, g.max(), torch.where(lot < self.on + self.off, g.min(), g))
@@ -79,6 +81,7 @@ class Retention:
     name = "retention"
 
     def apply(self, cells: Cells, generator: torch.Generator) -> Cells:
+        """The cells after it; raises InputError where it needs what is not known of them."""
         g = cells.conductances("retention")
         if cells.siemens is None:
             raise InputError(
@@ -113,6 +116,7 @@ class FrozenNoise:
     name = "frozen noise"
 
     def apply(self, cells: Cells, generator: torch.Generator) -> Cells:
+        """The cells after it; raises InputError where it needs what is not known of them."""
         r = cells.reference(self.reference)
         return replace(cells, weight=cells.weight + self.strength * r * _standard_normal(r, generator))
 

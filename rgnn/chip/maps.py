@@ -56,7 +56,8 @@ def _stack(values: Any, path: Path) -> np.ndarray:
             f"{path}: expected numbers in rows and columns (or a stack of such maps, the reads first), found "
             f"{values.dtype} of shape {values.shape}."
         )
-    return (values if values.ndim == 3 else values[None]).astype(np.float64)
+    stack: np.ndarray = (values if values.ndim == 3 else values[None]).astype(np.float64)
+    return stack
 
 
 def _text(path: Path, name: str | None) -> np.ndarray:
@@ -85,7 +86,8 @@ def _numbers(line: str, separator: str | None) -> list[float] | None:
 
 
 def _npy(path: Path, name: str | None) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+    array: np.ndarray = np.load(path, allow_pickle=False)
+    return array
 
 
 def _npz(path: Path, name: str | None) -> np.ndarray:

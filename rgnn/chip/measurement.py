@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ Scheme = Literal["signed", "pair", "pair-rows", "pair-halves", "reference"]
 SIEMENS: dict[str, float] = {"S": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 # Medians of a map that can only be meant in siemens or in microsiemens: cells of resistive memories conduct
 # 10 nS to 1 mS (Yu, Proc. IEEE 106, 260 (2018)), whatever else a number this small or large might be.
-CERTAINLY = {"S": (1e-8, 1e-3), "uS": (0.5, 1000.0)}
+CERTAINLY: dict[Unit, tuple[float, float]] = {"S": (1e-8, 1e-3), "uS": (0.5, 1000.0)}
 # A cell is dead where it conducts less than this share of the median, a line where most of its cells are.
 DEAD_CELL, DEAD_LINE = 0.01, 0.5
 
@@ -62,6 +62,7 @@ class Measurement:
 
     @property
     def n_reads(self) -> int:
+        """How often each cell was read."""
         return len(self.reads)
 
     @property
@@ -69,7 +70,8 @@ class Measurement:
         """[rows, columns] over the reads that are finite; NaN where none is."""
         finite = np.isfinite(self.reads)
         total = np.where(finite, self.reads, 0).sum(0)
-        return np.divide(total, finite.sum(0), out=np.full(total.shape, np.nan), where=finite.any(0))
+        mean: np.ndarray = np.divide(total, finite.sum(0), out=np.full(total.shape, np.nan), where=finite.any(0))
+        return mean
 
     @property
     def read_deviation(self) -> np.ndarray | None:
@@ -79,12 +81,12 @@ class Measurement:
         finite = np.isfinite(self.reads)
         squares = np.where(finite, self.reads - self.mean, 0) ** 2
         n = finite.sum(0)
-        return np.sqrt(np.divide(squares.sum(0), n - 1, out=np.full(n.shape, np.nan), where=n > 1))
+        deviation: np.ndarray = np.sqrt(np.divide(squares.sum(0), n - 1, out=np.full(n.shape, np.nan), where=n > 1))
+        return deviation
 
 
 def _recognised(median: float, path: str | Path) -> Unit:
-    for unit in get_args(Unit):
-        low, high = CERTAINLY.get(unit, (np.inf, np.inf))
+    for unit, (low, high) in CERTAINLY.items():
         if low <= median <= high:
             return unit
     raise InputError(
@@ -123,7 +125,7 @@ class DeadLines:
 
 
 @dataclass(frozen=True)
-class Spread:
+class ReadSpread:
     """What repeated reads tell of an array, in siemens (or weights).
 
     Attributes:
@@ -138,7 +140,7 @@ class Spread:
     read: float
 
     @classmethod
-    def of(cls, measurement: Measurement, target: np.ndarray | None = None) -> "Spread":
+    def of(cls, measurement: Measurement, target: np.ndarray | None = None) -> "ReadSpread":
         """Variance of averages = programming^2 + read^2 / reads; both are unbiased estimates."""
         mean, deviation = measurement.mean, measurement.read_deviation
         good = np.isfinite(mean) if deviation is None else np.isfinite(mean) & np.isfinite(deviation)
@@ -150,7 +152,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedChip:
     """A chip made of a measurement, and what was found on the way.
 
     Attributes:
@@ -164,7 +166,7 @@ class Imported:
     chip: Chip
     scheme: Scheme
     dead: DeadLines
-    spread: Spread
+    spread: ReadSpread
     left_out: int
 
 
@@ -173,7 +175,7 @@ def to_chip(
     scheme: Scheme | None = None,
     reference_column: int = -1,
     target: np.ndarray | None = None,
-) -> Imported:
+) -> ImportedChip:
     """Signed weights from a measured map.
 
     Args:
@@ -219,7 +221,7 @@ def to_chip(
         siemens=None if measurement.unit is None else 1 / scale,
         measured=True,
     )
-    return Imported(chip, scheme, dead, Spread.of(used, target), good.size - int(good.sum()))
+    return ImportedChip(chip, scheme, dead, ReadSpread.of(used, target), good.size - int(good.sum()))
 
 
 def _halves(values: np.ndarray, scheme: Scheme, reference_column: int, source: str) -> tuple[np.ndarray, np.ndarray]:

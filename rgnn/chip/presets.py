@@ -1,4 +1,4 @@
-"""Presets."""
+"""Hardware named after device families, and hardware read from YAML files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,15 +50,17 @@ PRESETS = {
 }
 
 
-def load_hardware(name: str) -> Hardware:
+def load_hardware(name_or_path: str) -> Hardware:
     """The preset of this name, or the settings in the YAML file of this path (under `hardware:`, or alone).
 
     Raises:
         InputError: neither.
     """
-    if name in PRESETS:
-        return PRESETS[name].hardware
-    if not Path(name).is_file():
-        raise InputError(f"'{name}' is no hardware known here nor a YAML file; take one of {', '.join(PRESETS)}.")
-    settings = read_yaml(name)
-    return Hardware.from_mapping(settings.get("hardware", settings), name)
+    if name_or_path in PRESETS:
+        return PRESETS[name_or_path].hardware
+    if not Path(name_or_path).is_file():
+        raise InputError(
+            f"'{name_or_path}' is neither a hardware preset nor a YAML file; the presets are {', '.join(PRESETS)}."
+        )
+    settings = read_yaml(name_or_path)
+    return Hardware.from_mapping(settings.get("hardware", settings), name_or_path)

@@ -163,7 +163,7 @@ class AnalogProduct:
         weight = self.noise.weight[:, columns]
         if not finished and self.converter.levels is not None:
             weight = weight * (self.converter.levels / self.converter.divisor)
-        y: Tensor = StraightThrough.apply(x, form, self.converter, weight, relu)
+        y: Tensor = StraightThrough.apply(x, form, self.converter, weight, relu)  # type: ignore[no-untyped-call]
         return y
 
 

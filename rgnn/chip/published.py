@@ -1,4 +1,4 @@
-"""Published."""
+"""Reader of the published conductance files, which unpickles nothing but plain data."""
 
 import pickle
 from pathlib import Path

@@ -261,6 +261,7 @@ class TrainedThreeBody(torch.autograd.Function):
     def forward(
         ctx: Any, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, weight: Tensor, bias: Tensor
     ) -> Tensor:
+        """See `TripletSums`."""
         share_cores()
         p, q, weight = p.contiguous(), q.contiguous(), weight.contiguous()
         ctx.plan, ctx.fc = plan, fc
@@ -282,6 +283,7 @@ class TrainedThreeBody(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients to p, q, the weight and the bias."""
         p, q, weight, bias = ctx.saved_tensors
         plan, gradient = ctx.plan, gradients[0].contiguous()
         edges, envelope = _edges(plan), _envelope(ctx.fc)

@@ -48,6 +48,7 @@ class AlongEdges(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
+        """See `EdgeSums`."""
         share_cores()
         y = y.contiguous()
         ctx.part, ctx.y, ctx.shape = part, y, centre.shape
@@ -58,6 +59,7 @@ class AlongEdges(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients to both projections."""
         part, gradient = ctx.part, gradients[0].contiguous()
         to_centre, to_neighbour = torch.zeros(ctx.shape), torch.zeros(ctx.shape)
         to_centre[part.atoms] = sums_over_edges(part, gradient, ctx.y)

@@ -53,6 +53,7 @@ class Operand:
 
     @classmethod
     def exact(cls, weight: Tensor) -> "Operand":
+        """The matrix [out, k] in float32."""
         n = weight.shape[0]
         return cls(weight.contiguous(), np.ones(n, np.float32), np.zeros(n, np.float32))
 
@@ -104,6 +105,7 @@ class Prepared:
 
     @classmethod
     def of(cls, call: AnalogProduct, columns: Tensor | None, *, smooth: bool) -> "Prepared":
+        """Those of a call on some columns; with fewer digits where a `smooth` function follows."""
         # torch 2.13 takes a column of int8 for a row.
         integers = integers_are_exact_and_fast() and call.noise.weight.shape[1] > 1
         levels = call.converter.levels

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from rgnn.base.estimate import evenly
-from rgnn.chip.measurement import SIEMENS, Imported, Measurement
+from rgnn.chip.measurement import SIEMENS, ImportedChip, Measurement
 from rgnn.plots import style
 
 
@@ -36,7 +36,7 @@ def chip_maps(layers: Sequence[Sequence[Tensor]], path: str | Path) -> Path:
     return style.save(drawing, path)
 
 
-def measured_chip(measurement: Measurement, imported: Imported, path: str | Path) -> Path:
+def measured_chip(measurement: Measurement, imported: ImportedChip, path: str | Path) -> Path:
     """The measured map, the histogram and the normal-probability plot of its cells, and noise against conductance."""
     unit = measurement.unit is not None
     scale, name = (1 / SIEMENS["uS"], "conductance (µS)") if unit else (1.0, "weight")

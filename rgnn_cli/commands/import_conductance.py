@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rgnn.chip.chip import Chip
-    from rgnn.chip.measurement import Imported, Measurement
+    from rgnn.chip.measurement import ImportedChip, Measurement
     from rgnn_cli.session.console import Reporter
 
 MAPS = "Maps"
@@ -146,7 +146,9 @@ def _measured(
     return imported.chip, found
 
 
-def _say_what_was_found(report: Reporter, measurement: Measurement, imported: Imported, *, programmed: bool) -> None:
+def _say_what_was_found(
+    report: Reporter, measurement: Measurement, imported: ImportedChip, *, programmed: bool
+) -> None:
     from rgnn.chip.measurement import SIEMENS
 
     reads, rows, columns = measurement.reads.shape

@@ -21,6 +21,13 @@ def test_synthetic_cells_and_weights() -> None:
     assert torch.corrcoef(torch.stack([chip.weights.double(), g[0] - g[1]]))[0, 1] == pytest.approx(1, abs=1e-9)
 
 
+def test_a_chip_says_what_it_is() -> None:
+    assert (
+        repr(Chip.synthetic(3)) == "Chip('synthetic, seed 3', 131072 weights as pairs of 262144 cells, 14.2 ± 2.5 µS)"
+    )
+    assert repr(Chip(torch.tensor([-1.0, 1.0]), "made up")) == "Chip('made up', 2 signed weights, 0 ± 1.4)"
+
+
 def test_same_seed_same_chip() -> None:
     assert torch.equal(Chip.synthetic(1).weights, Chip.synthetic(1).weights)
     assert not torch.equal(Chip.synthetic(1).weights, Chip.synthetic(2).weights)

@@ -46,7 +46,7 @@ def test_hardware_from_a_file(tmp_path) -> None:
     (tmp_path / "h.yaml").write_text("adc_bit: 6")
     with pytest.raises(InputError, match="did you mean 'adc_bits'"):
         load_hardware(str(tmp_path / "h.yaml"))
-    with pytest.raises(InputError, match="no hardware known here"):
+    with pytest.raises(InputError, match="'nonsense' is neither a hardware preset nor a YAML file"):
         load_hardware("nonsense")
 
 

@@ -4,7 +4,7 @@ import torch
 
 from rgnn.base.errors import InputError
 from rgnn.chip.chip import Chip
-from rgnn.chip.measurement import DeadLines, Measurement, Spread, to_chip
+from rgnn.chip.measurement import DeadLines, Measurement, ReadSpread, to_chip
 
 RNG = np.random.default_rng(0)
 
@@ -19,7 +19,7 @@ def test_both_deviations_are_recovered_from_twenty_reads() -> None:
     programming, read = 2.46e-6, 0.9e-6
     cells = RNG.normal(14.25e-6, programming, (128, 128))
     reads = cells + RNG.normal(0, read, (20, 128, 128))
-    spread = Spread.of(Measurement(reads, "test", "S", True))
+    spread = ReadSpread.of(Measurement(reads, "test", "S", True))
     assert spread.programming == pytest.approx(programming, rel=0.02)
     assert spread.read == pytest.approx(read, rel=0.02)
     assert spread.mean == pytest.approx(14.25e-6, rel=0.01)
@@ -29,8 +29,8 @@ def test_the_spread_is_about_the_target_where_one_is_given() -> None:
     target = RNG.uniform(2e-6, 38e-6, (100, 100))
     reads = target + RNG.normal(0, 0.5e-6, target.shape) + RNG.normal(0, 0.4e-6, (20, 100, 100))
     m = Measurement(reads, "test", "S", True)
-    assert Spread.of(m, target).programming == pytest.approx(0.5e-6, rel=0.05)
-    assert Spread.of(m).programming > 8e-6
+    assert ReadSpread.of(m, target).programming == pytest.approx(0.5e-6, rel=0.05)
+    assert ReadSpread.of(m).programming > 8e-6
 
 
 def test_read_noise_of_each_cell_is_kept_and_used() -> None:

@@ -152,7 +152,7 @@ def test_presets_and_files_of_hardware(cli, refused, run) -> None:
     out = cli("eval", run, "--hardware", "cmo-hfox", "--frames", 1, "--repeats", 1)
     assert "1.13% programming noise" in out
     assert "--hardware hfox-neurram" in cli("info", "hardware")
-    assert "is no hardware known here" in refused(2, "eval", run, "--hardware", "nonsense")
+    assert "is neither a hardware preset nor a YAML file" in refused(2, "eval", run, "--hardware", "nonsense")
     assert "no bit planes" in refused(2, "eval", run, "--vary", "bits=null")
     assert "unknown key" in refused(2, "eval", run, "--vary", "nonsense=1")
     assert "--vary" in refused(2, "eval", run, "--vary", "adc_bits")
