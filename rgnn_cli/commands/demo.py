@@ -12,7 +12,7 @@ EPOCHS, MD_STEPS = 2, 150
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("rgnn-demo"),
-    device: options.DeviceOption = options.Device.AUTO,
+    device: options.DeviceOption = "auto",
     threads: options.Threads = None,
     overwrite: options.Overwrite = False,
 ) -> None:

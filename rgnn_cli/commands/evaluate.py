@@ -62,7 +62,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results; default: eval/NAME-001 and so on.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this evaluation.", rich_help_panel=RUNNING)] = None,
-    device: options.DeviceOption = options.Device.AUTO,
+    device: options.DeviceOption = "auto",
     threads: options.Threads = None,
     seed: options.Seed = None,
     overwrite: options.Overwrite = False,

@@ -127,7 +127,7 @@ def md(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run, or with all runs of this batch.", rich_help_panel=RUNNING)
     ] = None,
-    device: options.DeviceOption = options.Device.AUTO,
+    device: options.DeviceOption = "auto",
     threads: options.Threads = None,
     seed: options.Seed = None,
     overwrite: options.Overwrite = False,

@@ -41,7 +41,7 @@ def sweep(
     fit_from: analyse.FitFrom = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: sweeps/NAME-001 and so on.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this sweep.", rich_help_panel=RUNNING)] = None,
-    device: options.DeviceOption = options.Device.AUTO,
+    device: options.DeviceOption = "auto",
     threads: options.Threads = None,
     seed: options.Seed = None,
     overwrite: options.Overwrite = False,

@@ -90,7 +90,7 @@ def train(
     config: options.Config = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/train-001 and so on.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.", rich_help_panel=RUNNING)] = None,
-    device: options.DeviceOption = options.Device.AUTO,
+    device: options.DeviceOption = "auto",
     threads: options.Threads = None,
     seed: options.Seed = None,
     overwrite: options.Overwrite = False,

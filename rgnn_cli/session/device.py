@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rgnn.base.errors import InputError
 from rgnn_cli.session.console import Reporter
-from rgnn_cli.session.options import Device
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def choose_device(
-    report: Reporter, device: Device, threads: int | None = None, processes: Processes | None = None
+    report: Reporter, device: str, threads: int | None = None, processes: Processes | None = None
 ) -> torch.device:
     """`auto` takes a CUDA device where there is one, else the CPU; sets the number of CPU threads.
 
@@ -33,15 +32,13 @@ def choose_device(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    here = {Device.CPU: True, Device.CUDA: torch.cuda.is_available()}
-    if device is Device.AUTO:
-        device = Device.CUDA if here[Device.CUDA] else Device.CPU
+    here = {"cpu": True, "cuda": torch.cuda.is_available()}
+    if device == "auto":
+        device = "cuda" if here["cuda"] else "cpu"
     if not here[device]:
-        raise InputError(
-            f"--device {device.value}: torch finds no such device here; use --device cpu, or see rgnn doctor."
-        )
-    chosen = torch.device(device.value)
-    if device is Device.CUDA and processes is not None and processes.here > 1:
+        raise InputError(f"--device {device}: torch finds no such device here; use --device cpu, or see rgnn doctor.")
+    chosen = torch.device(device)
+    if device == "cuda" and processes is not None and processes.here > 1:
         if processes.here > (there := torch.cuda.device_count()):
             raise InputError(
                 f"{processes.here} processes on this machine need a CUDA device each, and it has {there}; start no "

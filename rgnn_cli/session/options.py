@@ -1,8 +1,7 @@
 """Options shared by commands."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,12 +34,8 @@ HardwareOption = Annotated[
 ]
 
 
-class Device(StrEnum):
-    """Where tensors live."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.", rich_help_panel=RUNNING)]
+Device = Literal["auto", "cpu", "cuda"]
+DeviceOption = Annotated[
+    Device,
+    typer.Option("--device", help="Where to compute; auto takes a GPU where there is one.", rich_help_panel=RUNNING),
+]
