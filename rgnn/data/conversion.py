@@ -68,7 +68,7 @@ def convert(
     """Anything with frames and forces -> a graph store.
 
     A frame that cannot be used is left out and counted; one that equals an earlier frame of the store too. Run again
-    after a kill, the same call goes on after the last whole block.
+    after a kill, the same call continues after the last whole block.
 
     Args:
         sources: trajectories, published graph pickles, graph stores (so stores are merged).
@@ -78,8 +78,8 @@ def convert(
         workers: processes; a script that asks for more than one needs `if __name__ == "__main__":`.
         append: add to the store at `out`.
         overwrite: replace the store at `out`.
-        progress: told of the frames written so far.
-        warn: told of what a user should know, a sentence at a time.
+        progress: called with the number of frames written so far.
+        warn: called with each sentence that a user should read.
 
     Raises:
         InputError: a source as a whole, or every frame, cannot be used; nothing is then written or changed.
@@ -125,7 +125,7 @@ NO_FRAMES = "holds no frames in the range that was asked for."
 
 
 def _key(paths: Sequence[Path], cutoff: float | None, wanted: Selection) -> str:
-    """The same for the same files and options."""
+    """A key that is equal for equal files and options."""
     stats = [(p / ROOT if p.is_dir() else p) for p in paths]
     files = [(str(p.resolve()), *((s.st_size, s.st_mtime_ns) if (s := _stat(p)) else ())) for p in stats]
     return hashlib.sha256(repr((files, cutoff, wanted)).encode()).hexdigest()
@@ -272,7 +272,7 @@ def _write_batches(
             commit(batch, path, future.result())
     except BrokenProcessPool:
         raise BrokenRunError(
-            f"{writer.path}: a worker process was killed, perhaps for want of memory; the same command goes on after "
+            f"{writer.path}: a worker process was killed, perhaps for want of memory; the same command continues after "
             "the blocks that are whole, with --workers 1 in less memory."
         ) from None
     finally:

@@ -2,7 +2,7 @@
 
 A store that stays in memory is shuffled as a whole. Of a larger one, random blocks are read, `WINDOW` at a time, and
 the frames of a window are shuffled: every frame still comes once an epoch, and every block is read once. The order
-depends on the seed and the epoch alone, so a resumed epoch goes on where it was.
+depends on the seed and the epoch alone, so a resumed epoch continues where it was.
 """
 
 from collections import deque

@@ -145,7 +145,7 @@ def test_a_server_that_falls_silent(server, file, tmp_path, monkeypatch) -> None
 
 def test_only_the_web_is_an_address(tmp_path) -> None:
     (tmp_path / "secret").write_text("secret")
-    with pytest.raises(FetchError, match="no web address"):
+    with pytest.raises(FetchError, match="not a web address"):
         download(RemoteFile("d.bin", (f"file://{tmp_path}/secret",)), tmp_path / "data")
 
 

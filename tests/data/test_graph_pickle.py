@@ -103,7 +103,7 @@ def test_a_pickle_that_was_cut_short(tmp_path, keep: float) -> None:
 @pytest.mark.parametrize("content", [[], {}, 3, [1, 2], [{"forces": 1}]])
 def test_other_pickles_of_plain_data(tmp_path, content) -> None:
     (tmp_path / "g.pkl").write_bytes(pickle.dumps(content))
-    with pytest.raises(InputError, match=r"no list of graphs|no pickle of published graphs"):
+    with pytest.raises(InputError, match=r"no list of graphs|not a pickle of published graphs"):
         convert([tmp_path / "g.pkl"], tmp_path / "g.zarr")
 
 

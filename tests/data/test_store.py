@@ -195,7 +195,7 @@ def test_what_lies_beside_a_store_is_left_alone(path) -> None:
     assert sorted(p.name for p in path.parent.iterdir()) == ["s.zarr", "s.zarr.old"]
     (path.parent / "s.zarr.partial").mkdir()
     (path.parent / "s.zarr.partial" / "thesis.txt").write_text("precious")
-    with pytest.raises(InputError, match="in the way"), StoreWriter(path, 3.2, overwrite=True):
+    with pytest.raises(InputError, match="exists but is not a graph store"), StoreWriter(path, 3.2, overwrite=True):
         pass
     assert (path.parent / "s.zarr.partial" / "thesis.txt").exists()
 
@@ -260,7 +260,7 @@ def test_damage_is_noticed(written, tmp_path) -> None:
 def test_what_is_no_store(tmp_path) -> None:
     assert "no such store" in refuses(tmp_path / "none.zarr")
     (tmp_path / "x.zarr").mkdir()
-    assert "no graph store" in refuses(tmp_path / "x.zarr")
+    assert "not a graph store" in refuses(tmp_path / "x.zarr")
     import zarr
 
     zarr.create_group(tmp_path / "other.zarr")
@@ -272,7 +272,7 @@ def test_nothing_is_replaced_unless_asked(path) -> None:
         StoreWriter(path)
     with pytest.raises(InputError, match="cutoff"):
         StoreWriter(path, 4.0, append=True)
-    with pytest.raises(InputError, match="no store"):
+    with pytest.raises(InputError, match="not a graph store"):
         StoreWriter(path.parent, overwrite=True)
     with StoreWriter(path, 3.2, overwrite=True) as writer:
         writer.add(FRAMES[0])

@@ -42,7 +42,7 @@ class RemoteFile:
 
 
 class Watcher(Protocol):
-    """Told of a download."""
+    """Called with the progress of a download."""
 
     def __call__(self, done: int, total: int | None, resumed: bool) -> None:
         """Bytes there; `resumed` at the first call of each connection, when they are not new."""
@@ -65,7 +65,7 @@ class _Cut(Exception):  # noqa: N818 (of a connection)
 
 
 def checksum(path: str | Path, kind: str) -> str:
-    """Of a file, as "md5:..." or "sha256:..."."""
+    """Checksum of a file, as "md5:..." or "sha256:..."."""
     with Path(path).open("rb") as file:
         return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
 
@@ -102,12 +102,12 @@ def download(
     watch: Watcher = lambda done, total, resumed: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """Download a file into `folder`; one that is whole already is kept, one that was cut off is gone on with.
+    """Download a file into `folder`; one that is whole already is kept, and one that was cut off is continued.
 
     Args:
         file: what to fetch.
         folder: made where absent.
-        watch: told of the progress.
+        watch: called with the progress.
         sleep: how to wait between attempts.
 
     Raises:
@@ -150,7 +150,7 @@ def adopt(file: RemoteFile, path: str | Path, folder: str | Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")
     if why := mismatch(path, file):
-        raise InputError(f"{path}: is not '{file.name}', since {why}; fetch it anew.")
+        raise InputError(f"{path}: is not '{file.name}', since {why}; download it again.")
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / file.name, folder / f"{file.name}.part"
     if target.exists() and target.samefile(path):
@@ -183,7 +183,7 @@ def _forget(part: Path) -> None:
 def _fetch(file: RemoteFile, address: str, part: Path, watch: Watcher, sleep: Callable[[float], None]) -> None:
     """Have the whole file in `part`, verified."""
     if not address.startswith(("http://", "https://")):
-        raise _Unavailable("is no web address")
+        raise _Unavailable("is not a web address")
     idle, old = 0, part.exists()
     while True:
         before = part.stat().st_size if part.exists() else 0
@@ -205,7 +205,7 @@ def _fetch(file: RemoteFile, address: str, part: Path, watch: Watcher, sleep: Ca
 
 
 def _receive(file: RemoteFile, address: str, part: Path, watch: Watcher) -> None:
-    """One connection: append to the part what it lacks, or begin anew."""
+    """One connection: append to the part what it lacks, or begin again."""
     have = part.stat().st_size if part.exists() else 0
     if file.size is not None and have == file.size:
         return

@@ -120,7 +120,7 @@ def expand(names: Iterable[str]) -> list[Dataset]:
     found: list[Dataset] = []
     for name in names:
         if name not in DATASETS:
-            raise InputError(f"there is no data named '{name}'; take one of {', '.join(DATASETS)}.")
+            raise InputError(f"no data set is named '{name}'; take one of {', '.join(DATASETS)}.")
         members = DATASETS[name].members or (name,)
         found += [DATASETS[member] for member in members if DATASETS[member] not in found]
     return found
@@ -144,7 +144,7 @@ class ChecksumLock:
                     for name, files in content.items()
                 }
             except (yaml.YAMLError, TypeError, KeyError, AttributeError):
-                raise InputError(f"{self.path}: is no lock file of this program; remove it.") from None
+                raise InputError(f"{self.path}: is not a lock file of this program; remove it.") from None
 
     def pin(self, name: str, files: list[RemoteFile]) -> None:
         """Keep what was stated."""

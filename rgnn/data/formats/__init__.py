@@ -61,7 +61,7 @@ def scan(path: str | Path, wanted: Selection = EVERYTHING, warn: Warn = _ignore)
     Args:
         path: of the trajectory; .gz, .bz2 and .xz are read as they are.
         wanted: which frames.
-        warn: told of what a user should know, a sentence at a time.
+        warn: called with each sentence that a user should read.
 
     Raises:
         InputError: the file as a whole cannot be used.

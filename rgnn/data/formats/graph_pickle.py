@@ -96,7 +96,7 @@ def _build(what: Any, state: Any) -> Any:
         return what.value
     if isinstance(what, np.dtype):
         return what.newbyteorder(state[1]) if state[1] in "<>" else what
-    raise _Refused(f"a {type(what).__name__} with a state of its own")
+    raise _Refused(f"a {type(what).__name__} that restores its state by itself")
 
 
 class _Machine:
@@ -149,7 +149,7 @@ class _Machine:
     def call(self, _: Any) -> None:
         maker, arguments = self.take(2)
         if not callable(maker):
-            raise _Refused("a call of what is no function")
+            raise _Refused("a call of something that is not a function")
         self.stack.append(maker(*arguments))
 
     def build(self, _: Any) -> None:
@@ -236,7 +236,9 @@ def read_list(path: Path) -> Iterator[Any]:
             f"{path}: refused without running it, because it asks for {refused}, which is not plain data."
         ) from None
     except Exception as error:  # a damaged file ends the machine in many ways
-        raise InputError(f"{path}: cannot be read ({first_line(error)}); it may be cut short, fetch it anew.") from None
+        raise InputError(
+            f"{path}: cannot be read ({first_line(error)}); download it again, since it may be cut short."
+        ) from None
     if machine.stack != [[]]:
         raise InputError(f"{path}: holds no list of graphs.")
 
@@ -245,7 +247,7 @@ def read_graph_pickle(path: str | Path, wanted: Selection, cutoff: float) -> Ite
     """The wanted graphs of a published pickle, with their edges up to the cutoff in Angstrom.
 
     Raises:
-        InputError: it is no such pickle.
+        InputError: the file is not such a pickle.
     """
     path = Path(path)
     index = -1
@@ -257,7 +259,7 @@ def read_graph_pickle(path: str | Path, wanted: Selection, cutoff: float) -> Ite
         where = f"{path}: graph {index}"
         missing = [key for key in KEYS if not isinstance(graph, dict) or key not in graph]
         if missing:
-            raise InputError(f"{where}: has no '{missing[0]}', so this is no pickle of published graphs.")
+            raise InputError(f"{where}: has no '{missing[0]}', so it is not a pickle of published graphs.")
         try:
             yield index, _edge_frame(graph, cutoff, where)
         except Unusable as problem:

@@ -1,4 +1,4 @@
-"""Which frames of a trajectory are wanted, and what comes of reading one."""
+"""Which frames of a trajectory are wanted, and the result of reading one."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

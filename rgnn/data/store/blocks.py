@@ -1,7 +1,7 @@
 """Blocks of a graph store: some hundred frames with their edges, as flat arrays of one zarr chunk each.
 
 A block is written once, by one process, and never changed. Edges are kept as each atom's number of neighbours and
-the list of the neighbours; their vectors are computed anew from float64 positions when they are read.
+the list of the neighbours; their vectors are computed from float64 positions when they are read.
 """
 
 import os
@@ -263,7 +263,7 @@ def write_block(
         where: names them in errors.
         cutoff: Angstrom.
         path: to write to; its last part, up to a dot, is the name in its record.
-        unusable: told of the place of a frame that is left out, and why; it may raise.
+        unusable: called with the place of a frame that is left out, and the reason; it may raise.
     """
     edges: dict[int, Edges] = {}
     for place, (frame, name) in enumerate(zip(frames, where, strict=True)):

@@ -68,7 +68,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where reading goes on: the source, by its place in the command, and the frame in it."""
+    """Where reading continues: the source, by its place in the command, and the frame in it."""
 
     source: int = 0
     frame: int = 0
@@ -153,7 +153,7 @@ class Ledger:
         if not path.exists():
             raise InputError(f"{path}: there is no such store; make it with rgnn convert or rgnn fetch-data sample.")
         if not (path / ROOT).is_file():
-            raise InputError(f"{path}: is no graph store; make one from a trajectory with rgnn convert.")
+            raise InputError(f"{path}: is not a graph store; make one from a trajectory with rgnn convert.")
         try:
             data = dict(json.loads((path / ROOT).read_text())["attributes"])
         except KeyError:
@@ -164,7 +164,9 @@ class Ledger:
             raise InputError(f"{path}: is a zarr group of another program; make a store with rgnn convert.")
         version = data.pop("version", None)
         if version != VERSION:
-            raise InputError(f"{path}: has version {version}, but this rgnn reads {VERSION}; convert it anew.")
+            raise InputError(
+                f"{path}: has version {version}, but this rgnn reads {VERSION}; convert its trajectory again."
+            )
         try:
             del data["units"]
             data["blocks"] = [BlockRecord.from_json(block) for block in data["blocks"]]
@@ -178,4 +180,4 @@ class Ledger:
 
 def damaged(path: str | Path, why: str) -> InputError:
     """The error of a store that cannot be read."""
-    return InputError(f"{path}: is damaged or cut short ({why}); convert its trajectory anew.")
+    return InputError(f"{path}: is damaged or cut short ({why}); convert its trajectory again.")

@@ -156,7 +156,7 @@ class GraphStore:
         return frame
 
     def graph(self, index: int) -> Graph:
-        """The labelled graph of one frame; edge vectors are computed anew from float64 positions."""
+        """The labelled graph of one frame; edge vectors are computed from float64 positions."""
         block, k = self.place(index)
         return graph_of(self._block(block), k)
 

@@ -62,14 +62,14 @@ class StoreWriter:
     """Writes frames to a store; a context manager that completes the store when its block ends well.
 
     What happens when it does not: an error undoes all of it; a kill, Ctrl-C or a full disk keeps the whole blocks,
-    and a writer with the same key goes on after them.
+    and a writer with the same key continues after them.
 
     Args:
         path: of the store.
         cutoff: Angstrom; None takes that of the store appended to.
         append: add to the store at `path`.
         overwrite: replace the store at `path`.
-        key: of the command; only a command with the same key goes on with what it began. Empty: never.
+        key: of the command; only a command with the same key continues what it began; with an empty key, none does.
         sources: what the frames will come from.
 
     Attributes:
@@ -109,7 +109,7 @@ class StoreWriter:
                     f"{self.path} already exists; --append adds to it, --overwrite replaces it, or choose another name."
                 )
         if self.path.exists() and not (self.path / ROOT).is_file():
-            raise InputError(f"{self.path} is no store, so it is not overwritten; choose another name.")
+            raise InputError(f"{self.path} is not a graph store, so it is not overwritten; choose another name.")
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -122,11 +122,11 @@ class StoreWriter:
         return self
 
     def _begin(self) -> None:
-        """Take the lock, and find out whether there is something to go on with."""
+        """Take the lock, and find out whether there is something to continue."""
         self.work.mkdir(parents=True, exist_ok=True)
         self._stack.enter_context(locked(self.path, self.path.with_name(f".{self.path.name}.lock")))
         if self.append:
-            self.ledger = Ledger.load(self.path)  # anew: another may have added to it before the lock was ours
+            self.ledger = Ledger.load(self.path)  # again, since another may have added to it before the lock was ours
         elif left := self._left_over():
             self.ledger = left
         pending = self.ledger.pending
@@ -146,7 +146,7 @@ class StoreWriter:
         self._batch = Batch()
 
     def _left_over(self) -> Ledger | None:
-        """The ledger of what the same command began; what cannot be gone on with is removed, or refused."""
+        """The ledger of what the same command began; what cannot be continued is removed or refused."""
         there = {p.name for p in self.partial.iterdir()}
         if not there:
             return None
@@ -160,10 +160,10 @@ class StoreWriter:
             if key and not self.overwrite:
                 raise InputError(
                     f"{self.partial} is what a conversion that broke off has left; run its command again to complete "
-                    "it, or give --overwrite to begin anew."
+                    "it, or give --overwrite to begin again."
                 )
         elif not there <= {ROOT + ".partial"}:
-            raise InputError(f"{self.partial} is in the way and is no store of this program; move it elsewhere.")
+            raise InputError(f"{self.partial} exists but is not a graph store; move it elsewhere.")
         for name in there:
             lost = self.partial / name
             shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
@@ -245,7 +245,7 @@ class StoreWriter:
 
     @property
     def resumable(self) -> bool:
-        """Whether the same command can go on with what there is."""
+        """Whether the same command can continue from what there is."""
         return bool(self.key) and bool(self.new_blocks)
 
     def _break_off(self, kind: type[BaseException]) -> None:
@@ -255,7 +255,7 @@ class StoreWriter:
 
     def _complete(self) -> None:
         if not self.ledger.blocks:
-            raise InputError(f"{self.path}: there are no frames to write.")
+            raise InputError(f"{self.path}: no frames were given to write.")
         self.ledger.key, self.ledger.pending = self.key, None
         self.ledger.save(self.work)
         if self.append:
