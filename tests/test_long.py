@@ -21,7 +21,7 @@ def model(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("long")
     convert([shared / f"data/lipo_chgnet_train_{part}.xyz" for part in "ab"], folder / "train.zarr")
     config = RunSettings(store=str(folder / "train.zarr"), hardware=Hardware(bits=4, noise=0.05))
-    TrainingRun.prepare(config).go(folder / "run")
+    TrainingRun.prepare(config).run(folder / "run")
     return load_model(folder / "run")
 
 

@@ -1,34 +1,40 @@
-"""The errors that rgnn raises on purpose; each carries the exit code of the command line."""
+"""The errors that rgnn raises on purpose. They carry facts; the command line adds exit codes and what to type."""
+
+from pathlib import Path
+from typing import Literal
+
+# Work whose state is saved, so that it can be resumed.
+Work = Literal["training", "dynamics", "evaluation", "sweep"]
 
 
 class RGNNError(Exception):
-    """Base of all errors with a message meant for a user: one sentence with the way out."""
-
-    exit_code = 1
+    """The base of all errors with a message meant for a user: one sentence with the way out."""
 
 
 class InputError(RGNNError, ValueError):
     """A file, a value or a combination of values cannot be used."""
 
-    exit_code = 2
-
 
 class FetchError(RGNNError):
-    """Something could not be had from outside (network, archive, missing download)."""
-
-    exit_code = 3
+    """Something could not be had from outside: network, archive, missing download or library."""
 
 
 class BrokenRunError(RGNNError):
-    """A run broke off: diverged, lost an atom, ran out of memory. Its last whole state is kept."""
-
-    exit_code = 4
+    """A run broke off: it diverged, lost an atom or ran out of memory. Its last whole state is kept."""
 
 
 class Interrupted(RGNNError):  # noqa: N818 (nothing went wrong)
-    """A run was asked to stop (Ctrl-C, SIGTERM) and has saved its state."""
+    """A run was asked to stop and has saved its state.
 
-    exit_code = 130
+    Args:
+        message: what was stopped, in words.
+        work: the kind of work.
+        resume_from: the folder that it can be resumed from; None where nothing is kept.
+    """
+
+    def __init__(self, message: str, work: Work | None = None, resume_from: str | Path | None = None) -> None:
+        super().__init__(message)
+        self.work, self.resume_from = work, None if resume_from is None else Path(resume_from)
 
 
 def first_line(error: BaseException) -> str:

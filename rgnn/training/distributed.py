@@ -57,7 +57,7 @@ class Processes:
         return cls(distributed.get_rank(), distributed.get_world_size(), local, here)
 
     def leave(self) -> None:
-        """The end of all talk."""
+        """End the communication between the processes."""
         if self.count > 1:
             distributed.destroy_process_group()
 
@@ -70,36 +70,36 @@ class Processes:
         """Those of the items that are for this process: every `count`-th."""
         return items[self.rank :: self.count]
 
-    def sum_(self, x: Tensor) -> Tensor:
+    def all_reduce_sum_(self, x: Tensor) -> Tensor:
         """The sum over all processes, the same bits on each, in place. All must call."""
         return self._together(x, distributed.all_reduce)
 
-    def smallest_(self, x: Tensor) -> Tensor:
-        """The same for the smallest."""
+    def all_reduce_min_(self, x: Tensor) -> Tensor:
+        """The smallest over all processes, element by element, in place. All must call."""
         return self._together(x, lambda x: distributed.all_reduce(x, distributed.ReduceOp.MIN))
 
     def any(self, mine: bool) -> bool:
         """Whether it is true on one of them. All must call."""
-        return bool(self.sum_(torch.tensor(float(mine))))
+        return bool(self.all_reduce_sum_(torch.tensor(float(mine))))
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait for all of them, so that none ends while another still writes."""
         self.any(False)
 
-    def spread_(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast_(self, tensors: Iterable[Tensor]) -> None:
         """Tensors as the first process has them, in place. All must call."""
         for x in tensors:
             self._together(x, lambda x: distributed.broadcast(x, 0))
 
-    def same(self, value: Any) -> Any:
+    def broadcast_object(self, value: Any) -> Any:
         """Plain values as the first process has them; what the others give is not looked at. All must call."""
         if self.count == 1:
             return value
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         size = torch.tensor(len(text))
-        self.spread_([size])
+        self.broadcast_([size])
         text = text if self.first else torch.empty(int(size), dtype=torch.uint8)
-        self.spread_([text])
+        self.broadcast_([text])
         return json.loads(bytes(text.numpy()))
 
     def _together(self, x: Tensor, talk: Callable[[Tensor], Any]) -> Tensor:
@@ -109,7 +109,7 @@ class Processes:
             except RuntimeError as error:
                 raise LostProcessError(
                     f"another process of this run has ended or does not answer ({first_line(error)}); what was saved "
-                    "before is whole, so go on with rgnn train --resume once its error is found."
+                    "before is whole, so resume the run once its error is found."
                 ) from None
         return x
 

@@ -14,7 +14,7 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.data.loader import epoch_order, prefetched
@@ -30,7 +31,7 @@ from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import save_model
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.log import Epoch, Watcher, write_log
+from rgnn.training.log import Epoch, write_log
 from rgnn.training.optimizer import Adam, Plateau
 from rgnn.training.running_statistics import RunningStatistics
 from rgnn.training.schedule import hardware_of_step
@@ -59,7 +60,6 @@ class GradientFit:
     def __init__(
         self, model: ForceField, config: TrainingSettings, out: Path | None, processes: Processes = ALONE
     ) -> None:
-        config.require_frames_for(processes)
         self.model, self.config, self.out, self.processes = model, config, out, processes
         self.device = model.device
         self.following = RunningStatistics(model)
@@ -82,15 +82,14 @@ class GradientFit:
         frames: LabelledFrames,
         train: Sequence[int],
         validation: Sequence[int],
-        watcher: Watcher,
-        stop: Callable[[], bool],
+        listener: Listener = SILENT,
     ) -> FitResult:
         """Train until the last epoch, or until the validation error has long stopped falling."""
         config = self.config
         steps = math.ceil(len(train) / config.batch_size)
         if self.processes.first and not self.following.begun:
             first = epoch_order(frames, train, config.seed, 0)[: min(2, config.batch_size)]
-            self._look_at(Graph.batch([frames.graph(k) for k in first]))
+            self.initialise_statistics(Graph.batch([frames.graph(k) for k in first]))
         self._agree()
         at = self.progress
         while at.epoch < config.epochs and at.epochs_since_best < config.stop_after:
@@ -99,16 +98,16 @@ class GradientFit:
             size = config.batch_size
             batches = [order[first : first + size] for first in range(at.step_in_epoch * size, len(order), size)]
             for parts in prefetched(lambda batch: self._parts(frames, batch), batches):
-                if self.processes.any(stop()):
+                if self.processes.any(listener.stop()):
                     at.seconds += time.monotonic() - began
                     self.save()
-                    self.processes.meet()
-                    how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
-                    raise Interrupted(f"stopped in epoch {at.epoch + 1} as asked, the state is saved{how}")
+                    self.processes.barrier()
+                    said = f"stopped in epoch {at.epoch + 1} as asked, the state is saved"
+                    raise Interrupted(said, "training", self.out)
                 loss = self.step(*parts)
-                watcher.step(at.epoch * steps + at.step_in_epoch, config.epochs * steps, loss)
+                listener.progress(at.epoch * steps + at.step_in_epoch, config.epochs * steps, f"loss {loss:.4f}")
             is_best = self.end_epoch(frames, validation, steps, at.seconds + time.monotonic() - began)
-            watcher.epoch(self.history[-1], is_best)
+            listener.epoch(self.history[-1], is_best)
         return FitResult(self.best, tuple(self.history), at.epoch < config.epochs)
 
     def _parts(self, frames: LabelledFrames, batch: Sequence[int]) -> list[Graph]:
@@ -119,8 +118,8 @@ class GradientFit:
         return [Graph.batch([frames.graph(k) for k in part]) for part in mine]
 
     @torch.no_grad()
-    def _look_at(self, g: Graph) -> None:
-        """Begin ranges and statistics with a frame or two: a step uses those before it."""
+    def initialise_statistics(self, g: Graph) -> None:
+        """Set the first ranges and statistics from a frame or two: a step uses those of before it."""
         require_atoms(g)
         self.model.train()
         hardware = hardware_of_step(self.model.hardware, self.config, self.progress.step)
@@ -136,7 +135,7 @@ class GradientFit:
             with self.following.part(part.n_edges):
                 self._add(part.to(self.device), processes.rank + number * processes.count)
         self.following.end(processes)
-        processes.sum_(self.sums)
+        processes.all_reduce_sum_(self.sums)
         self.sums /= self.sums[-1].clone()
         value = float(self.sums[-2])
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
@@ -144,7 +143,7 @@ class GradientFit:
             kept = f"; {self.out / 'best'} keeps the best model so far" if self.out and self.history else ""
             raise BrokenRunError(
                 f"training diverged at step {at.step} of epoch {at.epoch + 1} (loss {value:g}){kept}; "
-                "lower --learning-rate."
+                "lower the learning rate."
             )
         self.optimizer.step(self.schedule.rate)
         at.step, at.step_in_epoch, at.loss_sum = at.step + 1, at.step_in_epoch + 1, at.loss_sum + value
@@ -229,18 +228,21 @@ class GradientFit:
         history = [asdict(row) for row in self.history]
         return {"progress": asdict(self.progress), "history": history, "schedule": asdict(self.schedule)}
 
-    def _take_up(self, numbers: dict[str, Any]) -> None:
+    def _set_numbers(self, numbers: dict[str, Any]) -> None:
         self.schedule = Plateau(**numbers["schedule"])
         self.progress = Progress(**numbers["progress"])
         self.history = [Epoch(**row) for row in numbers["history"]]
 
     def _agree(self) -> None:
         """All processes go on with the state of the first."""
-        self._take_up(self.processes.same(self._numbers()))
-        self.processes.spread_(self._tensors().values())
+        self._set_numbers(self.processes.broadcast_object(self._numbers()))
+        self.processes.broadcast_(self._tensors().values())
 
-    def load(self) -> None:
-        """Take up the state of an interrupted run; only the first process does."""
+    def start(self) -> None:
+        """Nothing: a new run starts from the model as it is."""
+
+    def restore(self) -> None:
+        """Restore the state of an interrupted run; only the first process does."""
         assert self.out is not None
         file = self.out / "state.safetensors"
         tensors, settings = read_tensors(file, FORMAT, VERSION)
@@ -257,7 +259,7 @@ class GradientFit:
             raise InputError(
                 f"{file}: belongs to a model of another shape; resume with the run's own settings."
             ) from None
-        self._take_up(settings)
+        self._set_numbers(settings)
 
     def _made_for(self) -> dict[str, Any]:
         """What a state must not be taken up with another of."""

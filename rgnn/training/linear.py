@@ -9,9 +9,8 @@ frames can be added. They also tell how sure the weights are, see `rgnn.models.u
 A committee is solved for in the same pass: each member has features and sums of its own.
 """
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.chip.hardware import Hardware
@@ -28,7 +28,7 @@ from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import load_model, save_model
 from rgnn.models.uncertainty import DRAWS, Uncertainty, calibrated, load_uncertainties, save_uncertainties
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.log import Epoch, Watcher, write_log
+from rgnn.training.log import Epoch, write_log
 from rgnn.training.normal_equations import NormalEquations, best_weights
 from rgnn.training.schedule import hardware_of_step
 from rgnn.training.settings import TrainingSettings
@@ -89,7 +89,7 @@ class MemberSums:
             f"{name}/{part}": packed(tensor) for name, sums in self.sums.items() for part, tensor in vars(sums).items()
         }
 
-    def take_up(self, tensors: Mapping[str, Tensor], done: int) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], done: int) -> None:
         """The sums of such a file, over so many batches."""
         self.done = done
         for name, sums in self.sums.items():
@@ -105,9 +105,14 @@ class LinearFit:
     """
 
     def __init__(
-        self, model: ForceField, config: TrainingSettings, out: Path | None, processes: Processes = ALONE
+        self,
+        model: ForceField,
+        config: TrainingSettings,
+        out: Path | None,
+        processes: Processes = ALONE,
+        adds_to: Path | None = None,
     ) -> None:
-        self.model, self.config, self.out, self.processes = model, config, out, processes
+        self.model, self.config, self.out, self.processes, self.adds_to = model, config, out, processes, adds_to
         self.members = [MemberSums(member, number) for number, member in enumerate(model.members)]
         self.done = 0
         # Of the runs that this one adds to: batches, stores, and what marked the outside of their frames.
@@ -118,21 +123,20 @@ class LinearFit:
         frames: LabelledFrames,
         train: Sequence[int],
         validation: Sequence[int],
-        watcher: Watcher,
-        stop: Callable[[], bool],
+        listener: Listener = SILENT,
     ) -> FitResult:
         """Sum over the frames that are not in the sums yet, and solve.
 
         Raises:
-            Interrupted: `stop` said so; the sums so far are saved.
+            Interrupted: the listener said so; the sums so far are saved.
         """
         began = time.monotonic()
         if not self.ready and self.processes.first:
             self._set_statistics(frames, train)
-        self.processes.spread_(self.model.state_dict().values())
-        self.done = self.processes.same(self.done)
+        self.processes.broadcast_(self.model.state_dict().values())
+        self.done = self.processes.broadcast_object(self.done)
         for member in self.members:
-            member.done = self.processes.same(member.done)
+            member.done = self.processes.broadcast_object(member.done)
         self.model.eval()
         todo = [(name, some) for name, all_of_it in (("train", train), ("validation", validation))
                 for some in batches(all_of_it, BATCH)]  # fmt: skip
@@ -140,18 +144,18 @@ class LinearFit:
         turns = batches(todo[self.done :], self.processes.count)
         made = prefetched(lambda turn: [(n, self._batch(frames, k)) for n, k in self.processes.share(turn)], turns)
         for turn, mine in zip(turns, made, strict=True):
-            if self.processes.any(stop()):
+            if self.processes.any(listener.stop()):
                 self._bring_together()
                 self.save()
-                self.processes.meet()
-                how = f"; go on with: rgnn train --resume {self.out}" if self.out else ""
-                raise Interrupted(f"stopped after {self.done} of {len(todo)} steps as asked, the sums are saved{how}")
+                self.processes.barrier()
+                said = f"stopped after {self.done} of {len(todo)} steps as asked, the sums are saved"
+                raise Interrupted(said, "training", self.out)
             for name, batch in mine:
                 self._add(name, batch)
             self.done += len(turn)
             for member in self.members:
                 member.done = max(member.done, self.done)
-            watcher.step(self.done, len(todo), math.nan)
+            listener.progress(self.done, len(todo))
         self._bring_together()
         for member in self.members:
             member.solve()
@@ -164,7 +168,7 @@ class LinearFit:
             for folder in ("best", "last"):
                 save_model(self.model, self.out / folder)
                 save_uncertainties(self.model, found, self.out / folder)
-        watcher.epoch(row, True)
+        listener.epoch(row, True)
         return FitResult(self.model, (row,), False)
 
     def _uncertainties(self, frames: LabelledFrames, validation: Sequence[int]) -> list[Uncertainty]:
@@ -209,7 +213,7 @@ class LinearFit:
         for member in self.members:
             for sums in member.sums.values():
                 for tensor in vars(sums).values():
-                    unpack(self.processes.sum_(packed(tensor).contiguous()), tensor)
+                    unpack(self.processes.all_reduce_sum_(packed(tensor).contiguous()), tensor)
 
     # What a run keeps on disk
 
@@ -234,10 +238,15 @@ class LinearFit:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(file, tensors, settings)
 
-    def load(self) -> None:
-        """Take up an interrupted pass, or one that is finished; only the first process does."""
+    def start(self) -> None:
+        """Continue the sums of the run that frames are added to, where there is one."""
+        if self.adds_to is not None:
+            self.add_to(self.adds_to)
+
+    def restore(self) -> None:
+        """Restore an interrupted pass, or one that is finished; only the first process does."""
         assert self.out is not None
-        settings = self._take_up(self.out)
+        settings = self._restore_sums(self.out)
         for what, mine in self._made_of().items():
             if settings["made_of"][what] != mine:
                 raise InputError(
@@ -246,6 +255,8 @@ class LinearFit:
                 )
         self.before, self.added = settings["before"], settings["added"]
         self.done = min(member.done for member in self.members)
+        if self.adds_to is not None:
+            self.remember(self.adds_to)
 
     def add_to(self, run: Path) -> None:
         """Take up the sums of another run, features and all, to add frames to them.
@@ -253,7 +264,7 @@ class LinearFit:
         Raises:
             InputError: of another model or hardware, or it has these frames already.
         """
-        settings = self._take_up(run)
+        settings = self._restore_sums(run)
         self.added = [*settings["added"], settings["made_of"]["data_checksum"]]
         mine = self.model.provenance
         if mine.data_checksum and mine.data_checksum in self.added:
@@ -268,7 +279,7 @@ class LinearFit:
         if (run / "best").is_dir():
             self.known = load_uncertainties(run, load_model(run))
 
-    def _take_up(self, run: Path) -> dict[str, Any]:
+    def _restore_sums(self, run: Path) -> dict[str, Any]:
         """Sums and features of a run; what its state says beside them."""
         for member in reversed(self.members):
             file = self._file(run, member)
@@ -280,7 +291,7 @@ class LinearFit:
             if not member.number:
                 model = {k.removeprefix("model/"): t for k, t in tensors.items() if k.startswith("model/")}
                 self.model.load_state_dict(model)
-            member.take_up(tensors, int(settings["done"]))
+            member.restore(tensors, int(settings["done"]))
         return settings
 
     @staticmethod

@@ -1,9 +1,8 @@
-"""What a training run tells of its epochs, and the log that keeps it."""
+"""The epochs of a training run, and the log that keeps them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Protocol
 
 from rgnn.base.errors import InputError
 from rgnn.base.files import read_csv, write_atomic
@@ -20,26 +19,6 @@ class Epoch:
     relative_error: float
     learning_rate: float
     seconds: float
-
-
-class Watcher(Protocol):
-    """What `fit` tells while it runs."""
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        """`done` of `total` steps are finished."""
-
-    def epoch(self, row: Epoch, best: bool) -> None:
-        """An epoch is finished and validated."""
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        """Nothing."""
-
-    def epoch(self, row: Epoch, best: bool) -> None:
-        """Nothing."""
 
 
 def write_log(out: Path, history: Sequence[Epoch]) -> None:

@@ -1,7 +1,7 @@
 """A training run from its settings: store, chip, model, split and fit, all repeatable from config.yaml."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from rgnn.base.errors import InputError
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.provenance import Provenance
 from rgnn.base.rng import stream_seed
@@ -26,9 +27,7 @@ from rgnn.models.checkpoints import load_model
 from rgnn.models.committee import Committee
 from rgnn.models.settings import MessagePassingSettings, ModelSettings, MomentSettings
 from rgnn.training.distributed import ALONE, Processes
-from rgnn.training.gradient import GradientFit
-from rgnn.training.linear import LinearFit
-from rgnn.training.log import Silent, Watcher
+from rgnn.training.fit import fitter_for, require_frames_for
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult
 
@@ -177,7 +176,7 @@ class TrainingRun:
             InputError: no store, another cutoff, too small a chip, or too few frames.
         """
         if not config.model.is_solved:
-            config.training.require_frames_for(processes)
+            require_frames_for(config.training, processes)
         store = GraphStore(config.store)
         model = config.build_model(store).to(device)
         t = config.training
@@ -194,37 +193,33 @@ class TrainingRun:
         model.provenance = mine
         return cls(config, store, model, train, validation, processes)
 
-    def go(
+    def run(
         self,
         out: str | Path,
         *,
         resume: bool = False,
-        watcher: Watcher | None = None,
-        stop: Callable[[], bool] = lambda: False,
+        listener: Listener = SILENT,
     ) -> FitResult:
         """Train into the run folder `out`.
 
         Args:
             out: made where absent.
-            resume: go on from the state in `out`, or from the start where it has none yet.
-            watcher, stop: as in `fit`.
+            resume: continue from the state in `out`, or from the start where it has none yet.
+            listener: as in `fit`.
 
         Raises:
             InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
         """
         out, processes = Path(out), self.processes
-        kind = LinearFit if self.model.linear is not None else GradientFit
-        trainer = kind(self.model, self.config.training, out, processes)
+        adds_to = None if self.config.adds_to is None else Path(self.config.adds_to)
+        fitter = fitter_for(self.model, self.config.training, out, processes, adds_to)
         if processes.first:
-            adds_to = Path(self.config.adds_to) if self.config.adds_to is not None else None
             if resume and (out / "state.safetensors").exists():
-                trainer.load()
-                if isinstance(trainer, LinearFit) and adds_to is not None:
-                    trainer.remember(adds_to)
-            elif isinstance(trainer, LinearFit) and adds_to is not None:
-                trainer.add_to(adds_to)
+                fitter.restore()
+            else:
+                fitter.start()
             out.mkdir(parents=True, exist_ok=True)
             note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
             record = self.config.replace(model=self.model.settings, versions=Versions.here(), processes=processes.count)
             write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))
-        return trainer.run(self.store, self.train, self.validation, watcher or Silent(), stop)
+        return fitter.run(self.store, self.train, self.validation, listener)

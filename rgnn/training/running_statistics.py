@@ -50,8 +50,8 @@ class RunningStatistics:
     def end(self, processes: Processes) -> None:
         """Of the batch: all processes take up what all parts have left. All must call."""
         means, extremes = self._before
-        moved = processes.sum_(self._moved)
-        widest = processes.smallest_(torch.where(self._widest.isnan(), torch.inf, self._widest))
+        moved = processes.all_reduce_sum_(self._moved)
+        widest = processes.all_reduce_min_(torch.where(self._widest.isnan(), torch.inf, self._widest))
         self._set(means + moved[0] / moved[1].clamp_min(1), torch.where(widest.isinf(), extremes, widest))
 
     @property

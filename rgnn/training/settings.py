@@ -7,9 +7,7 @@ from typing import Literal, Self
 from torch import Tensor
 from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
-from rgnn.base.errors import InputError
 from rgnn.base.settings import Settings, require
-from rgnn.training.distributed import Processes
 
 
 @dataclass(frozen=True)
@@ -92,14 +90,6 @@ class TrainingSettings(Settings):
     def moments(cls) -> Self:
         """For the network readout of moments: larger batches and more epochs, since a step takes milliseconds."""
         return cls(epochs=60, batch_size=4, plateau_patience=4, noise_schedule="range")
-
-    def require_frames_for(self, processes: Processes) -> None:
-        """Raise InputError where some of the processes would have nothing to do in any step."""
-        if processes.count > self.batch_size:
-            raise InputError(
-                f"batch_size is {self.batch_size}, too few frames for {processes.count} processes to share; give a "
-                "larger --batch-size, or start fewer processes."
-            )
 
     def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The loss over all force components."""

@@ -40,5 +40,5 @@ def validate(
         error = (model(g, model.read(None, noise)).forces - g.forces).double()
         found = error.abs().sum(), error.square().sum(), g.forces.abs().sum(), error.numel()
         sums += torch.tensor([float(x) for x in found], dtype=torch.float64)
-    absolute, square, reference, count = processes.sum_(sums).tolist()
+    absolute, square, reference, count = processes.all_reduce_sum_(sums).tolist()
     return absolute / count, math.sqrt(square / count), absolute / max(reference, 1e-12)

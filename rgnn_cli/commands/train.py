@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +13,9 @@ from rgnn_cli.session.options import RUNNING
 
 if TYPE_CHECKING:
     from rgnn.training.distributed import Processes
-    from rgnn.training.log import Epoch
     from rgnn.training.run import RunSettings, TrainingRun
     from rgnn.training.validation import FitResult
-    from rgnn_cli.session.console import Meter, Reporter
+    from rgnn_cli.session.console import Reporter
 
 TRAINING = "Training"
 
@@ -112,6 +110,7 @@ def train(
     from rgnn_cli.session import workspace
     from rgnn_cli.session.console import Reporter
     from rgnn_cli.session.device import choose_device
+    from rgnn_cli.session.session import ConsoleListener
     from rgnn_cli.session.signals import asked_to_stop
     from rgnn_cli.session.torchrun import together
 
@@ -152,11 +151,10 @@ def train(
         _introduce(report, ready, folder)
         if resume is None:
             workspace.clear_run(folder)
-        processes.same({"run": run.to_mapping(), "folder": str(folder)})
+        processes.broadcast_object({"run": run.to_mapping(), "folder": str(folder)})
         alone = processes.count == 1
         with asked_to_stop(insisting=alone) as stop, report.progress("Training", None, "steps") as meter:
-            watcher = _Show(report, meter)
-            result = ready.go(folder, resume=resume is not None, watcher=watcher, stop=stop)
+            result = ready.run(folder, resume=resume is not None, listener=ConsoleListener(report, meter, stop))
     curve = ""
     if not run.model.is_solved:  # which is one point
         curve = f"; curve: {training_curve(result.history, folder / 'training.png')}"
@@ -183,13 +181,14 @@ def _take_part(report: Reporter, processes: Processes, device: options.Device, t
     """In the run that the first process has made ready."""
     from rgnn.training.run import RunSettings, TrainingRun
     from rgnn_cli.session.device import choose_device
+    from rgnn_cli.session.session import ConsoleListener
     from rgnn_cli.session.signals import asked_to_stop
 
-    told = processes.same(None)
+    told = processes.broadcast_object(None)
     run = RunSettings.from_mapping(told["run"])
     ready = TrainingRun.prepare(run, choose_device(report, device, threads, processes), processes)
-    with asked_to_stop(insisting=False) as stop:
-        ready.go(told["folder"], stop=stop)
+    with asked_to_stop(insisting=False) as stop, report.progress("Training", None, "steps") as meter:
+        ready.run(told["folder"], listener=ConsoleListener(report, meter, stop))
 
 
 def _settings(
@@ -258,21 +257,3 @@ def _say_what_is_clipped(report: Reporter, ready: TrainingRun, result: FitResult
         saturated = "" if found.saturated is None else f", {100 * found.saturated:.3f}% of the output conversions"
         clipped = f"{100 * found.clipped:.3f}% of inputs{saturated}"
         report.say(f"Outside of the converters' ranges on validation frames: {clipped}")
-
-
-class _Show:
-    """Shows steps on a meter and each epoch on a line."""
-
-    def __init__(self, report: Reporter, meter: Meter) -> None:
-        self.report, self.meter = report, meter
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        if self.meter.total is None:
-            self.meter.start(done - 1, total)
-        self.meter.update(done, "" if math.isnan(loss) else f"loss {loss:.4f}")  # a ridge solves at the end
-
-    def epoch(self, row: Epoch, best: bool) -> None:
-        self.report.say(
-            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation error {100 * row.relative_error:5.1f}%  "
-            f"MAE {row.mae:.4f} eV/Å  {row.seconds:.0f} s{'  best' if best else ''}"
-        )

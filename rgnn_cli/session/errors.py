@@ -1,21 +1,42 @@
-"""Errors."""
+"""How an error ends a command: one sentence, what to type next, and an exit code."""
+
+from __future__ import annotations
 
 import errno
+from shlex import quote
+
+from rgnn.base.errors import BrokenRunError, FetchError, InputError, Interrupted, RGNNError, Work
+
+# See the table of exit codes in the documentation of the command line.
+EXIT_CODES: dict[type[RGNNError], int] = {InputError: 2, FetchError: 3, BrokenRunError: 4, Interrupted: 130}
+RESUME: dict[Work, str] = {
+    "training": "rgnn train --resume",
+    "dynamics": "rgnn md --resume",
+    "evaluation": "rgnn eval --resume",
+    "sweep": "rgnn sweep --resume",
+}
+
+
+def exit_code(error: RGNNError) -> int:
+    """The exit code of a kind of error; 1 for one of no kind."""
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
 
 
 def show(error: BaseException) -> int:
     """Print one sentence; return the exit code."""
     from rich.markup import escape
 
-    from rgnn.base.errors import Interrupted, RGNNError
     from rgnn_cli.session.console import stderr
 
     if isinstance(error, Interrupted):
-        stderr.print(escape(f"{str(error)[:1].upper()}{str(error)[1:]}"))
-        return error.exit_code
+        said = f"{str(error)[:1].upper()}{str(error)[1:]}"
+        if error.work is not None and error.resume_from is not None:
+            said += f"; continue with: {RESUME[error.work]} {quote(str(error.resume_from))}"
+        stderr.print(escape(said))
+        return exit_code(error)
     if isinstance(error, RGNNError):
         stderr.print(f"[red]Error:[/] {escape(str(error))}")
-        return error.exit_code
+        return exit_code(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         stderr.print(
             f"[red]Error:[/] no space is left on the disk of {escape(str(error.filename or 'the output'))}; "

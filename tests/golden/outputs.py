@@ -136,7 +136,7 @@ def solving(folder: Path) -> dict:
     run = RunSettings.preset("ridge").replace(store=str(folder / "golden.zarr"), model=small("ridge"))
     prepared = TrainingRun.prepare(run)
     prepared.model.double()
-    result = prepared.go(folder / "ridge")
+    result = prepared.run(folder / "ridge")
     return {"ridge": [result.best.mae, result.best.rmse, result.best.relative_error]}
 
 

@@ -4,12 +4,12 @@ import copy
 from pathlib import Path
 
 import numpy as np
+from listeners import Asked
 
 from rgnn import Graph, GraphStore
 from rgnn.data.frames import Frame
 from rgnn.data.store.writer import write_store
 from rgnn.training.linear import LinearFit
-from rgnn.training.log import Silent
 from rgnn.training.settings import TrainingSettings
 
 TRAIN, VALIDATION = range(24), range(24, 30)
@@ -51,5 +51,5 @@ def solved(
     ridge = LinearFit(copy.deepcopy(untrained), CONFIG, out)
     if start is not None:
         ridge.add_to(start)
-    ridge.run(frames, train, validation, Silent(), stop)
+    ridge.run(frames, train, validation, Asked(stop))
     return ridge

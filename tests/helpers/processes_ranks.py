@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from listeners import Asked
 
 import rgnn
 from rgnn import Chip, Graph, Hardware, fit
@@ -23,7 +24,6 @@ from rgnn.models.families import build, family_of
 from rgnn.models.settings import MessagePassingSettings, MomentSettings, NetworkSettings, RidgeSettings
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.linear import LinearFit
-from rgnn.training.log import Silent
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult
 
@@ -62,14 +62,14 @@ def untrained(name: str) -> ForceField:
 
 def train(name: str, frames: Glass, out: Path, processes: Processes = ALONE, **settings: Any) -> FitResult:
     """The case of this name; settings are those of the training, or arguments of `fit`."""
-    given = {key: settings.pop(key) for key in ("resume", "stop") if key in settings}
+    given = {key: settings.pop(key) for key in ("resume", "listener") if key in settings}
     config = CONFIG.replace(**settings)
     return fit(untrained(name), frames, TRAIN, VALIDATION, config, out, processes=processes, **given)
 
 
 def solve(frames: Glass, out: Path, processes: Processes = ALONE) -> ForceField:
     ridge = LinearFit(untrained("ridge"), CONFIG, out, processes)
-    return ridge.run(frames, TRAIN, VALIDATION, Silent(), lambda: False).model
+    return ridge.run(frames, TRAIN, VALIDATION).model
 
 
 def torchrun(*arguments: object, folder: Path | None = None) -> subprocess.Popen:
@@ -90,7 +90,7 @@ def main(folder: Path) -> None:
     # Only the last process is asked to stop, and all stop before the same step.
     calls, last = iter(range(100)), processes.rank == processes.count - 1
     with contextlib.suppress(Interrupted):
-        train("noisy", frames, folder / "cut", processes, stop=lambda: last and next(calls) == 4)
+        train("noisy", frames, folder / "cut", processes, listener=Asked(lambda: last and next(calls) == 4))
         raise AssertionError("was not stopped")
     models.append(train("noisy", frames, folder / "cut", processes, resume=True).model)
     models.append(solve(frames, folder / "ridge", processes))

@@ -38,7 +38,7 @@ def trained(frames, tmp_path_factory) -> tuple[RGNN, dict[str, Uncertainty]]:
     config = RunSettings(
         str(store.path), chips=2, model=shape, training=TrainingSettings(validation=0.3, split="random")
     )
-    TrainingRun.prepare(config).go(folder / "run")
+    TrainingRun.prepare(config).run(folder / "run")
     model = load_model(folder / "run")
     return model, load_uncertainties(folder / "run", model)
 

@@ -15,7 +15,6 @@ from rgnn.models.committee import Committee
 from rgnn.models.settings import RidgeSettings
 from rgnn.models.uncertainty import load_uncertainties
 from rgnn.training.linear import LinearFit
-from rgnn.training.log import Silent
 from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.validation import validate
 
@@ -78,7 +77,7 @@ def test_more_members_err_less_and_the_first_is_that_of_a_run_alone(cluster, tmp
     store = Bent(cluster).store(tmp_path / "bent.zarr")
     shape = RunSettings.preset("ridge").model.replace(channels=4, readout=RidgeSettings(random_features=24))
     base = RunSettings(store=str(store.path), model=shape, training=CONFIG)
-    one, four = (TrainingRun.prepare(base.replace(chips=n)).go(tmp_path / str(n)) for n in (1, 4))
+    one, four = (TrainingRun.prepare(base.replace(chips=n)).run(tmp_path / str(n)) for n in (1, 4))
     alone, together = one.model.members[0], four.model.members[0]
     assert torch.equal(alone.readout.weight, together.readout.weight)
     assert torch.equal(alone.readout.crossbar.weight, together.readout.crossbar.weight)
@@ -123,8 +122,8 @@ def test_a_resumed_pass_ends_as_an_unbroken_one(untrained, frames, tmp_path, ste
     with pytest.raises(Interrupted):
         solved(untrained, frames, tmp_path, stop=lambda: next(left))
     again = LinearFit(copy.deepcopy(untrained), CONFIG, tmp_path)
-    again.load()
-    again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
+    again.restore()
+    again.run(frames, TRAIN, VALIDATION)
     assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
 
 
@@ -136,8 +135,8 @@ def test_a_save_cut_off_between_two_members_is_taken_up(untrained, frames, tmp_p
             solved(untrained, frames, tmp_path / name, stop=lambda left=left: next(left))
     (tmp_path / "late/members/3.safetensors").replace(tmp_path / "early/members/3.safetensors")
     again = LinearFit(copy.deepcopy(untrained), CONFIG, tmp_path / "early")
-    again.load()
-    again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
+    again.restore()
+    again.run(frames, TRAIN, VALIDATION)
     assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
 
 
@@ -155,4 +154,4 @@ def test_frames_are_added_to_all_members(untrained, frames, tmp_path) -> None:
 def test_a_state_of_another_number_of_chips_is_refused(untrained, built_moments, frames, tmp_path) -> None:
     solved(untrained, frames, tmp_path)
     with pytest.raises(InputError, match="another model or hardware"):
-        LinearFit(built_moments("ridge", Hardware(bits=6, noise=0.02)), CONFIG, tmp_path).load()
+        LinearFit(built_moments("ridge", Hardware(bits=6, noise=0.02)), CONFIG, tmp_path).restore()

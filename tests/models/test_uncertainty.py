@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from bent import CUTOFF, TRAIN, VALIDATION, Bent
+from listeners import Asked
 
 from rgnn import Chip, Graph, Hardware, MomentForces, RGNNCalculator, load_model, save_model
 from rgnn.base.errors import InputError, Interrupted
@@ -29,7 +30,6 @@ from rgnn.models.uncertainty import (
     with_deviation,
 )
 from rgnn.training.linear import LinearFit
-from rgnn.training.log import Silent
 from rgnn.training.normal_equations import NormalEquations
 from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.settings import TrainingSettings
@@ -50,7 +50,7 @@ def run(built_moments, frames, tmp_path_factory) -> LinearFit:
     chips = [Chip.synthetic(seed).matrices(MomentForces.matrices(settings)) for seed in range(3)]
     model = Committee([MomentForces(settings, hardware, cells, k, k) for k, cells in enumerate(chips)])
     ridge = LinearFit(model, TrainingSettings(seed=3), tmp_path_factory.mktemp("run"))
-    ridge.run(frames, range(50), range(50, 65), Silent(), lambda: False)
+    ridge.run(frames, range(50), range(50, 65))
     return ridge
 
 
@@ -177,7 +177,7 @@ def test_added_frames_leave_inside_what_was_inside(cluster, tmp_path) -> None:
         channels=4, readout=RidgeSettings(random_features=24), elements=(3, 8, 15)
     )
     stores = [write_store(frames.frames[part], tmp_path / name, CUTOFF) for name, part in PARTS.items()]
-    TrainingRun.prepare(RunSettings(str(stores[0].path), model=shape)).go(tmp_path / "first")
+    TrainingRun.prepare(RunSettings(str(stores[0].path), model=shape)).run(tmp_path / "first")
     model = load_model(tmp_path / "first")
     (before,) = load_uncertainties(tmp_path / "first", model).values()
     wide = tuple(scale.replace(limit=100 * scale.limit) for scale in before.calibration.scales)
@@ -186,8 +186,8 @@ def test_added_frames_leave_inside_what_was_inside(cluster, tmp_path) -> None:
     config = RunSettings.adding_to(tmp_path / "first").replace(store=str(stores[1].path))
     left = iter([False, True])
     with pytest.raises(Interrupted):
-        TrainingRun.prepare(config).go(tmp_path / "more", stop=lambda: next(left))
-    TrainingRun.prepare(config).go(tmp_path / "more", resume=True)
+        TrainingRun.prepare(config).run(tmp_path / "more", listener=Asked(lambda: next(left)))
+    TrainingRun.prepare(config).run(tmp_path / "more", resume=True)
     (after,) = load_uncertainties(tmp_path / "more", load_model(tmp_path / "more")).values()
     assert [s.limit for s in after.calibration.scales] == [s.limit for s in wide]
 
@@ -241,7 +241,7 @@ def test_it_lies_beside_its_model(run, tmp_path) -> None:
 
 def test_a_single_ridge_has_no_committee(built_moments, frames, tmp_path) -> None:
     ridge = LinearFit(built_moments("ridge", Hardware()), TrainingSettings(), tmp_path)
-    ridge.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
+    ridge.run(frames, TRAIN, VALIDATION)
     with pytest.raises(InputError, match=r"by committee was asked for, but the model has posterior only.*--chips 4"):
         chosen_uncertainty(tmp_path, ridge.model, "committee")
 

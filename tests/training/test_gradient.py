@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from listeners import Asked
 from scipy.stats import kstest
 
 from rgnn import RGNN, Chip, Graph, Hardware, fit, load_model
@@ -114,7 +115,15 @@ def test_a_resumed_run_ends_as_an_unbroken_one(untrained, frames, tmp_path, stop
     """Stopped before the first step, within an epoch, and at its end: the same tensors and the same log."""
     whole = fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG, tmp_path / "whole")
     with pytest.raises(Interrupted, match="rgnn train --resume"):
-        fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG, tmp_path / "cut", stop=StopAt(stop_at))
+        fit(
+            copy.deepcopy(untrained),
+            frames,
+            TRAIN,
+            VALIDATION,
+            CONFIG,
+            tmp_path / "cut",
+            listener=Asked(StopAt(stop_at)),
+        )
     resumed = fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG, tmp_path / "cut", resume=True)
     assert fingerprint(resumed.model) == fingerprint(whole.model)
     for part in ("best", "last"):

@@ -12,7 +12,7 @@ from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.rng import torch_stream
 from rgnn.models.checkpoints import fingerprint
 from rgnn.training.linear import LinearFit
-from rgnn.training.log import Silent, read_epochs
+from rgnn.training.log import read_epochs
 from rgnn.training.normal_equations import PENALTIES, NormalEquations, best_weights
 from rgnn.training.validation import validate
 
@@ -84,16 +84,16 @@ def test_a_resumed_pass_ends_as_an_unbroken_one(untrained, frames, tmp_path, ste
     with pytest.raises(Interrupted, match=f"after {steps} of 8 steps .*rgnn train --resume"):
         solved(untrained, frames, tmp_path, stop=lambda: next(left))
     again = LinearFit(copy.deepcopy(untrained), CONFIG, tmp_path)
-    again.load()
-    again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
+    again.restore()
+    again.run(frames, TRAIN, VALIDATION)
     assert fingerprint(again.model) == fingerprint(solved(untrained, frames).model)
 
 
 def test_a_finished_pass_that_is_resumed_changes_nothing(untrained, frames, tmp_path) -> None:
     done = solved(untrained, frames, tmp_path)
     again = LinearFit(copy.deepcopy(untrained).train(), CONFIG, tmp_path)
-    again.load()
-    again.run(frames, TRAIN, VALIDATION, Silent(), lambda: False)
+    again.restore()
+    again.run(frames, TRAIN, VALIDATION)
     assert fingerprint(again.model) == fingerprint(load_model(tmp_path)) == fingerprint(done.model)
 
 
@@ -134,7 +134,7 @@ def test_an_element_without_validation_atoms_gets_the_largest_penalty() -> None:
 def test_a_resumed_pass_is_of_the_same_frames(untrained, frames, tmp_path) -> None:
     solved(untrained, frames, tmp_path)
     with pytest.raises(InputError, match="was started with split blocks, not random"):
-        LinearFit(copy.deepcopy(untrained), CONFIG.replace(split="random"), tmp_path).load()
+        LinearFit(copy.deepcopy(untrained), CONFIG.replace(split="random"), tmp_path).restore()
 
 
 def test_only_what_can_be_solved_for(untrained, built_moments, tmp_path, frames) -> None:
@@ -142,4 +142,4 @@ def test_only_what_can_be_solved_for(untrained, built_moments, tmp_path, frames)
         LinearFit(built_moments("network", Hardware()), CONFIG, None)
     solved(untrained, frames, tmp_path)
     with pytest.raises(InputError, match="another model or hardware"):
-        LinearFit(built_moments("ridge", Hardware(bits=3)), CONFIG, tmp_path).load()
+        LinearFit(built_moments("ridge", Hardware(bits=3)), CONFIG, tmp_path).restore()

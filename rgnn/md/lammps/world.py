@@ -41,7 +41,7 @@ class MPIWorld:
         FetchError: mpi4py is not installed.
     """
 
-    def __init__(self, show: Callable[[BaseException], int] = lambda error: getattr(error, "exit_code", 1)) -> None:
+    def __init__(self, show: Callable[[BaseException], int] = lambda error: 1) -> None:
         try:
             from mpi4py import MPI
         except ImportError:
