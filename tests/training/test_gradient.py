@@ -114,7 +114,7 @@ class StopAt:
 def test_a_resumed_run_ends_as_an_unbroken_one(untrained, frames, tmp_path, stop_at: int) -> None:
     """Stopped before the first step, within an epoch, and at its end: the same tensors and the same log."""
     whole = fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG, tmp_path / "whole")
-    with pytest.raises(Interrupted, match="rgnn train --resume"):
+    with pytest.raises(Interrupted, match="state is saved") as stopped:
         fit(
             copy.deepcopy(untrained),
             frames,
@@ -124,6 +124,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(untrained, frames, tmp_path, stop
             tmp_path / "cut",
             listener=Asked(StopAt(stop_at)),
         )
+    assert (stopped.value.work, stopped.value.resume_from) == ("training", tmp_path / "cut")
     resumed = fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG, tmp_path / "cut", resume=True)
     assert fingerprint(resumed.model) == fingerprint(whole.model)
     for part in ("best", "last"):
@@ -170,7 +171,7 @@ def test_divergence_is_told_and_the_best_model_stays(model, frames, tmp_path) ->
     before = fingerprint(load_model(tmp_path / "best"))
     frames.graphs[3].forces.fill_(math.inf)
     with pytest.raises(
-        BrokenRunError, match=r"diverged at step \d+ of epoch 2 .* keeps the best model .*--learning-rate"
+        BrokenRunError, match=r"diverged at step \d+ of epoch 2 .* keeps the best model .*lower the learning rate"
     ):
         fit(model, frames, TRAIN, VALIDATION, CONFIG, tmp_path, resume=True)
     assert fingerprint(load_model(tmp_path / "best")) == before
