@@ -33,7 +33,7 @@ class TrainingSettings(Settings):
         noise_reach: times the hardware's noise.
         fewest_bits: of the input.
         gradient: of the analog products: "blocked" as published, or "straight_through" the quantisers, for
-            several times the time and memory of a step (docs/stability.md); moments have nothing before the chip.
+            about twice the time of a step and more memory (docs/stability.md); moments have nothing before the chip.
         gradient_clip: largest norm of the gradient.
         average: decay per step of the moving average of weights that is validated and saved; 0 is off.
         stop_after: epochs without a better validation error before the run ends early.
