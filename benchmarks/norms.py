@@ -38,7 +38,7 @@ from rgnn.models.message_passing.layers import ReservoirLayer, TrainedLayer
 
 BATCHES, FOLLOWED, EVERY = 8, 160, 10
 PUBLISHED = Hardware.published()
-READ = PUBLISHED.replace(noise_sharing="read", offset="clean")
+READ = PUBLISHED.override(noise_sharing="read", offset="clean")
 QUIET = PUBLISHED.without_noise()
 
 

@@ -7,7 +7,6 @@ validated on 40 frames with the noise it was trained for, with none, and with tw
 """
 
 import argparse
-import dataclasses
 import itertools
 import json
 import time
@@ -30,9 +29,9 @@ TRAINING, VALIDATION = 200, 40
 DEFAULT = TrainingSettings()
 VARIANTS = {
     "default (blocked, constant)": DEFAULT,
-    "straight_through": DEFAULT.replace(gradient="straight_through"),
-    "ramp": DEFAULT.replace(noise_schedule="ramp", noise_ramp=300),
-    "range": DEFAULT.replace(noise_schedule="range"),
+    "straight_through": DEFAULT.override(gradient="straight_through"),
+    "ramp": DEFAULT.override(noise_schedule="ramp", noise_ramp=300),
+    "range": DEFAULT.override(noise_schedule="range"),
 }
 
 
@@ -67,11 +66,11 @@ def main() -> None:
     base = RunSettings(store=str(options.store))
     levels = {
         "as trained": base.hardware, "no noise": base.hardware.without_noise(),
-        "twice the noise": base.hardware.varied(noise=0.1),
+        "twice the noise": base.hardware.override(noise=0.1),
     }  # fmt: skip
     print(f"{'sum|dF| / sum|F|, %':32}{'steps':>8}" + "".join(f"{level:>18}" for level in levels))
     for name, training in VARIANTS.items():
-        config = dataclasses.replace(base, training=training.replace(seed=options.seed))
+        config = base.override(training=training.override(seed=options.seed))
         trainer = trained(config, trained.read(store, train, options.seconds)).forces
         errors = {}
         for level, hardware in levels.items():

@@ -15,7 +15,6 @@ after the first third: the scatter (deviation of its logarithm from one validati
 
 import argparse
 import copy
-import dataclasses
 import json
 import time
 from collections.abc import Sequence
@@ -63,11 +62,11 @@ class Case:
 
 
 def hardware(**changes: object) -> Case:
-    return Case(dataclasses.replace(PUBLISHED, hardware=dataclasses.replace(PUBLISHED.hardware, **changes)))  # type: ignore[arg-type]
+    return Case(PUBLISHED.override(hardware=PUBLISHED.hardware.override(**changes)))
 
 
 def training(**changes: object) -> Case:
-    return Case(dataclasses.replace(PUBLISHED, training=PUBLISHED.training.replace(**changes)))
+    return Case(PUBLISHED.override(training=PUBLISHED.training.override(**changes)))
 
 
 READ = {"noise_sharing": "read", "offset": "clean"}
@@ -82,8 +81,8 @@ CASES = {
     "a quarter of the rate": training(learning_rate=1.25e-4),
     "four times the rate": training(learning_rate=2e-3),
     "all of the hardware": hardware(range="calibrated", rounding="nearest", **READ),
-    "default": Case(dataclasses.replace(RunSettings(), model=PUBLISHED.model)),
-    "digital twin": Case(dataclasses.replace(PUBLISHED, hardware=Hardware())),
+    "default": Case(RunSettings().override(model=PUBLISHED.model)),
+    "digital twin": Case(PUBLISHED.override(hardware=Hardware())),
 }
 
 
@@ -179,7 +178,7 @@ def run(name: str, start: Path, store: GraphStore, seed: int, file: Path) -> Non
     )
     probe = Probe(store, train, validation, seed)
     # The average takes no part in training, so one run tells of both.
-    trainer = GradientFit(model, case.config.training.replace(average=AVERAGE, seed=seed), None)
+    trainer = GradientFit(model, case.config.training.override(average=AVERAGE, seed=seed), None)
     order = [k for epoch in range(-(-TOTAL // TRAINING)) for k in epoch_order(store, train, seed, epoch)][:TOTAL]
     size, rows, began = case.config.training.batch_size, list[dict[str, Any]](), time.monotonic()
     for first in range(0, TOTAL, BETWEEN):

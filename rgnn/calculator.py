@@ -71,7 +71,7 @@ class RGNNCalculator(Calculator):
         self.model = (model if isinstance(model, ForceField) else load_model(model)).eval()
         if device is not None:
             self.model = self.model.to(device)
-        self.hardware = self.model.hardware.varied(bits, noise)
+        self.hardware = self.model.hardware.with_given(bits, noise)
         self.seed = 0 if seed is None else seed
         self.remove_net_force = remove_net_force
         self.any_element = any_element

@@ -182,7 +182,7 @@ def nve_heating(
         log = read_log(Path(folder) / "run")
     kept = log["time_fs"] >= SETTLING * log["time_fs"][-1]
     if kept.sum() < FEWEST_ROWS:
-        raise InputError(f"steps is {config.steps}, but an NVE run needs more to show its heating; take 500.")
+        raise InputError(f"steps is {config.total_steps}, but an NVE run needs more to show its heating; take 500.")
     time, kinetic = log["time_fs"][kept] / 1000, 1000 * log["kinetic_eV"][kept] / len(atoms)
     slope, start = np.polyfit(time, kinetic, 1)
     length = float(time[-1] - time[0])

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from pydantic import Field
 
 from rgnn.analysis.diffusion import Displacements, displacements
 from rgnn.analysis.observables import RadialCounts, RadialDistribution, integrated_difference, pooled
 from rgnn.analysis.trajectory import Trajectory
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate, block_error, evenly, mean_of_parts, rate
-from rgnn.base.settings import Settings, require
+from rgnn.base.settings import Number, Settings
 from rgnn.md import element_temperature
 
 # Frames that g(r) is averaged over, fewer where their atoms together would be more than that.
@@ -24,29 +25,19 @@ KEPT = 4_000_000
 RADIAL_PARTS = 10
 
 
-@dataclass(frozen=True)
 class AnalysisSettings(Settings):
-    """How trajectories are analysed.
+    """How trajectories are analysed."""
 
-    Attributes:
-        r_max, width: reach and bin width of g(r), Angstrom. Nothing is smoothed before distributions are compared.
-        skip: part of the run that is left out as equilibration.
-        skip_ps: the same in ps; goes before `skip`.
-        fit_from: lag in ps that diffusion coefficients are fitted from; None is a twentieth of what is analysed.
-    """
-
-    r_max: float = 6.0
-    width: float = 0.02
-    skip: float = 0.2
-    skip_ps: float | None = None
-    fit_from: float | None = None
-
-    def __post_init__(self) -> None:
-        require(0.5 <= self.r_max <= 30, "r_max", self.r_max, "between 0.5 and 30 Angstrom")
-        require(0.001 <= self.width <= 0.2, "width", self.width, "between 0.001 and 0.2 Angstrom")
-        require(0 <= self.skip < 1, "skip", self.skip, "a part of the run, from 0 to below 1")
-        require(self.skip_ps is None or self.skip_ps >= 0, "skip_ps", self.skip_ps, "0 or more")
-        require(self.fit_from is None or self.fit_from > 0, "fit_from", self.fit_from, "above 0")
+    r_max: Number = Field(default=6.0, ge=0.5, le=30, json_schema_extra={"unit": "Angstrom"})
+    """Reach of g(r), Å."""
+    width: Number = Field(default=0.02, ge=0.001, le=0.2, json_schema_extra={"unit": "Angstrom"})
+    """Width of a bin of g(r), Å. Nothing is smoothed before distributions are compared."""
+    skip: Number = Field(default=0.2, ge=0, lt=1, json_schema_extra={"remark": ", a part of the run"})
+    """Part of the run that is left out as equilibration."""
+    skip_ps: Number | None = Field(default=None, ge=0)
+    """Time that is left out as equilibration, ps; takes precedence over `skip`."""
+    fit_from: Number | None = Field(default=None, gt=0)
+    """Lag from which diffusion coefficients are fitted, ps; None is a twentieth of what is analysed."""
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,33 @@
-"""Provenance."""
+"""Where a model comes from, and what its training data span."""
 
-from dataclasses import dataclass
-from typing import Literal
+from pydantic import Field
 
-from rgnn.base.settings import Settings
+from rgnn.base.choices import Split
+from rgnn.base.settings import Flag, Number, Settings, Whole
 
 
-@dataclass(frozen=True)
 class Closest(Settings):
-    """The smallest distance in Angstrom between atoms of two elements, by atomic number, `first` <= `second`."""
+    """The smallest distance between atoms of two elements."""
 
-    first: int = 0
-    second: int = 0
-    distance: float = 0.0
+    first: Whole = 0
+    """Atomic number of one element, at most that of the other."""
+    second: Whole = 0
+    """Atomic number of the other element."""
+    distance: Number = 0.0
+    """Smallest distance, Å."""
 
 
-@dataclass(frozen=True)
 class TrainingDomain(Settings):
-    """What a training set spans, so that a structure outside of it can be told.
+    """What a training set spans, to recognise a structure outside of it."""
 
-    Attributes:
-        density: lowest and highest in g/cm3; empty where no frame is periodic in all directions.
-        closest: of each pair of elements that are neighbours in some frame.
-        largest_force: eV/Angstrom, of one atom; 0 where nothing is known.
-        frames: that were looked at.
-    """
-
-    density: tuple[float, ...] = ()
+    density: tuple[Number, ...] = ()
+    """Lowest and highest density, g/cm3; empty where no frame is periodic in all directions."""
     closest: tuple[Closest, ...] = ()
-    largest_force: float = 0.0
-    frames: int = 0
+    """Smallest distance for each pair of elements that are neighbours in some frame."""
+    largest_force: Number = 0.0
+    """Largest force on one atom, eV/Å; 0 where nothing is known."""
+    frames: Whole = Field(default=0, ge=0)
+    """Number of frames examined."""
 
     def joined(self, other: "TrainingDomain") -> "TrainingDomain":
         """What two training sets span together."""
@@ -38,34 +36,33 @@ class TrainingDomain(Settings):
         nearest = {(c.first, c.second): c for c in sorted([*self.closest, *other.closest], key=lambda c: -c.distance)}
         density = sorted([*self.density, *other.density])
         return TrainingDomain(
-            (density[0], density[-1]) if density else (),
-            tuple(nearest[pair] for pair in sorted(nearest)),
-            max(self.largest_force, other.largest_force),
-            self.frames + other.frames,
+            density=(density[0], density[-1]) if density else (),
+            closest=tuple(nearest[pair] for pair in sorted(nearest)),
+            largest_force=max(self.largest_force, other.largest_force),
+            frames=self.frames + other.frames,
         )
 
 
-@dataclass(frozen=True)
 class Provenance(Settings):
-    """Where a model comes from.
+    """Where a model comes from."""
 
-    Attributes:
-        elements: atomic numbers it was trained on; empty where that is not known.
-        chip: the source of its reservoir weights.
-        chip_is_measured: they were measured, not made.
-        data, data_checksum: the store it was trained on.
-        validation, split, seed: the split of that store, see `split_frames`.
-        rgnn: version of the program that trained or imported it.
-        seen: what the training set spans; empty in models imported, or trained before this was recorded.
-    """
-
-    elements: tuple[int, ...] = ()
+    elements: tuple[Whole, ...] = ()
+    """Atomic numbers of the training data; empty where they are not known."""
     chip: str = "unknown"
-    chip_is_measured: bool = False
+    """Source of the fixed weights."""
+    chip_is_measured: Flag = False
+    """Whether the fixed weights were measured rather than generated."""
     data: str = "unknown"
+    """Path of the store of the training data."""
     data_checksum: str = ""
-    validation: float = 0.0
-    split: Literal["blocks", "random"] = "blocks"
-    seed: int = 0
+    """Checksum of that store."""
+    validation: Number = 0.0
+    """Fraction of its frames held out for validation."""
+    split: Split = "blocks"
+    """How the validation frames were chosen, see `split_frames`."""
+    seed: Whole = 0
+    """Seed of the split."""
     rgnn: str = "unknown"
+    """Version of the program that trained or imported the model."""
     seen: TrainingDomain = TrainingDomain()
+    """What the training set spans; empty in imported models, and in those trained before this was recorded."""

@@ -1,24 +1,31 @@
-"""Versions."""
+"""The versions of the software that ran, for records."""
 
 import platform
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import torch
 
-from rgnn.base.settings import Settings
+from rgnn.base.settings import Settings, Whole
 
 
-@dataclass(frozen=True)
 class Versions(Settings):
-    """What ran, for the record."""
+    """The software that ran, for the record."""
 
     rgnn: str = ""
+    """Version of this package."""
     torch: str = ""
+    """Version of PyTorch."""
     python: str = ""
-    threads: int = 0  # on a CPU, the order of a sum depends on them
+    """Version of Python."""
+    threads: Whole = 0
+    """Number of CPU threads, which the order of sums depends on."""
 
     @classmethod
     def here(cls) -> "Versions":
-        """Those of this process."""
-        return cls(version("rgnn"), str(torch.__version__), platform.python_version(), torch.get_num_threads())
+        """The versions of this process."""
+        return cls(
+            rgnn=version("rgnn"),
+            torch=str(torch.__version__),
+            python=platform.python_version(),
+            threads=torch.get_num_threads(),
+        )

@@ -1,11 +1,12 @@
 """What happens to cells once, before they are read: programming, retention, stuck cells, frozen noise."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from rgnn.base.choices import Compensation, RetentionTime
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.chip.cells import Cells
@@ -76,8 +77,8 @@ class Retention:
     a = <w(0), w(t)> / <w(t), w(t)>, over an array or over each output.
     """
 
-    time: Literal["1 s", "1 day", "2 days"]
-    compensation: Literal["none", "global", "column"] = "none"
+    time: RetentionTime
+    compensation: Compensation = "none"
     name = "retention"
 
     def apply(self, cells: Cells, generator: torch.Generator) -> Cells:

@@ -1,91 +1,94 @@
 """Hardware: what lies between a digital vector and its digital product with a crossbar; presets by device family."""
 
-import dataclasses
-import math
-from dataclasses import dataclass
-from typing import Literal, Self
+from numbers import Integral
+from typing import Any, Self
 
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from rgnn.base.choices import (
+    Compensation,
+    InputRange,
+    NoiseReference,
+    NoiseSharing,
+    Offset,
+    OutputRange,
+    RetentionTime,
+    Rounding,
+)
 from rgnn.base.errors import InputError
-from rgnn.base.settings import Settings, require
+from rgnn.base.settings import Must, Number, Settings, Whole, require
 
 MOST_NOISE = 2.0
 
+# What an error adds to the range of a field.
+RELATIVE: dict[str, JsonValue] = {"remark": " (0.05 is 5% of its reference)"}
+FRACTION: dict[str, JsonValue] = {"remark": ", a fraction of all cells"}
+UNQUANTISED: dict[str, JsonValue] = {"remark": ", or null for unquantised input"}
+IDEAL: dict[str, JsonValue] = {"remark": ", or null for an ideal ADC"}
 
-@dataclass(frozen=True)
+
 class Hardware(Settings):
-    """Converters, fluctuations and defects of the chip that a model runs on. None is ideal.
+    """Converters, fluctuations and defects of the chip that a model runs on. None is ideal."""
 
-    Attributes:
-        bits: input bits n, 1 to 16; None drives the array with unquantised values.
-        rounding: "nearest", or "floor" as published (biased by half a step).
-        range: "calibrated" (followed in training, then fixed) or "dynamic" (minimum and maximum of
-            each call, as published; forces then depend on what shares the call).
-        noise: standard deviation of a fluctuation of the conductances, relative to its reference.
-        noise_reference: "weight": to |G+ - G-|, as published; "device": to G+ and to G-, each for itself, which
-            is what a cell does and far larger; "measured": to the deviation that was measured of each
-            weight, so that 1 is the chip as it is.
-        noise_sharing: "read": new for each product and bit plane; "product": one draw for all bit
-            planes of a product; "plane": new for each bit plane but shared by all rows of a call,
-            as published; "call": one draw a call; "chip": frozen.
-        offset: the term lo * rowsum(W) from the "clean" weights, or from the weights of the
-            "last_plane" as published (there the second node matrix is clean).
-        adc_bits: resolution of the output converters, one conversion for each column, bit plane and tile.
-        adc_range: "calibrated" (what training or a calibration has seen of each column; values outside
-            saturate) or "full" (whatever the column's cells can give; nothing saturates).
-        stuck_on, stuck_off: fraction of cells at the largest and at the smallest conductance of their array.
-        programming_noise: standard deviation of a cell's conductance after programming, relative to what it was
-            meant to be. For synthetic chips only: a measured chip is already what it is.
-        retention: time since programming; conductances are then redrawn from measured statistics, see `Retention`.
-        compensation: of retention: "none", or the digital gain that restores the weights best: "global"
-            (one for each array) or "column" (one for each of its outputs).
-        tile: inputs and outputs of one physical array. A larger matrix is cut; partial sums pass their own converter.
-        chip: number of the draw of all that is frozen: stuck cells, programming, retention, frozen noise.
-    """
+    bits: Whole | None = Field(default=8, ge=1, le=16, json_schema_extra=UNQUANTISED)
+    """Resolution of the input converters, bits; None drives the array with unquantised values."""
+    rounding: Rounding = "nearest"
+    """Rounding to an input code: "nearest", or "floor" as published, which is biased by half a step."""
+    range: InputRange = "calibrated"
+    """Range of the input converters: "calibrated" is followed in training and then fixed; "dynamic" is the minimum and
+    maximum of each call, as published, so forces then depend on what shares the call."""
+    noise: Number | None = Field(default=0.05, ge=0, le=MOST_NOISE, json_schema_extra=RELATIVE)
+    """Standard deviation of a fluctuation of the conductances, relative to its reference. 0 is read as None."""
+    noise_reference: NoiseReference = "weight"
+    """What the noise is relative to: "weight" is |G+ - G-|, as published; "device" is G+ and G-, each for itself, which
+    is what a cell does and far larger; "measured" is the deviation measured of each weight, so that a noise of 1 is the
+    chip as it is."""
+    noise_sharing: NoiseSharing = "read"
+    """How often the noise is drawn: "read" for each product and bit plane; "product" once for all bit planes of a
+    product; "plane" for each bit plane, but shared by all rows of a call, as published; "call" once a call; "chip" once
+    and for all."""
+    offset: Offset = "clean"
+    """Weights of the term lo * rowsum(W): "clean", or those of the "last_plane" as published (there the second node
+    matrix is clean)."""
+    adc_bits: Whole | None = Field(default=None, ge=1, le=16, json_schema_extra=IDEAL)
+    """Resolution of the output converters, bits: one conversion for each column, bit plane and tile. None is ideal."""
+    adc_range: OutputRange = "calibrated"
+    """Range of the output converters: "calibrated" is what training or a calibration has seen of each column, and
+    values outside saturate; "full" is whatever the column's cells can give, and nothing saturates."""
+    stuck_on: Number = Field(default=0.0, ge=0, le=1, json_schema_extra=FRACTION)
+    """Fraction of cells stuck at the largest conductance of their array."""
+    stuck_off: Number = Field(default=0.0, ge=0, le=1, json_schema_extra=FRACTION)
+    """Fraction of cells stuck at the smallest conductance of their array."""
+    programming_noise: Number | None = Field(default=None, ge=0, le=MOST_NOISE, json_schema_extra=RELATIVE)
+    """Standard deviation of a cell's conductance after programming, relative to its target. 0 is read as None. For
+    synthetic chips only: a measured chip is already what it is."""
+    retention: RetentionTime | None = None
+    """Time since programming; conductances are then redrawn from measured statistics, see `Retention`."""
+    compensation: Compensation = "none"
+    """Digital gain that restores the weights best after retention: "none", "global" (one for each array) or "column"
+    (one for each output of an array)."""
+    tile: tuple[Whole, Whole] = (256, 256)
+    """Inputs and outputs of one physical array. A larger matrix is cut, and partial sums pass their own converter."""
+    chip: Whole = Field(default=0, ge=0)
+    """Number of the draw of all that is frozen: stuck cells, programming, retention, frozen noise."""
 
-    bits: int | None = 8
-    rounding: Literal["nearest", "floor"] = "nearest"
-    range: Literal["calibrated", "dynamic"] = "calibrated"
-    noise: float | None = 0.05
-    noise_reference: Literal["weight", "device", "measured"] = "weight"
-    noise_sharing: Literal["read", "product", "plane", "call", "chip"] = "read"
-    offset: Literal["clean", "last_plane"] = "clean"
-    adc_bits: int | None = None
-    adc_range: Literal["calibrated", "full"] = "calibrated"
-    stuck_on: float = 0.0
-    stuck_off: float = 0.0
-    programming_noise: float | None = None
-    retention: Literal["1 s", "1 day", "2 days"] | None = None
-    compensation: Literal["none", "global", "column"] = "none"
-    tile: tuple[int, int] = (256, 256)
-    chip: int = 0
+    @field_validator("noise", "programming_noise")
+    @classmethod
+    def _none_for_zero(cls, deviation: float | None) -> float | None:
+        """None for 0, so that there is one way to say that nothing fluctuates."""
+        return deviation or None
 
-    def __post_init__(self) -> None:
-        if self.bits is not None:
-            require(1 <= self.bits <= 16, "bits", self.bits, "between 1 and 16, or null for unquantised input")
-        if self.adc_bits is not None:
-            require(1 <= self.adc_bits <= 16, "adc_bits", self.adc_bits, "between 1 and 16, or null for an ideal ADC")
-        for name in ("noise", "programming_noise"):
-            self._check_deviation(name)
-        for name in ("stuck_on", "stuck_off"):
-            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a fraction between 0 and 1")
-        require(
-            self.stuck_on + self.stuck_off <= 1, "stuck_on + stuck_off", self.stuck_on + self.stuck_off, "at most 1"
-        )
-        tile_is_good = len(self.tile) == 2 and min(self.tile) >= 1
-        require(tile_is_good, "tile", self.tile, "two counts, inputs and outputs of an array, such as [256, 256]")
-        require(self.chip >= 0, "chip", self.chip, "0 or more")
-        self._refuse_what_excludes_itself()
+    @field_validator("tile", mode="before")
+    @classmethod
+    def _two_counts(cls, tile: Any) -> Any:
+        if isinstance(tile, list | tuple) and (len(tile) != 2 or any(n < 1 for n in tile if isinstance(n, Integral))):
+            raise Must("two counts, inputs and outputs of an array, such as [256, 256]")
+        return tile
 
-    def _check_deviation(self, name: str) -> None:
-        value = getattr(self, name)
-        if value is None:
-            return
-        good = math.isfinite(value) and 0 <= value <= MOST_NOISE
-        require(good, name, value, f"between 0 and {MOST_NOISE:g} (0.05 is 5% of its reference)")
-        if value == 0:
-            object.__setattr__(self, name, None)
-
-    def _refuse_what_excludes_itself(self) -> None:
+    @model_validator(mode="after")
+    def _refuse_what_excludes_itself(self) -> Self:
+        stuck = self.stuck_on + self.stuck_off
+        require(stuck <= 1, "stuck_on + stuck_off", stuck, "at most 1")
         bit_by_bit = self.noise is not None and self.noise_sharing in ("read", "plane")
         if self.bits is None and bit_by_bit:
             raise InputError(
@@ -105,6 +108,7 @@ class Hardware(Settings):
             raise InputError("offset 'last_plane' needs noise_sharing 'plane': no other noise has a last plane.")
         if self.compensation != "none" and self.retention is None:
             raise InputError(f"compensation '{self.compensation}' needs retention: there is nothing to compensate.")
+        return self
 
     @property
     def levels(self) -> int | None:
@@ -132,7 +136,7 @@ class Hardware(Settings):
     @classmethod
     def published(cls) -> Self:
         """The settings of Xu et al. 2025: 8 bits, floor, dynamic ranges, 10% noise shared by all rows."""
-        return cls(8, "floor", "dynamic", 0.1, noise_sharing="plane", offset="last_plane")
+        return cls(bits=8, rounding="floor", range="dynamic", noise=0.1, noise_sharing="plane", offset="last_plane")
 
     def ideal(self) -> Self:
         """The same converters (rounding, range) without quantisation, noise and defects."""
@@ -140,11 +144,12 @@ class Hardware(Settings):
 
     def without_noise(self) -> Self:
         """The same, but nothing fluctuates from read to read."""
-        return dataclasses.replace(self, noise=None, offset="clean")
+        return self.override(noise=None, offset="clean")
 
-    def varied(self, bits: int | None = None, noise: float | None = None) -> Self:
-        """A copy with bits and noise changed where they are given; noise 0 switches noise off."""
-        return self.replace(bits=bits, noise=noise)
+    def with_given(self, bits: int | None = None, noise: float | None = None) -> Self:
+        """The same with the bits and the noise that are given; None leaves the model's own, noise 0 is no noise."""
+        given = {"bits": bits, "noise": noise}
+        return self.override(**{name: value for name, value in given.items() if value is not None})
 
     def describe(self) -> str:
         """A few words for a table: '8 bits, 5% read noise'."""

@@ -2,21 +2,19 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
+from rgnn.base.choices import ConductanceScheme, ConductanceUnit
 from rgnn.base.errors import InputError
 from rgnn.chip.chip import WEIGHT_DEVIATION, Chip
 from rgnn.chip.maps import read_maps
 
-Unit = Literal["S", "mS", "uS", "nS"]
-Scheme = Literal["signed", "pair", "pair-rows", "pair-halves", "reference"]
 SIEMENS: dict[str, float] = {"S": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 # Medians of a map that can only be meant in siemens or in microsiemens: cells of resistive memories conduct
 # 10 nS to 1 mS (Yu, Proc. IEEE 106, 260 (2018)), whatever else a number this small or large might be.
-CERTAINLY: dict[Unit, tuple[float, float]] = {"S": (1e-8, 1e-3), "uS": (0.5, 1000.0)}
+CERTAINLY: dict[ConductanceUnit, tuple[float, float]] = {"S": (1e-8, 1e-3), "uS": (0.5, 1000.0)}
 # A cell is dead where it conducts less than this share of the median, a line where most of its cells are.
 DEAD_CELL, DEAD_LINE = 0.01, 0.5
 
@@ -34,11 +32,11 @@ class Measurement:
 
     reads: np.ndarray
     source: str
-    unit: Unit | None
+    unit: ConductanceUnit | None
     unit_was_given: bool
 
     @classmethod
-    def read(cls, path: str | Path, unit: Unit | None = None, name: str | None = None) -> "Measurement":
+    def read(cls, path: str | Path, unit: ConductanceUnit | None = None, name: str | None = None) -> "Measurement":
         """From a file of one map or a stack of reads, or from a folder of one map a file.
 
         Args:
@@ -85,7 +83,7 @@ class Measurement:
         return deviation
 
 
-def _recognised(median: float, path: str | Path) -> Unit:
+def _recognised(median: float, path: str | Path) -> ConductanceUnit:
     for unit, (low, high) in CERTAINLY.items():
         if low <= median <= high:
             return unit
@@ -164,7 +162,7 @@ class ImportedChip:
     """
 
     chip: Chip
-    scheme: Scheme
+    scheme: ConductanceScheme
     dead: DeadLines
     spread: ReadSpread
     left_out: int
@@ -172,7 +170,7 @@ class ImportedChip:
 
 def to_chip(
     measurement: Measurement,
-    scheme: Scheme | None = None,
+    scheme: ConductanceScheme | None = None,
     reference_column: int = -1,
     target: np.ndarray | None = None,
 ) -> ImportedChip:
@@ -224,7 +222,9 @@ def to_chip(
     return ImportedChip(chip, scheme, dead, ReadSpread.of(used, target), good.size - int(good.sum()))
 
 
-def _halves(values: np.ndarray, scheme: Scheme, reference_column: int, source: str) -> tuple[np.ndarray, np.ndarray]:
+def _halves(
+    values: np.ndarray, scheme: ConductanceScheme, reference_column: int, source: str
+) -> tuple[np.ndarray, np.ndarray]:
     """What is added and what is subtracted in each weight."""
     rows, columns = values.shape
     if scheme == "signed":

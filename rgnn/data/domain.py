@@ -54,8 +54,8 @@ def training_domain(store: GraphStore, frames: Sequence[int]) -> TrainingDomain:
         if not isinstance(frame, EdgeFrame) and frame.pbc.all():
             densities.append(density_of(frame.numbers, frame.cell))
     return TrainingDomain(
-        (min(densities), max(densities)) if densities else (),
-        tuple(Closest(a, b, distance) for (a, b), distance in sorted(closest.items())),
-        largest,
-        len(chosen),
+        density=(min(densities), max(densities)) if densities else (),
+        closest=tuple(Closest(first=a, second=b, distance=d) for (a, b), d in sorted(closest.items())),
+        largest_force=largest,
+        frames=len(chosen),
     )

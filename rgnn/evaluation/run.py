@@ -1,21 +1,21 @@
 """A grid of hardware settings, each evaluated on all frames with fresh noise and fresh chips; resumable."""
 
-import dataclasses
 import hashlib
 import io
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.files import write_atomic
 from rgnn.base.rng import torch_stream
-from rgnn.base.settings import Settings
+from rgnn.base.settings import Settings, Whole
 from rgnn.chip.hardware import Hardware
 from rgnn.evaluation.errors import TERMS, ErrorSums, HardwareErrors
 from rgnn.graphs.graph import Graph, LabelledFrames
@@ -25,31 +25,29 @@ from rgnn.models.base import ForceField
 BATCH_EDGES = 16384
 
 
-@dataclass(frozen=True)
 class EvaluationSettings(Settings):
-    """All that an evaluation depends on; written to its config.yaml.
-
-    Attributes:
-        model, fingerprint: the model and what its tensors hash to.
-        store, checksum: the store and its checksum.
-        frames: which of its frames.
-        calibration: frames that missing ranges of converters were made from; none where none was missing.
-        settings: hardware.
-        repeats: fresh noise draws of each frame.
-        chips: fresh draws of what is frozen on a chip.
-        seed: of the noise.
-    """
+    """All that an evaluation depends on; written to its config.yaml."""
 
     model: str = ""
+    """Path of the model folder or training run."""
     fingerprint: str = ""
+    """SHA-256 of the model, see `rgnn.models.checkpoints.fingerprint`."""
     store: str = ""
+    """Path of the graph store."""
     checksum: str = ""
-    frames: tuple[int, ...] = ()
-    calibration: tuple[int, ...] = ()
+    """Checksum of the store."""
+    frames: tuple[Whole, ...] = ()
+    """Numbers of the frames that are evaluated."""
+    calibration: tuple[Whole, ...] = ()
+    """Numbers of the frames that missing ranges of converters were made from; none where none was missing."""
     settings: tuple[Hardware, ...] = ()
-    repeats: int = 5
-    chips: int = 1
-    seed: int = 0
+    """Hardware to evaluate."""
+    repeats: Whole = Field(default=5, ge=1)
+    """Fresh noise draws of each frame."""
+    chips: Whole = Field(default=1, ge=1)
+    """Fresh draws of what is frozen on a chip."""
+    seed: Whole = Field(default=0, ge=0)
+    """Seed of the noise."""
 
 
 @torch.no_grad()
@@ -129,7 +127,7 @@ def _fill(
 ) -> Iterator[int]:
     """Fill in the sums of one setting; the number of passes after each step."""
     for c in range(sums.shape[0]):
-        chip = dataclasses.replace(hardware, chip=hardware.chip + c)
+        chip = hardware.override(chip=hardware.chip + c)
         for first, graphs in _batches(frames, indices):
             batch = Graph.batch(graphs)
             assert batch.forces is not None
@@ -147,8 +145,8 @@ def _fill(
 
 
 def _name(hardware: Hardware, shape: tuple[int, ...], seed: int) -> str:
-    """Of the file that keeps a setting's sums."""
-    return hashlib.sha256(repr((hardware, shape, seed)).encode()).hexdigest()[:16]
+    """Name of the file that keeps a setting's sums; a new field of `Hardware` does not change it."""
+    return hashlib.sha256(json.dumps([hardware.differences(), shape, seed], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _write(file: Path, sums: np.ndarray) -> None:

@@ -1,6 +1,5 @@
 """The cheapest hardware on which a model's error stays near that on the ideal chip."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ def search(
     for values in itertools.product(*(COUNTS[name] for name in counted)):
         if any(all(v >= e for v, e in zip(values, known, strict=True)) for known in enough) and "noise" not in names:
             continue  # no cheaper than what is known to do
-        start = base.replace(**dict(zip(counted, values, strict=True)))
+        start = base.override(**dict(zip(counted, values, strict=True)))
         best = tries.most_noise(start) if "noise" in names else tries.good(start)
         if best is not None:
             found.append(best)
@@ -122,14 +121,14 @@ class _Tries:
             return None
         low, high = 0.0, None
         for noise in NOISES:
-            found = self.good(dataclasses.replace(hardware, noise=noise))
+            found = self.good(hardware.override(noise=noise))
             if found is None:
                 high = noise
                 break
             best, low = found, noise
         for _ in range(HALVINGS if high is not None else 0):
             middle = (low + (high or low)) / 2
-            found = self.good(dataclasses.replace(hardware, noise=middle))
+            found = self.good(hardware.override(noise=middle))
             if found is None:
                 high = middle
             else:

@@ -226,7 +226,7 @@ def run_many(
     for thread in threads:
         thread.start()
     try:
-        together.serve(model.hardware.varied(configs[0].bits, configs[0].noise), progress, stop)
+        together.serve(model.hardware.with_given(configs[0].bits, configs[0].noise), progress, stop)
     finally:
         for thread in threads:
             thread.join()

@@ -201,7 +201,7 @@ class Run:
             self._compare_with_training()
             self._write(outputs)
             self._save(outputs)
-        while state.step < config.steps:
+        while state.step < config.total_steps:
             if stop():
                 self._save(outputs)
                 raise Interrupted(
@@ -213,7 +213,7 @@ class Run:
             self._step()
             self._check()
             self._write(outputs)
-            if state.step % config.restart_every == 0 or state.step == config.steps:
+            if state.step % config.restart_every == 0 or state.step == config.total_steps:
                 self._save(outputs)
             progress(state.step, state.atoms.get_temperature())
 

@@ -35,7 +35,12 @@ def write_record(
     """
     if resume and origin is None and (out / "config.yaml").is_file():
         origin = MDRecord.read(out).origin
-    record = MDRecord(config, origin or RunOrigin(), fingerprint(model), versions or MDVersions.here())
+    record = MDRecord(
+        md=config.resolved(),
+        origin=origin or RunOrigin(),
+        model_fingerprint=fingerprint(model),
+        versions=versions or MDVersions.here(),
+    )
     folder = shlex.quote(str(out))
     note = f"# Goes on with: {command} --resume {folder}\n# Repeats with: {command} --config {folder}/config.yaml\n"
     write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))

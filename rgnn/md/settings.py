@@ -1,15 +1,20 @@
 """What a run is asked to do, where it comes from, and what it came to."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Self
 
+from pydantic import Field, model_validator
+
+from rgnn.base.choices import Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
 from rgnn.base.errors import InputError
 from rgnn.base.files import sha256
-from rgnn.base.settings import Settings, read_yaml, require
+from rgnn.base.settings import Flag, Number, Settings, Whole, read_yaml, require
 from rgnn.base.versions import Versions
+from rgnn.chip.hardware import MOST_NOISE
 
 NVE_WARNING = (
     "NVE with direct forces does not conserve energy: a model without an energy and with fresh read noise heats or "
@@ -17,34 +22,29 @@ NVE_WARNING = (
 )
 
 
-Ensemble = Literal["nvt", "bussi", "nose-hoover", "nve"]
 DEFAULT_STEPS, DEFAULT_TEMPERATURE = 10_000, 300.0
 
-
-def _check_temperature(name: str, value: float) -> None:
-    require(0 < value <= 20_000, name, value, "above 0 and at most 20000 K")
+Kelvin = Annotated[Number, Field(gt=0, le=20_000)]
 
 
-@dataclass(frozen=True)
 class Stage(Settings):
-    """A stretch of a run at one temperature, or on a straight line from one to another.
-
-    Attributes:
-        name: for people.
-        steps: of this stage.
-        temperature: K, where it is held.
-        temperature_from, temperature_to: K, where it is changed from step to step.
-        ensemble: None is the run's.
-    """
+    """A stretch of a run at one temperature, or on a straight line from one to another."""
 
     name: str = ""
-    steps: int = 0
-    temperature: float | None = None
-    temperature_from: float | None = None
-    temperature_to: float | None = None
+    """Name for people."""
+    steps: Whole = 0
+    """Number of steps, at least 1."""
+    temperature: Kelvin | None = None
+    """Temperature that is held, K."""
+    temperature_from: Kelvin | None = None
+    """Temperature at the first step of a ramp, K."""
+    temperature_to: Kelvin | None = None
+    """Temperature at the last step of a ramp, K."""
     ensemble: Ensemble | None = None
+    """Ensemble of the stage; None is the run's."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         require(self.steps >= 1, "steps", self.steps, "at least 1")
         given = (self.temperature is not None, self.temperature_from is not None, self.temperature_to is not None)
         if given not in ((True, False, False), (False, True, True)):
@@ -52,8 +52,7 @@ class Stage(Settings):
                 f"stage '{self.name}' gives neither one temperature nor two; write temperature, or temperature_from "
                 "and temperature_to."
             )
-        _check_temperature("temperature", self.begin)
-        _check_temperature("temperature", self.end)
+        return self
 
     @property
     def begin(self) -> float:
@@ -73,79 +72,81 @@ class Stage(Settings):
         return self.begin != self.end
 
 
-@dataclass(frozen=True)
 class MDSettings(Settings):
-    """How a run goes.
+    """How a run of molecular dynamics goes."""
 
-    Attributes:
-        steps: in total, over all restarts; with stages, their sum.
-        temperature: K; of the starting velocities and of the thermostat; with stages, that at the begin of the first.
-        timestep: fs.
-        ensemble: "nvt" (Langevin), "bussi" (stochastic velocity rescaling), "nose-hoover" (a chain) or "nve"
-            (velocity Verlet).
-        friction: of the thermostat, 1/fs; 0.01 couples over 100 fs. The others than Langevin take its inverse as
-            their time.
-        bits, noise: hardware; None is as trained.
-        seed: of velocities, thermostat and read noise, each in a stream of its own.
-        write_every, restart_every: steps between frames and log rows, and between restart files.
-        any_element: accept elements that the model was not trained on.
-        stages: what the temperature does, one after the other; none is one temperature for all steps.
-        minimise: largest force in eV/Angstrom to minimise the structure to before the first step; None leaves it.
-        max_displacement: Angstrom that an atom may move in one step before the run breaks off.
-        trajectory: which files of frames are written.
-        engine: what moves the atoms: "ase", or "lammps" on any number of processes.
-        ghosts: what LAMMPS' processes know of each other's atoms, see `rgnn.md.lammps.forces.RankForces`.
-        uncertainty: of forces at each log row, see `rgnn.models.uncertainty`: "auto" is by the best that the model
-            has, and none where it has none or LAMMPS moves the atoms; or by "posterior" or "committee", or "none".
-    """
-
-    steps: int = DEFAULT_STEPS
-    temperature: float = DEFAULT_TEMPERATURE
-    timestep: float = 1.0
+    steps: Whole | None = Field(default=None, ge=1)
+    """Number of steps in total, over all restarts; None is 10000, or with stages their sum."""
+    temperature: Kelvin | None = None
+    """Temperature of the starting velocities and of the thermostat, K; None is 300, or with stages that at the begin of
+    the first."""
+    timestep: Number = Field(default=1.0, gt=0, le=20, json_schema_extra={"unit": "fs"})
+    """Timestep, fs."""
     ensemble: Ensemble = "nvt"
-    friction: float = 0.01
-    bits: int | None = None
-    noise: float | None = None
-    seed: int = 0
-    write_every: int = 10
-    restart_every: int = 500
-    any_element: bool = False
+    """Ensemble and thermostat: "nvt" (Langevin), "bussi" (stochastic velocity rescaling), "nose-hoover" (a chain) or
+    "nve" (velocity Verlet)."""
+    friction: Number = Field(default=0.01, gt=0, le=1, json_schema_extra={"unit": "per fs"})
+    """Thermostat friction, 1/fs; 0.01 couples over 100 fs. The thermostats other than Langevin take its inverse as
+    their time."""
+    bits: Whole | None = Field(default=None, ge=1, le=16)
+    """Input bits of the chip; None is as trained."""
+    noise: Number | None = Field(default=None, ge=0, le=MOST_NOISE)
+    """Noise of the chip relative to its reference; None is as trained, 0 is no noise."""
+    seed: Whole = Field(default=0, ge=0)
+    """Seed of velocities, thermostat and read noise, each in a random stream of its own."""
+    write_every: Whole = Field(default=10, ge=1)
+    """Steps between frames and log rows."""
+    restart_every: Whole = Field(default=500, ge=1)
+    """Steps between restart files."""
+    any_element: Flag = False
+    """Whether elements that the model was not trained on are accepted."""
     stages: tuple[Stage, ...] = ()
-    minimise: float | None = None
-    max_displacement: float = 0.5
-    trajectory: Literal["both", "xyz", "traj"] = "both"
-    engine: Literal["ase", "lammps"] = "ase"
-    ghosts: Literal["exchange", "deep"] = "exchange"
-    uncertainty: Literal["auto", "posterior", "committee", "none"] = "auto"
+    """Stages of the temperature, one after the other; none is one temperature for all steps."""
+    minimise: Number | None = Field(default=None, gt=0, json_schema_extra={"unit": "eV/Angstrom"})
+    """Largest force to minimise the structure to before the first step, eV/Å; None leaves the structure as it is."""
+    max_displacement: Number = Field(default=0.5, gt=0, json_schema_extra={"unit": "Angstrom"})
+    """Distance an atom may move in one step before the run breaks off, Å."""
+    trajectory: Trajectory = "both"
+    """Files of frames to write: "xyz", "traj" or "both"."""
+    engine: Engine = "ase"
+    """Program that moves the atoms: "ase", or "lammps" on any number of processes."""
+    ghosts: Ghosts = "exchange"
+    """What the processes of LAMMPS know of each other's atoms, see `rgnn.md.lammps.forces.RankForces`."""
+    uncertainty: UncertaintyChoice = "auto"
+    """Uncertainty of forces at each log row, see `rgnn.models.uncertainty`: by "posterior", by "committee", "none", or
+    "auto", which is the best that the model has, and none where it has none or LAMMPS moves the atoms."""
 
-    def __post_init__(self) -> None:
-        if self.stages:
-            self._follow_stages()
-        for name in ("steps", "write_every", "restart_every"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _check_temperature("temperature", self.temperature)
-        require(0 < self.timestep <= 20, "timestep", self.timestep, "above 0 and at most 20 fs")
-        require(0 < self.friction <= 1, "friction", self.friction, "above 0 and at most 1 per fs")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
-        require(self.minimise is None or self.minimise > 0, "minimise", self.minimise, "above 0 eV/Angstrom")
-        require(self.max_displacement > 0, "max_displacement", self.max_displacement, "above 0 Angstrom")
-
-    def _follow_stages(self) -> None:
-        """Take steps and temperature from the stages; another value given beside them is a contradiction."""
-        total, first = sum(stage.steps for stage in self.stages), self.stages[0].begin
-        if self.steps not in (DEFAULT_STEPS, total):
-            raise InputError(f"steps is {self.steps}, but the stages add up to {total}; leave steps out.")
-        if self.temperature not in (DEFAULT_TEMPERATURE, first):
+    @model_validator(mode="after")
+    def _agree_with_stages(self) -> Self:
+        """Refuse steps and a temperature beside stages that say otherwise."""
+        if self.steps not in (None, self.total_steps):
+            raise InputError(f"steps is {self.steps}, but the stages add up to {self.total_steps}; leave steps out.")
+        if self.temperature not in (None, first := self.initial_temperature):
             raise InputError(
                 f"temperature is {self.temperature:g}, but the first stage begins at {first:g} K; leave it out."
             )
-        object.__setattr__(self, "steps", total)
-        object.__setattr__(self, "temperature", first)
+        return self
+
+    @cached_property
+    def schedule(self) -> tuple[Stage, ...]:
+        """The stages; where there are none, the one that the whole run is."""
+        return self.stages or (
+            Stage(steps=self.steps or DEFAULT_STEPS, temperature=self.temperature or DEFAULT_TEMPERATURE),
+        )
 
     @property
-    def schedule(self) -> tuple[Stage, ...]:
-        """The stages, where there are none the one that the whole run is."""
-        return self.stages or (Stage(steps=self.steps, temperature=self.temperature),)
+    def total_steps(self) -> int:
+        """Number of steps of the schedule."""
+        return sum(stage.steps for stage in self.schedule)
+
+    @property
+    def initial_temperature(self) -> float:
+        """Temperature at the begin of the schedule, K."""
+        return self.schedule[0].begin
+
+    def resolved(self) -> Self:
+        """The same with steps and temperature of the schedule written out, for the record of a run."""
+        return self.override(steps=self.total_steps, temperature=self.initial_temperature)
 
     def begins(self, place: int) -> int:
         """The step that the stage at this place in the schedule begins at."""
@@ -173,29 +174,34 @@ class MDSettings(Settings):
         return NVE_WARNING if "nve" in {stage.ensemble or self.ensemble for stage in self.schedule} else ""
 
 
-@dataclass(frozen=True)
 class RunOrigin(Settings):
-    """Where structure and model come from, for the record: paths, the structure's SHA-256, and its frame."""
+    """Where structure and model of a run come from, for the record."""
 
     structure: str = ""
+    """Path of the structure file."""
     structure_sha256: str = ""
-    frame: int = -1
+    """SHA-256 of the structure file; empty for a folder."""
+    frame: Whole = -1
+    """Number of the frame in the structure file; negative numbers count from the end."""
     format: str | None = None
+    """Format of the structure file; None is what ASE takes it for."""
     model: str = ""
+    """Path of the model folder or training run."""
 
     @classmethod
     def of(cls, structure: str | Path, model: str | Path, frame: int = -1, format: str | None = None) -> Self:  # noqa: A002
         """The record of these files; a folder that ASE reads has no checksum."""
         checksum = sha256(structure) if Path(structure).is_file() else ""
-        return cls(str(structure), checksum, frame, format, str(model))
+        return cls(structure=str(structure), structure_sha256=checksum, frame=frame, format=format, model=str(model))
 
 
-@dataclass(frozen=True)
 class MDVersions(Versions):
-    """What ran; the thermostat is ASE's, and LAMMPS moves the atoms where it is named."""
+    """The software that ran; the thermostat is ASE's, and LAMMPS moves the atoms where it is named."""
 
     ase: str = ""
+    """Version of ASE."""
     lammps: str = ""
+    """Version of LAMMPS; empty where ASE moves the atoms."""
 
     @classmethod
     def here(cls) -> "MDVersions":
@@ -203,14 +209,17 @@ class MDVersions(Versions):
         return cls(**vars(Versions.here()), ase=version("ase"))
 
 
-@dataclass(frozen=True)
 class MDRecord(Settings):
-    """The config.yaml of a run: `md` is used when it is read, the rest tells where the run came from."""
+    """The config.yaml of a run: `md` is used when it is read, the rest says where the run comes from."""
 
     md: MDSettings = MDSettings()
+    """How the run goes."""
     origin: RunOrigin = RunOrigin()
+    """Structure and model of the run."""
     model_fingerprint: str = ""
+    """SHA-256 of the model, see `rgnn.models.checkpoints.fingerprint`."""
     versions: MDVersions = MDVersions()
+    """Software that ran."""
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

@@ -51,7 +51,7 @@ class State:
         # Drawn here, since ASE's function for it changed its name in 3.29.
         normal = numpy_stream(config.seed, "velocities").standard_normal((len(atoms), 3))
         hold(atoms, constraints)
-        atoms.set_momenta(normal * np.sqrt(atoms.get_masses() * units.kB * config.temperature)[:, None])
+        atoms.set_momenta(normal * np.sqrt(atoms.get_masses() * units.kB * config.initial_temperature)[:, None])
         return cls(atoms, 0, None, 0.0, atoms.get_kinetic_energy(), constraints)
 
     def copy(self) -> "State":
@@ -82,7 +82,7 @@ class State:
             "step": self.step,
             "work": self.work,
             "kinetic_start": self.kinetic_start,
-            "config": config.to_mapping(),
+            "config": config.resolved().to_mapping(),
             "model": model,
             "constraints": list(self.constraints),
         }
@@ -98,17 +98,19 @@ class State:
         tensors, settings = read_tensors(file, FORMAT, VERSION)
         if settings["model"] != fingerprint(model):
             raise InputError(f"{file}: was written with another model; resume with that one, or start a new run.")
-        mine, step = config.to_mapping(), int(settings["step"])
-        theirs = MDSettings().to_mapping() | settings["config"]  # what an earlier rgnn did not know was as by default
+        mine, step = config.resolved().to_mapping(), int(settings["step"])
+        # What an earlier rgnn did not know was as by default.
+        theirs = MDSettings().resolved().to_mapping() | settings["config"]
         for name in sorted(set(mine) - {"steps"}):
             if theirs[name] != mine[name]:
                 raise InputError(
                     f"{file}: the run was started with {name} = {theirs[name]}, not {mine[name]}; "
                     "resume with the same value, or start a new run."
                 )
-        if config.steps < step:
+        if config.total_steps < step:
             raise InputError(
-                f"{file}: the run has done {step} steps, but steps is {config.steps}; that counts the total: give more."
+                f"{file}: the run has done {step} steps, but steps is {config.total_steps}; that counts the total: "
+                "give more."
             )
         a = {name: tensor.numpy() for name, tensor in tensors.items()}
         atoms = _bare(a["numbers"], a["positions"], a["cell"], a["pbc"], a["masses"])

@@ -7,10 +7,11 @@ own, with the hardware beside it. What is finished is kept, and what was cut off
 import copy
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from ase import Atoms
+from pydantic import model_validator
 
 from rgnn.base.errors import InputError
 from rgnn.base.files import write_atomic
@@ -21,25 +22,23 @@ from rgnn.models.base import ForceField
 from rgnn.models.calibration import needs_calibration
 
 
-@dataclass(frozen=True)
 class SweepSettings(Settings):
-    """All that a sweep depends on; written to its config.yaml.
-
-    Attributes:
-        md: how every run goes; its hardware is as trained, since each model is given another.
-        origin: structure and model.
-        fingerprint: what the model's tensors hash to.
-        settings: hardware, the ideal chip first.
-    """
+    """All that a sweep depends on; written to its config.yaml."""
 
     md: MDSettings = MDSettings()
+    """How every run goes; its hardware is as trained, since each model gets another one."""
     origin: RunOrigin = RunOrigin()
+    """Structure and model of all runs."""
     fingerprint: str = ""
+    """SHA-256 of the model, see `rgnn.models.checkpoints.fingerprint`."""
     settings: tuple[Hardware, ...] = ()
+    """Hardware of each run, the ideal chip first."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if self.md.bits is not None or self.md.noise is not None:
             raise InputError("md.bits and md.noise of a sweep are those of its settings; leave them out of md.")
+        return self
 
     @classmethod
     def read(cls, folder: str | Path) -> "SweepSettings":

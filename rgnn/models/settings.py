@@ -1,51 +1,32 @@
 """The shapes of models: one settings class for each family, chosen by the key `family`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
+from pydantic import Field, field_validator, model_validator
+
+from rgnn.base.choices import Envelope
 from rgnn.base.errors import InputError
-from rgnn.base.settings import Settings, check_cutoff, require
-
-Envelope = Literal["cosine", "none"]
+from rgnn.base.settings import Must, Number, Variants, Whole, require
 
 
-@dataclass(frozen=True)
-class ModelSettings(Settings):
+class ModelSettings(Variants):
     """The shape of a model, without its weights; the base of the settings of all families.
 
-    A subclass declares `family` with its name as default, and is found by it in files from then on.
-
-    Attributes:
-        family: name of the family.
-        cutoff: radius of a neighbourhood, Angstrom.
+    A subclass declares `family` as a Literal with its name as default, and is found by it in files from then on.
     """
 
+    tag: ClassVar[str] = "family"
+    usual: ClassVar[str] = "message-passing"
+
     family: str = ""
-    cutoff: float = 3.8
-
-    _known: ClassVar[dict[str, type["ModelSettings"]]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        ModelSettings._known[cls.family] = cls
-
-    def __post_init__(self) -> None:
-        check_cutoff(self.cutoff)
+    """Name of the family."""
+    cutoff: Number = Field(default=3.8, gt=0.5, le=20, json_schema_extra={"unit": "Angstrom"})
+    """Radius of a neighbourhood, Å."""
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any] | None, where: str = "model") -> Self:
-        """Settings of the family that the mapping names; message passing where it names none.
-
-        Raises:
-            InputError: no such family, an unknown key, or a value that makes no sense.
-        """
-        mapping = of_version_1(mapping or {})
-        family = mapping.get("family", MessagePassingSettings.family)
-        if family not in cls._known:
-            raise InputError(f"{where}.family is {family!r}, but it must be one of {', '.join(cls._known)}.")
-        chosen = cls._known[family]
-        return super(ModelSettings, chosen).from_mapping(mapping, where)  # type: ignore[return-value]
+    def _upgraded(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        return of_version_1(values)
 
     def describe(self) -> str:
         """The layers in words, for people."""
@@ -71,33 +52,34 @@ class ModelSettings(Settings):
         return self
 
 
-@dataclass(frozen=True)
 class MessagePassingSettings(ModelSettings):
-    """The shape of an RGNN: message passing over edges and triplets.
+    """The shape of an RGNN: message passing over edges and triplets."""
 
-    Attributes:
-        n_features: width F of node and edge features.
-        reservoir_layers: message-passing layers with fixed weights on the chip.
-        trained_layers: message-passing layers with trained digital weights, after them. Without reservoir layers the
-            model is GNNFF, the all-digital twin.
-        envelope: "cosine" multiplies messages and forces by (1 + cos(pi d / cutoff)) / 2, so that forces are
-            continuous when a neighbour crosses the cutoff; "none" as published.
-    """
-
-    family: str = "message-passing"
-    n_features: int = 18
-    reservoir_layers: int = 2
-    trained_layers: int = 1
+    family: Literal["message-passing"] = "message-passing"
+    """Name of the family."""
+    n_features: Whole = Field(default=18, ge=2, le=1024)
+    """Width F of node and edge features, an even number."""
+    reservoir_layers: Whole = Field(default=2, ge=0, le=16)
+    """Number of message-passing layers with fixed weights on the chip."""
+    trained_layers: Whole = Field(default=1, ge=0, le=16)
+    """Number of message-passing layers with trained digital weights, after those on the chip. Without layers on the
+    chip the model is GNNFF, the all-digital twin."""
     envelope: Envelope = "cosine"
+    """Envelope of messages and forces: "cosine" multiplies them by (1 + cos(pi d / cutoff)) / 2, so that forces are
+    continuous when a neighbour crosses the cutoff; "none" as published."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        f = self.n_features
-        require(2 <= f <= 1024 and f % 2 == 0, "n_features", f, "even, 2 to 1024")
-        require(0 <= self.reservoir_layers <= 16, "reservoir_layers", self.reservoir_layers, "between 0 and 16")
-        require(0 <= self.trained_layers <= 16, "trained_layers", self.trained_layers, "between 0 and 16")
+    @field_validator("n_features")
+    @classmethod
+    def _even(cls, number: int) -> int:
+        if number % 2:
+            raise Must("even, 2 to 1024")
+        return number
+
+    @model_validator(mode="after")
+    def _has_layers(self) -> Self:
         layers = self.reservoir_layers + self.trained_layers
         require(layers > 0, "reservoir_layers + trained_layers", layers, "at least 1")
+        return self
 
     @classmethod
     def published(cls) -> Self:
@@ -119,82 +101,63 @@ class MessagePassingSettings(ModelSettings):
         return f"{self.reservoir_layers} reservoir + {self.trained_layers} trained layers"
 
 
-@dataclass(frozen=True)
-class ReadoutSettings(Settings):
-    """The last layer of a model of moments; the base of its kinds.
+class ReadoutSettings(Variants):
+    """The last layer of a model of moments; the base of its kinds."""
 
-    Attributes:
-        kind: name of the kind.
-    """
+    tag: ClassVar[str] = "kind"
+    usual: ClassVar[str] = "network"
 
     kind: str = ""
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any] | None, where: str = "readout") -> Self:
-        """Settings of the kind that the mapping names; "network" where it names none."""
-        mapping = mapping or {}
-        kinds: dict[str, type[ReadoutSettings]] = {"ridge": RidgeSettings, "network": NetworkSettings}
-        kind = mapping.get("kind", "network")
-        if kind not in kinds:
-            raise InputError(f"{where}.kind is {kind!r}, but it must be one of {', '.join(kinds)}.")
-        return super(ReadoutSettings, kinds[kind]).from_mapping(mapping, where)  # type: ignore[return-value]
+    """Name of the kind."""
 
 
-@dataclass(frozen=True)
 class RidgeSettings(ReadoutSettings):
-    """Fixed random features on the chip, in which forces are linear; their weights are solved for.
+    """Fixed random features on the chip, in which forces are linear; their weights are solved for."""
 
-    Attributes:
-        random_features: number D of random features.
-    """
-
-    kind: str = "ridge"
-    random_features: int = 512
-
-    def __post_init__(self) -> None:
-        require(self.random_features >= 1, "random_features", self.random_features, "at least 1")
+    kind: Literal["ridge"] = "ridge"
+    """Name of the kind."""
+    random_features: Whole = Field(default=512, ge=1)
+    """Number D of random features."""
 
 
-@dataclass(frozen=True)
 class NetworkSettings(ReadoutSettings):
-    """A small trained digital network.
+    """A small trained digital network."""
 
-    Attributes:
-        widths: hidden layers.
-    """
+    kind: Literal["network"] = "network"
+    """Name of the kind."""
+    widths: tuple[Whole, ...] = (64, 32)
+    """Widths of the hidden layers."""
 
-    kind: str = "network"
-    widths: tuple[int, ...] = (64, 32)
+    @field_validator("widths")
+    @classmethod
+    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if min(widths, default=0) < 1:
+            raise Must("one or more, each at least 1")
+        return widths
 
-    def __post_init__(self) -> None:
-        require(min(self.widths, default=0) >= 1, "widths", self.widths, "one or more, each at least 1")
 
-
-@dataclass(frozen=True)
 class MomentSettings(ModelSettings):
-    """The shape of a model of moments of neighbourhoods.
+    """The shape of a model of moments of neighbourhoods."""
 
-    Attributes:
-        gaussians: Gaussians of an edge's length.
-        channels: channels K of the moments, each read by cells of its own.
-        elements: atomic numbers that the model tells apart, ascending; empty is those of the training data.
-        envelope: "cosine" or "none", as of message passing.
-        readout: what comes after the moments.
-    """
-
-    family: str = "moments"
-    gaussians: int = 36
-    channels: int = 64
-    elements: tuple[int, ...] = ()
+    family: Literal["moments"] = "moments"
+    """Name of the family."""
+    gaussians: Whole = Field(default=36, ge=2, le=1024)
+    """Number of Gaussians that an edge's length is expanded in."""
+    channels: Whole = Field(default=64, ge=1, le=1024)
+    """Number K of channels of the moments, each read by cells of its own."""
+    elements: tuple[Whole, ...] = ()
+    """Atomic numbers that the model distinguishes, ascending; empty is those of the training data."""
     envelope: Envelope = "cosine"
+    """Envelope of an edge's contribution: "cosine" or "none", as of message passing."""
     readout: ReadoutSettings = NetworkSettings()
+    """Last layer, after the moments."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(2 <= self.gaussians <= 1024, "gaussians", self.gaussians, "between 2 and 1024")
-        require(1 <= self.channels <= 1024, "channels", self.channels, "between 1 and 1024")
-        known = all(0 < z < 120 for z in self.elements) and list(self.elements) == sorted(set(self.elements))
-        require(known, "elements", self.elements, "atomic numbers in ascending order")
+    @field_validator("elements")
+    @classmethod
+    def _ascending(cls, elements: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 < z < 120 for z in elements) or list(elements) != sorted(set(elements)):
+            raise Must("atomic numbers in ascending order")
+        return elements
 
     @classmethod
     def network(cls) -> Self:
@@ -243,7 +206,7 @@ class MomentSettings(ModelSettings):
                 f"the model has no rows for the elements {sorted(strange)} ({self.elements}); "
                 "name all elements in the model's settings."
             )
-        return self if self.elements else self.replace(elements=elements)
+        return self if self.elements else self.override(elements=elements)
 
 
 def of_version_1(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -254,10 +217,10 @@ def of_version_1(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     moments, readout = old.pop("moments"), old.pop("readout", "head")
     elements, features, widths = old.pop("elements", []), old.pop("random_features", 512), old.pop("widths", [64, 32])
     if not moments:
-        return {"family": MessagePassingSettings.family, **old}
+        return {"family": "message-passing", **old}
     last = (
         {"kind": "ridge", "random_features": features} if readout == "ridge" else {"kind": "network", "widths": widths}
     )
     kept: dict[str, Any] = {key: old[key] for key in ("cutoff", "envelope") if key in old}
     more = {"gaussians": old.get("n_features", 18), "channels": moments, "elements": elements, "readout": last}
-    return {"family": MomentSettings.family, **kept, **more}
+    return {"family": "moments", **kept, **more}

@@ -18,15 +18,16 @@ of n degrees of freedom: 3 a draw, 3 for each member but one. As usual it is mod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rgnn.base.choices import UncertaintyMethod
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
-from rgnn.base.settings import Settings
+from rgnn.base.settings import Number, Settings, Whole
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import ForceField
@@ -36,7 +37,6 @@ from rgnn.models.reading import ChipReading
 
 FORMAT, VERSION, FILE = "rgnn uncertainty", 1, "uncertainty.safetensors"
 
-Method = Literal["posterior", "committee"]
 
 # Weights drawn from a posterior: a deviation over K of them is within 1 / sqrt(6 K) of that over all, here 5%.
 DRAWS = 64
@@ -47,35 +47,28 @@ MARGIN = 2.0
 PRIOR = 3
 
 
-@dataclass(frozen=True)
 class Scale(Settings):
-    """Of one element, in eV/Angstrom.
+    """From raw deviations to standard deviations, for one element: sigma^2 = floor^2 + scale^2 raw^2."""
 
-    Attributes:
-        element: atomic number.
-        floor, scale: of sigma^2 = floor^2 + scale^2 r^2; that of a committee has no unit.
-        limit: sigma beyond which an atom is outside of what was trained on.
-    """
-
-    element: int = 0
-    floor: float = 0.0
-    scale: float = 1.0
-    limit: float = 0.0
+    element: Whole = 0
+    """Atomic number."""
+    floor: Number = 0.0
+    """Smallest standard deviation, eV/Å."""
+    scale: Number = 1.0
+    """Factor of the raw deviation; without unit for a committee."""
+    limit: Number = 0.0
+    """Standard deviation beyond which an atom is outside of what was trained on, eV/Å."""
 
 
-@dataclass(frozen=True)
 class Calibration(Settings):
-    """From raw deviations to standard deviations of a force component.
+    """From raw deviations to standard deviations of a force component."""
 
-    Attributes:
-        method: what gives raw deviations.
-        scales: of each element of the model.
-        frames: that it was found on.
-    """
-
-    method: Method = "posterior"
+    method: UncertaintyMethod = "posterior"
+    """Source of the raw deviations."""
     scales: tuple[Scale, ...] = ()
-    frames: int = 0
+    """Calibration of each element of the model."""
+    frames: Whole = 0
+    """Number of frames it was found on."""
 
     def sigma(self, raw: Tensor, atomic_numbers: Tensor) -> Tensor:
         """[N] of atoms with these raw deviations, eV/Angstrom."""
@@ -110,8 +103,8 @@ class Uncertainty:
         if before is None:
             return self
         known = {scale.element: scale.limit for scale in before.calibration.scales}
-        scales = tuple(s.replace(limit=max(s.limit, known.get(s.element, 0.0))) for s in self.calibration.scales)
-        return replace(self, calibration=self.calibration.replace(scales=scales))
+        scales = tuple(s.override(limit=max(s.limit, known.get(s.element, 0.0))) for s in self.calibration.scales)
+        return replace(self, calibration=self.calibration.override(scales=scales))
 
     @torch.no_grad()
     def __call__(self, model: ForceField, g: Graph, reading: ChipReading | None = None) -> tuple[Tensor, Tensor]:
@@ -174,9 +167,9 @@ def calibrated(
         mine = z == element if (z == element).any() else np.ones(len(z), bool)
         floor, scale = floor_and_scale(r[mine], e[mine], 3 * samples)
         limit = float(np.hypot(floor, scale * MARGIN * r[mine].max()))
-        scales.append(Scale(element, floor, scale, limit))
-    method: Method = "committee" if draws is None else "posterior"
-    return Uncertainty(Calibration(method, tuple(scales), len(indices)), draws)
+        scales.append(Scale(element=element, floor=floor, scale=scale, limit=limit))
+    method: UncertaintyMethod = "committee" if draws is None else "posterior"
+    return Uncertainty(Calibration(method=method, scales=tuple(scales), frames=len(indices)), draws)
 
 
 def floor_and_scale(raw: np.ndarray, square: np.ndarray, freedom: int) -> tuple[float, float]:

@@ -1,19 +1,21 @@
 """A training run from its settings: store, chip, model, split and fit, all repeatable from config.yaml."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 import torch
+from pydantic import Field, model_validator
 
+from rgnn.base.choices import Preset
 from rgnn.base.errors import InputError
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.provenance import Provenance
 from rgnn.base.rng import stream_seed
-from rgnn.base.settings import Settings, dump_yaml, read_yaml, require
+from rgnn.base.settings import Settings, Whole, dump_yaml, read_yaml
 from rgnn.base.versions import Versions
 from rgnn.chip.cells import Cells
 from rgnn.chip.chip import Chip
@@ -32,37 +34,37 @@ from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult
 
 
-@dataclass(frozen=True)
 class RunSettings(Settings):
-    """All that a training run depends on; written to its config.yaml.
-
-    Attributes:
-        store: path of the graph store.
-        chip: path of a chip folder, or None for the synthetic chip of the run's seed.
-        chips: how many a ridge readout is solved for on, with the mean of their forces as force:
-            other synthetic chips, or other cells of the one named.
-        adds_to: path of a run with a ridge readout, whose sums over its own frames are taken up; None begins anew.
-        model, hardware, training: as their classes say.
-        versions, processes: recorded, not used; the latter are those that shared the run.
-    """
+    """All that a training run depends on; written to its config.yaml."""
 
     store: str = ""
+    """Path of the graph store."""
     chip: str | None = None
-    chips: int = 1
+    """Path of a chip folder; None is the synthetic chip of the run's seed."""
+    chips: Whole = Field(default=1, ge=1)
+    """Number of chips a ridge readout is solved for on, with the mean of their forces as force: other synthetic chips,
+    or other cells of the one named."""
     adds_to: str | None = None
+    """Path of a run with a ridge readout, to whose sums over its own frames this run adds; None starts from none."""
     model: ModelSettings = MessagePassingSettings()
+    """Shape of the model."""
     hardware: Hardware = Hardware()
+    """Hardware that the model is trained for."""
     training: TrainingSettings = TrainingSettings()
+    """How the model is trained."""
     versions: Versions = Versions()
-    processes: int = 1
+    """Software that ran, recorded and not used."""
+    processes: Whole = 1
+    """Number of processes that shared the run, recorded and not used."""
 
-    def __post_init__(self) -> None:
-        require(self.chips >= 1, "chips", self.chips, "at least 1")
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if self.chips > 1 and not self.model.is_solved:
             raise InputError(f"chips is {self.chips}, but only a ridge readout can have several; take --preset ridge.")
+        return self
 
     @classmethod
-    def preset(cls, name: str) -> "RunSettings":
+    def preset(cls, name: Preset) -> "RunSettings":
         """Settings to start from.
 
         Args:
@@ -103,7 +105,7 @@ class RunSettings(Settings):
         config = cls.read(Path(run) / "config.yaml")
         if not config.model.is_solved:
             raise InputError(f"{run}: has no ridge readout, and only to such a run frames can be added; train anew.")
-        return dataclasses.replace(config, store="", adds_to=str(run))
+        return config.override(store="", adds_to=str(run))
 
     def _member(self, number: int, shapes: Sequence[Sequence[tuple[int, int]]]) -> tuple[Chip, list[list[Cells]], int]:
         """Chip, cells and seed of a member of a committee; the first has the run's seed."""
@@ -181,10 +183,10 @@ class TrainingRun:
         model = config.build_model(store).to(device)
         t = config.training
         train, validation = split_frames(len(store), t.validation, t.seed, how=t.split)
-        mine = model.provenance.replace(seen=training_domain(store, train))
+        mine = model.provenance.override(seen=training_domain(store, train))
         if config.adds_to is not None and processes.first:
             before = load_model(config.adds_to).provenance
-            mine = mine.replace(
+            mine = mine.override(
                 elements=tuple(sorted({*mine.elements, *before.elements})),
                 seen=mine.seen.joined(before.seen),
                 chip=before.chip,
@@ -220,6 +222,8 @@ class TrainingRun:
                 fitter.start()
             out.mkdir(parents=True, exist_ok=True)
             note = f"# Goes on with: rgnn train --resume {out}\n# Repeats with: rgnn train --config {out}/config.yaml\n"
-            record = self.config.replace(model=self.model.settings, versions=Versions.here(), processes=processes.count)
+            record = self.config.override(
+                model=self.model.settings, versions=Versions.here(), processes=processes.count
+            )
             write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))
         return fitter.run(self.store, self.train, self.validation, listener)

@@ -15,5 +15,5 @@ def hardware_of_step(hardware: Hardware, config: TrainingSettings, step: int) ->
         draw = numpy_stream(config.seed, "hardware of a step", step)
         share = float(draw.uniform(0, config.noise_reach))
         if hardware.bits is not None and draw.random() < 0.5:
-            hardware = hardware.varied(bits=min(hardware.bits, config.fewest_bits))
-    return hardware.varied(noise=min(MOST_NOISE, share * (hardware.noise or 0.0)))
+            hardware = hardware.override(bits=min(hardware.bits, config.fewest_bits))
+    return hardware.override(noise=min(MOST_NOISE, share * (hardware.noise or 0.0)))

@@ -1,79 +1,68 @@
 """How a model is trained: losses, rates, and the hardware of each step."""
 
-import math
-from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
-from rgnn.base.settings import Settings, require
+from rgnn.base.choices import ChipGradient, Loss, NoiseSchedule, Split
+from rgnn.base.settings import Number, Settings, Whole, require
 
 
-@dataclass(frozen=True)
 class TrainingSettings(Settings):
-    """How a model is trained.
+    """How a model is trained."""
 
-    Attributes:
-        epochs: passes over the training frames.
-        batch_size: frames a step, over all parts and processes.
-        accumulate: parts that the frames of a step are worked on in, one after the other, for less memory; several
-            processes share the parts, of which there are at least as many.
-        learning_rate: of Adam at the start.
-        loss: "mae", "mse" as published, or "huber", all over force components. On the packaged material
-            "mae" with single frames reached in 2 epochs what "mse" with pairs did not in 3.
-        huber_delta: where the Huber loss turns from square to linear, in eV/Angstrom.
-        plateau_factor, plateau_patience: the rate is multiplied by the factor when the validation
-            error has not fallen for so many epochs.
-        min_learning_rate: the rate does not fall below it.
-        noise_schedule: of the read noise in training: "constant"; "ramp", from none to all of it over the first
-            `noise_ramp` steps; "range", each step a strength between none and `noise_reach` times the hardware's, and
-            in half of the steps no more than `fewest_bits`, for a model that will run on other hardware too.
-        noise_ramp: steps.
-        noise_reach: times the hardware's noise.
-        fewest_bits: of the input.
-        gradient: of the analog products: "blocked" as published, or "straight_through" the quantisers, for
-            about twice the time of a step and more memory (docs/stability.md); moments have nothing before the chip.
-        gradient_clip: largest norm of the gradient.
-        average: decay per step of the moving average of weights that is validated and saved; 0 is off.
-        stop_after: epochs without a better validation error before the run ends early.
-        validation: fraction of frames held out.
-        split: "blocks" holds out contiguous frames, "random" single ones; see `split_frames` for the difference.
-        seed: of weights, chip choice, split, order and noise, each in a stream of its own.
-    """
+    epochs: Whole = Field(default=12, ge=1)
+    """Number of passes over the training frames."""
+    batch_size: Whole = Field(default=1, ge=1)
+    """Frames in one step, over all parts and processes."""
+    accumulate: Whole = Field(default=1, ge=1)
+    """Number of parts in which the frames of a step are worked on one after the other, which takes less memory. Several
+    processes share the parts, of which there are at least as many."""
+    learning_rate: Number = Field(default=4e-3, gt=0)
+    """Learning rate of Adam at the start."""
+    loss: Loss = "mae"
+    """Loss over all force components: "mae", "mse" as published, or "huber". On the packaged material "mae" with single
+    frames reached in 2 epochs what "mse" with pairs did not in 3."""
+    huber_delta: Number = Field(default=0.2, gt=0, json_schema_extra={"unit": "eV/Angstrom"})
+    """Error where the Huber loss turns from square to linear, eV/Å."""
+    plateau_factor: Number = Field(default=0.5, gt=0, lt=1)
+    """Factor of the learning rate when the validation error has stopped falling."""
+    plateau_patience: Whole = Field(default=2, ge=1)
+    """Epochs without a better validation error before the learning rate falls."""
+    min_learning_rate: Number = 1e-5
+    """Smallest learning rate."""
+    noise_schedule: NoiseSchedule = "constant"
+    """Strength of the read noise in training: "constant"; "ramp" from none to all of it over the first `noise_ramp`
+    steps; "range" draws for each step a strength between none and `noise_reach` times the hardware's, and in half of
+    the steps no more input bits than `fewest_bits`, for a model that will run on other hardware too."""
+    noise_ramp: Whole = Field(default=1000, ge=1)
+    """Length of the ramp of the noise, steps."""
+    noise_reach: Number = Field(default=4.0, gt=0)
+    """Largest strength of the noise in the range, times the hardware's."""
+    fewest_bits: Whole = Field(default=4, ge=1)
+    """Input bits in the coarse half of the steps of the range."""
+    gradient: ChipGradient = "blocked"
+    """Gradient of the analog products: "blocked" as published, or "straight_through" the quantisers, for about twice
+    the time of a step and more memory (docs/stability.md). Models of moments have nothing before the chip to train."""
+    gradient_clip: Number = Field(default=5.0, gt=0)
+    """Largest norm of the gradient; a longer one is shortened to it."""
+    average: Number = Field(default=0.999, ge=0, lt=1)
+    """Decay per step of the moving average of weights that is validated and saved; 0 is no average."""
+    stop_after: Whole = Field(default=20, ge=1)
+    """Epochs without a better validation error before the run ends early."""
+    validation: Number = Field(default=0.1, gt=0, lt=1)
+    """Fraction of frames held out for validation."""
+    split: Split = "blocks"
+    """Frames held out: contiguous "blocks", or "random" single ones; see `split_frames` for the difference."""
+    seed: Whole = Field(default=0, ge=0)
+    """Seed of weights, chip choice, split, order and noise, each in a random stream of its own."""
 
-    epochs: int = 12
-    batch_size: int = 1
-    accumulate: int = 1
-    learning_rate: float = 4e-3
-    loss: Literal["mse", "mae", "huber"] = "mae"
-    huber_delta: float = 0.2
-    plateau_factor: float = 0.5
-    plateau_patience: int = 2
-    min_learning_rate: float = 1e-5
-    noise_schedule: Literal["constant", "ramp", "range"] = "constant"
-    noise_ramp: int = 1000
-    noise_reach: float = 4.0
-    fewest_bits: int = 4
-    gradient: Literal["blocked", "straight_through"] = "blocked"
-    gradient_clip: float = 5.0
-    average: float = 0.999
-    stop_after: int = 20
-    validation: float = 0.1
-    split: Literal["blocks", "random"] = "blocks"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        of_training = "epochs", "batch_size", "accumulate", "plateau_patience", "stop_after"
-        for name in (*of_training, "noise_ramp", "fewest_bits"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+    @model_validator(mode="after")
+    def _share_frames(self) -> Self:
         require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, f"at most {self.batch_size} frames")
-        for name in ("learning_rate", "huber_delta", "gradient_clip", "noise_reach"):
-            require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "a positive number")
-        require(0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "between 0 and 1")
-        require(0 <= self.average < 1, "average", self.average, "at least 0 and below 1")
-        require(0 < self.validation < 1, "validation", self.validation, "a fraction between 0 and 1")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        return self
 
     @classmethod
     def published(cls) -> Self:

@@ -77,7 +77,7 @@ def analyse(
     opened = named_apart([_open(path, format, interval) for path in runs])
     other = None if reference is None else _open(reference, format, None, reference_temperature)
     analysed = [analyse_one(report, t, config) for t in opened]
-    against = None if other is None else analyse_one(report, other, config.replace(skip=0.0, skip_ps=0.0))
+    against = None if other is None else analyse_one(report, other, config.override(skip=0.0, skip_ps=0.0))
     fits = _fits(report, analysed) if arrhenius else {}
     folder = out or workspace.new_folder("analysis", opened[0].name)
     workspace.clear_run(folder)

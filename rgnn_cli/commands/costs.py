@@ -68,7 +68,8 @@ def costs(
     own = Path(loaded.provenance.data)
     data = GraphStore(find_here(report, "store", store or (own if own.exists() else None), "name one"))
     frame = workload([data.graph(k) for k in evenly(range(len(data)), FRAMES)])
-    hardware = loaded.hardware.replace(bits=bits, adc_bits=adc_bits)
+    resolutions = {"bits": bits, "adc_bits": adc_bits}
+    hardware = loaded.hardware.override(**{name: n for name, n in resolutions.items() if n is not None})
     figures = Figures.packaged() if table is None else Figures.read(table)
     ops = operations(loaded.settings, frame)
     share = training_share(ops, loaded.n_trained, loaded.n_fixed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -224,7 +223,7 @@ def prepare(report: Reporter, model: ForceField, data: GraphStore, config: Evalu
         report.say(f"Calibrating converters that training did not: {len(config.calibration)} frames")
         loudest = max(missing, key=lambda h: h.noise or 0.0)
         loudest = next((h for h in missing if h.adc_bits is not None and h.noise == loudest.noise), loudest)
-        calibrate(model, [data.graph(k) for k in config.calibration], dataclasses.replace(loudest), config.seed)
+        calibrate(model, [data.graph(k) for k in config.calibration], loudest, config.seed)
 
 
 def _shown(path: Path) -> Path:

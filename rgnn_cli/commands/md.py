@@ -195,7 +195,7 @@ def md(
     hardware = _hardware(loaded, settings)
     if together:
         named = structures or [Path(origin.structure)]
-        batch = BatchRuns.begun(record.replace(md=settings), named, frames, loaded, out)
+        batch = BatchRuns.begun(record.override(md=settings), named, frames, loaded, out)
         report.say(f"Model: {origin.model}, {hardware}")
         run_batch(report, batch, loaded, known)
         return
@@ -212,7 +212,7 @@ def md(
     for message in [] if atoms is None else outside_training(atoms, loaded):
         report.warn(message)
     with asked_to_stop() as stop, report.progress("Dynamics", None, "steps") as meter:
-        show = Show(meter, settings.steps)
+        show = Show(meter, settings.total_steps)
         result = run_md(
             atoms,
             loaded,
@@ -240,15 +240,12 @@ def _varied(settings: MDSettings, steps: int | None, temperature: str | None, gi
     except ValueError:
         raise InputError(f"--temperature is '{temperature}', but it must be one number, or two as 300:1500.") from None
     if to is not None:
-        ramp = Stage("ramp", steps or settings.steps, None, kelvin, to)
-        return settings.replace(stages=(ramp,), steps=ramp.steps, temperature=kelvin, **given)
-    varied = settings.replace(steps=steps, temperature=kelvin, **given)
-    for name, value in (("steps", steps), ("temperature", kelvin)):
-        if value is not None and getattr(varied, name) != value:
-            raise InputError(
-                f"--{name} is {value:g}, but the stages say {getattr(varied, name):g}; leave --{name} out."
-            )
-    return varied
+        total = steps or settings.total_steps
+        ramp = Stage(name="ramp", steps=total, temperature_from=kelvin, temperature_to=to)
+        given |= {"stages": (ramp,), "steps": total, "temperature": kelvin}
+    else:
+        given |= {"steps": steps, "temperature": kelvin}
+    return settings.override(**{name: value for name, value in given.items() if value is not None})
 
 
 def _settings(
@@ -276,7 +273,8 @@ def _settings(
             raise InputError("there is no model here yet; train one with rgnn train, or name one with --model.")
         report.say(f"Model: {model} (the one made last here)")
     path = _named(model) if model is not None else None
-    return record.replace(origin=known.replace(model=path, frame=frame, format=kind))
+    named = {"model": path, "frame": frame, "format": kind}
+    return record.override(origin=known.override(**{name: value for name, value in named.items() if value is not None}))
 
 
 def _settings_of(folder: Path, model: Path | None) -> MDRecord:
@@ -289,7 +287,7 @@ def _settings_of(folder: Path, model: Path | None) -> MDRecord:
     record = MDRecord.read(folder)
     if model is None and not record.origin.model:
         raise InputError(f"{folder}/config.yaml: names no model; name it with --model.")
-    return record.replace(origin=record.origin.replace(model=None if model is None else _named(model)))
+    return record if model is None else record.override(origin=record.origin.override(model=_named(model)))
 
 
 def _named(model: Path) -> str:

@@ -118,7 +118,12 @@ def _config(
     for setting in settings:
         on_hardware(model, setting)
     check_structure(read_structure(structure, frame), model, where=str(structure))
-    return SweepSettings(MDSettings(**md), RunOrigin.of(structure, path, frame), fingerprint(model), tuple(settings))
+    return SweepSettings(
+        md=MDSettings(**md),
+        origin=RunOrigin.of(structure, path, frame),
+        fingerprint=fingerprint(model),
+        settings=tuple(settings),
+    )
 
 
 def _config_of(folder: Path) -> SweepSettings:
@@ -155,13 +160,13 @@ def _go(report: Reporter, model: ForceField, config: SweepSettings, folder: Path
     titles = names(config.settings, model.hardware)
     md = config.md
     report.say(f"Structure: {origin.structure}; model: {origin.model}; {len(titles)} settings in {folder}")
-    report.say(f"Dynamics: Langevin at {md.temperature:g} K, {md.steps} steps of {md.timestep:g} fs each")
+    report.say(f"Dynamics: Langevin at {md.initial_temperature:g} K, {md.total_steps} steps of {md.timestep:g} fs each")
     with asked_to_stop() as stop, report.progress("Sweeping", None, "steps") as meter:
 
         def progress(number: int, step: int, kelvin: float) -> None:
-            done = number * md.steps + step
+            done = number * md.total_steps + step
             if meter.total is None:
-                meter.start(done - 1, len(titles) * md.steps)
+                meter.start(done - 1, len(titles) * md.total_steps)
             meter.update(done, f"{titles[number]}: {kelvin:.0f} K")
 
         try:

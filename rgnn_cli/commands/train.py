@@ -122,7 +122,7 @@ def train(
         "loss": loss,
     }
     given |= {"split": split, "seed": seed}
-    training = {key: getattr(value, "value", value) for key, value in given.items()}
+    training = {key: getattr(value, "value", value) for key, value in given.items() if value is not None}
     with together(report) as processes:
         if not processes.first:
             _take_part(report, processes, device, threads)
@@ -145,7 +145,7 @@ def train(
         if run.model.is_solved and unused:
             raise InputError(f"a ridge readout is solved for in one pass, without {', '.join(unused)}; leave that out.")
         base = run.hardware if hardware is None else load_hardware(hardware)
-        run = run.replace(hardware=base.varied(bits, noise), training=run.training.replace(**training))
+        run = run.override(hardware=base.with_given(bits, noise), training=run.training.override(**training))
         ready = TrainingRun.prepare(run, choose_device(report, device, threads, processes), processes)
         folder = out or workspace.new_folder("runs", "train")
         _introduce(report, ready, folder)
@@ -220,12 +220,11 @@ def _settings(
 
             store = fetch_sample(Path("data"), report)
             report.say(f"Store: {store} (no store here yet, so the packaged sample)")
-    run = run.replace(
-        store=None if store is None else str(store), chip=None if chip is None else str(chip), chips=chips
-    )
+    named = {"store": store and str(store), "chip": chip and str(chip), "chips": chips}
+    run = run.override(**{name: value for name, value in named.items() if value is not None})
     asked = config is not None or add_to is not None or preset is Preset.PUBLISHED
     if not asked:  # for a cutoff, so the store's will do
-        run = run.replace(model=run.model.replace(cutoff=GraphStore(run.store).cutoff))
+        run = run.override(model=run.model.override(cutoff=GraphStore(run.store).cutoff))
     return run
 
 

@@ -100,7 +100,7 @@ def run(
             workspace.clear_run(folder)
         folder = world.same(folder)
         _introduce(report, world, model, settings, origin, folder)
-        with asked_to_stop() as stop, report.progress("Dynamics", settings.steps, "steps") as meter:
+        with asked_to_stop() as stop, report.progress("Dynamics", settings.total_steps, "steps") as meter:
             result = run_lammps(
                 atoms,
                 model,
@@ -109,7 +109,7 @@ def run(
                 world,
                 resume=resume is not None,
                 origin=origin,
-                started=lambda step: meter.start(step, settings.steps),
+                started=lambda step: meter.start(step, settings.total_steps),
                 progress=lambda step, kelvin: meter.update(step, f"{kelvin:.0f} K"),
                 stop=stop,
             )
@@ -141,12 +141,12 @@ def run_input(
         for name in sorted(name for name, value in given.items() if value is not None and name not in _BESIDE_INPUT):
             what = "a structure" if name == "structure" else f"--{_OPTION.get(name, name)}"
             raise InputError(f"--input says itself what runs and how, so {what} cannot be given; leave it out.")
-        settings = MDSettings().replace(**{name: given[name] for name in _BESIDE_INPUT})
+        settings = MDSettings(**{name: given[name] for name in _BESIDE_INPUT if given[name] is not None})
         found = model or workspace.last("model")
         if found is None:
             raise InputError("there is no model here yet; train one with rgnn train, or name one with --model.")
         loaded = _model(report, world, str(found), device, threads)
-        hardware = loaded.hardware.varied(settings.bits, settings.noise)
+        hardware = loaded.hardware.with_given(settings.bits, settings.noise)
         report.say(f"Input: {path}; model: {found}, {_hardware(loaded, settings)}; {_ranks(world.size)}")
         names = [name.strip() for name in (elements or "").split(",") if name.strip()]
         result = run_script(
@@ -181,7 +181,7 @@ def _model(report: Reporter, world: MPIWorld, path: str, device: Device, threads
 def _hardware(model: ForceField, settings: MDSettings) -> str:
     if not model.uses_chip:
         return "all digital"
-    return model.hardware.varied(settings.bits, settings.noise).describe()
+    return model.hardware.with_given(settings.bits, settings.noise).describe()
 
 
 def _ranks(size: int) -> str:
@@ -200,7 +200,7 @@ def _introduce(
     from rgnn_cli.show.md import in_words
 
     report.say(f"Structure: {origin.structure}; model: {origin.model}, {_hardware(model, settings)}")
-    report.say(f"Dynamics: {in_words(settings)}, {settings.steps} steps of {settings.timestep:g} fs")
+    report.say(f"Dynamics: {in_words(settings)}, {settings.total_steps} steps of {settings.timestep:g} fs")
     how = (
         f"ghosts within {model.settings.cutoff:g} Å, features exchanged after each layer"
         if settings.ghosts == "exchange"

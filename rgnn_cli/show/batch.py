@@ -56,7 +56,7 @@ class BatchRuns:
                 check_structure(atoms, model, record.md.any_element, str(path) + (f", frame {frame}" if frames else ""))
                 seed = record.md.seed + len(structures)
                 structures.append(atoms)
-                records.append(record.replace(md=record.md.replace(seed=seed), origin=origin.replace(frame=frame)))
+                records.append(record.override(md=record.md.override(seed=seed), origin=origin.override(frame=frame)))
                 names.append(name)
         out = out or workspace.new_folder("md", "batch")
         if out.exists():
@@ -87,7 +87,7 @@ class BatchRuns:
 
     def varied(self, vary: Callable[[MDSettings], MDSettings]) -> Self:
         """With other settings."""
-        return replace(self, records=[record.replace(md=vary(record.md)) for record in self.records])
+        return replace(self, records=[record.override(md=vary(record.md)) for record in self.records])
 
 
 def _folders(out: Path) -> list[Path]:
@@ -119,7 +119,7 @@ def run_batch(
 
     settings = [record.md for record in runs.records]
     n, first = len(runs.folders), settings[0]
-    report.say(f"Dynamics: {n} runs together, {in_words(first)}, {first.steps} steps of {first.timestep:g} fs")
+    report.say(f"Dynamics: {n} runs together, {in_words(first)}, {first.total_steps} steps of {first.timestep:g} fs")
     report.say(f"Runs: {runs.out}")
     if first.warning:
         report.warn(first.warning)
@@ -135,7 +135,7 @@ def run_batch(
             runs.folders,
             resume=resume,
             origins=[record.origin for record in runs.records],
-            progress=Show(meter, max(c.steps for c in settings)),
+            progress=Show(meter, max(c.total_steps for c in settings)),
             stop=stop,
             tell=report.say,
             warn=report.warn,

@@ -112,8 +112,8 @@ def _heating(model: ForceField, atoms: Atoms, steps: int, seed: int, stop: Any, 
     from rgnn.md import MDSettings
 
     config = MDSettings(steps=steps, temperature=_kelvin(atoms), ensemble="nve", seed=seed, write_every=1)
-    config = config.replace(any_element=True)
-    found: dict[str, Any] = {"noise off": nve_heating(model, atoms, config.replace(noise=0.0), stop)}
+    config = config.override(any_element=True)
+    found: dict[str, Any] = {"noise off": nve_heating(model, atoms, config.override(noise=0.0), stop)}
     advance()
     if model.hardware.noise is None or not model.uses_chip:
         return found

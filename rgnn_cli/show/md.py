@@ -15,7 +15,7 @@ MOVED_BY = {"nvt": "Langevin", "bussi": "Bussi", "nose-hoover": "Nose-Hoover cha
 
 def _hardware(model: ForceField, settings: MDSettings) -> str:
     """In words, checked."""
-    hardware = model.hardware.varied(settings.bits, settings.noise)
+    hardware = model.hardware.with_given(settings.bits, settings.noise)
     if not model.uses_chip:
         return "all digital"
     return hardware.describe() + (" (as trained)" if hardware == model.hardware else "")
@@ -24,7 +24,7 @@ def _hardware(model: ForceField, settings: MDSettings) -> str:
 def _introduce(report: Reporter, settings: MDSettings, origin: RunOrigin, hardware: str, folder: Path) -> None:
     """What is about to run, in three lines."""
     report.say(f"Structure: {origin.structure}; model: {origin.model}, {hardware}")
-    report.say(f"Dynamics: {in_words(settings)}, {settings.steps} steps of {settings.timestep:g} fs")
+    report.say(f"Dynamics: {in_words(settings)}, {settings.total_steps} steps of {settings.timestep:g} fs")
     report.say(f"Run: {folder}")
     if settings.warning:
         report.warn(settings.warning)
@@ -35,7 +35,7 @@ def introduce_uncertainty(report: Reporter, known: Uncertainty | None, model: Fo
     if known is None:
         return
     report.say(f"Uncertainty of forces: by {known.calibration.method}, every {settings.write_every} steps")
-    if model.hardware.varied(settings.bits, settings.noise) != model.hardware:
+    if model.hardware.with_given(settings.bits, settings.noise) != model.hardware:
         report.warn(
             "the uncertainty was calibrated on the hardware as trained, which this is not; take it for a trend."
         )

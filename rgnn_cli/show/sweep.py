@@ -58,7 +58,9 @@ def show_and_write(
         pictures.append(Picture("Mean squared displacements", moved, "Shaded: lags of the plain line."))
     md = config.md
     about = {"Structure": config.origin.structure, "Model": config.origin.model}
-    about["Dynamics"] = f"Langevin at {md.temperature:g} K, {md.steps} steps of {md.timestep:g} fs, seed {md.seed}"
+    about["Dynamics"] = (
+        f"Langevin at {md.initial_temperature:g} K, {md.total_steps} steps of {md.timestep:g} fs, seed {md.seed}"
+    )
     title = f"Hardware and dynamics: {config.origin.structure}"
     page = write_report(out / "report.html", title, {**about, **known}, shown, pictures)
     for name, fact in known.items():

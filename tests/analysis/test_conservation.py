@@ -182,7 +182,7 @@ def test_heating_in_nve_is_that_of_the_closed_form_and_none_for_an_energy() -> N
     assert noisy.value == pytest.approx(known, rel=0.3)
     assert noisy.low > calm.value
     with pytest.raises(InputError, match="take 500"):
-        nve_heating(Repulsion(), lithium(), config.replace(steps=3))
+        nve_heating(Repulsion(), lithium(), config.override(steps=3))
 
 
 def test_verdicts() -> None:

@@ -285,7 +285,7 @@ def test_a_trajectory_against_itself_and_against_another(crystal_file: Path, tmp
     other = analyse(open_trajectory(tmp_path / "gas.xyz"), config, with_kinisi=False)
     with pytest.raises(InputError, match="cannot be compared"):
         differences(a.radial, other.radial)
-    finer = analyse(open_trajectory(crystal_file), config.replace(width=0.05), with_kinisi=False)
+    finer = analyse(open_trajectory(crystal_file), config.override(width=0.05), with_kinisi=False)
     with pytest.raises(InputError, match="bins"):
         differences(a.radial, finer.radial)
 

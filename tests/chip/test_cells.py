@@ -114,7 +114,7 @@ def test_frozen_noise_is_the_same_at_every_call(cells) -> None:
     hardware = Hardware(noise=0.1, noise_sharing="chip", range="dynamic")
 
     def y(chip: int, seed: int) -> torch.Tensor:
-        return array.begin(hardware.replace(chip=chip), stream(seed), (x.min(), x.max()))(x.clone())
+        return array.begin(hardware.override(chip=chip), stream(seed), (x.min(), x.max()))(x.clone())
 
     assert torch.equal(y(0, 0), y(0, 1))
     assert not torch.equal(y(0, 0), y(1, 0))
@@ -133,7 +133,7 @@ def test_what_is_not_known_of_a_chip_is_refused() -> None:
         (Hardware(noise_reference="measured"), "repeated reads"),
     ):
         with pytest.raises(InputError, match=words):
-            signed.begin(hardware.replace(range="dynamic"), stream(), seen)(torch.rand(2, 4))
+            signed.begin(hardware.override(range="dynamic"), stream(), seen)(torch.rand(2, 4))
     unitless = Cells(torch.zeros(3, 4), torch.rand(2, 3, 4))
     with pytest.raises(InputError, match="--unit"):
         Retention("1 s").apply(unitless, stream())

@@ -158,7 +158,7 @@ def test_calibration_fills_what_is_missing_and_leaves_the_rest(built, glass) -> 
     assert not needs_calibration(model, hardware)
     assert all(torch.equal(a.high, b) for a, b in zip(model.crossbars, inputs, strict=True))
     near = model(glass, model.read(hardware)).forces - model(glass, model.read(Hardware())).forces
-    far = model(glass, model.read(hardware.replace(adc_bits=3))).forces - model(glass, model.read(Hardware())).forces
+    far = model(glass, model.read(hardware.override(adc_bits=3))).forces - model(glass, model.read(Hardware())).forces
     assert near.square().mean() < 0.05 * far.square().mean()
     with pytest.raises(InputError, match="no frames"):
         calibrate(model, [], hardware)

@@ -241,7 +241,7 @@ def test_published_noisy_product(shared) -> None:
     """Mean and deviation over 4000 draws of the published program, within five standard errors of both samples."""
     z = np.load(shared / "reference/noisy_product_8bit_10percent.npz")
     x, weight, n = torch.tensor(z["x"]).flatten(0, -2), torch.tensor(z["W"]), 2000
-    hardware = Hardware.published().replace(offset="clean")
+    hardware = Hardware.published().override(offset="clean")
     y = draws(hardware, x, weight, n).numpy()
     mean, std = (z[k].reshape(-1, weight.shape[0]) for k in ("mean", "std"))
     error = std * np.sqrt(1 / n + 1 / int(z["draws"]))

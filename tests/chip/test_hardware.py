@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 
 from rgnn import Hardware
@@ -72,5 +70,5 @@ def test_words_tell_settings_apart() -> None:
         {"adc_bits": 5, "adc_range": "full"}, {"stuck_on": 0.1}, {"stuck_off": 0.1}, {"programming_noise": 0.1},
         {"retention": "1 s"}, {"retention": "1 s", "compensation": "column"},
     ]  # fmt: skip
-    words = [Hardware().describe(), *(dataclasses.replace(Hardware(), **c).describe() for c in changes)]
+    words = [Hardware().describe(), *(Hardware().override(**c).describe() for c in changes)]
     assert len(set(words)) == len(words)

@@ -126,7 +126,7 @@ def test_a_ramp_and_stages(cli, refused, run, structure) -> None:
     out = cli("md", structure, "--config", "stages.yaml", "--out", "b")
     assert "melt (10 steps) Langevin at 900 K, then quench (20 steps) Bussi from 900 to 300 K, 30 steps" in out
     assert list(read_log("b")["target_K"]) == [900, 900, 600, 300]
-    assert "leave --steps out" in refused(2, "md", structure, "--config", "stages.yaml", "--steps", 10000)
+    assert "leave steps out" in refused(2, "md", structure, "--config", "stages.yaml", "--steps", 10000)
     assert "add up to 30" in refused(2, "md", "--resume", "b", "--steps", 40)
     assert "one number, or two" in refused(2, "md", structure, "--temperature", "hot")
 

@@ -70,7 +70,7 @@ def test_a_training_run_records_it_of_its_training_frames(store, tmp_path) -> No
 def test_what_lies_outside_is_said(store) -> None:
     model = Springs()
     assert outside_training(crystal(), model) == []  # nothing is known of this model
-    model.provenance = model.provenance.replace(seen=training_domain(store, range(40)))
+    model.provenance = model.provenance.override(seen=training_domain(store, range(40)))
     assert outside_training(crystal(), model) == []
     thin, tight = crystal(), crystal()
     thin.set_cell(thin.cell[:] * 1.2, scale_atoms=True)

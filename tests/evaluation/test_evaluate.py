@@ -171,7 +171,7 @@ def test_fresh_chips_are_drawn_where_something_is_frozen(small_model, glass) -> 
     a, b = evaluate(small_model, Frames(glass), [0], [frozen, free], repeats=3, chips=2)
     assert (a.sums.shape[:2], b.sums.shape[:2]) == ((2, 1), (1, 3))
     assert not np.array_equal(a.sums[0], a.sums[1])
-    [second] = evaluate(small_model, Frames(glass), [0], [replace(frozen, chip=1)])
+    [second] = evaluate(small_model, Frames(glass), [0], [frozen.override(chip=1)])
     np.testing.assert_array_equal(a.sums[1], second.sums[0])
 
 
@@ -224,7 +224,7 @@ def test_search_finds_what_a_scan_finds(small_model, glass) -> None:
     }
     assert next(bits for bits, ratio in errors.items() if ratio <= 1 + within) == only.hardware.bits
     bearing = search(small_model, frames, [0], Hardware(bits=10), ["noise"], within, repeats=2).found[0]
-    louder = replace(bearing.hardware, noise=2 * bearing.hardware.noise)
+    louder = bearing.hardware.override(noise=2 * bearing.hardware.noise)
     [setting] = evaluate(small_model, frames, [0], [louder], repeats=2)
     assert bearing.ratio.value <= 1 + within < setting.ratio_to(found.ideal).value
     with pytest.raises(InputError, match="search for bits, adc_bits or noise"):

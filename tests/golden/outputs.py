@@ -62,8 +62,8 @@ def small(preset: str) -> ModelSettings:
     shape = RunSettings.preset(preset).model
     if preset in ("ridge", "moments"):
         readout = RidgeSettings(random_features=40) if preset == "ridge" else NetworkSettings(widths=(12, 8))
-        return shape.replace(gaussians=12, channels=6, readout=readout, elements=ELEMENTS)
-    return shape.replace(n_features=6)
+        return shape.override(gaussians=12, channels=6, readout=readout, elements=ELEMENTS)
+    return shape.override(n_features=6)
 
 
 def untrained(preset: str, shape: ModelSettings, seed: int = 0) -> ForceField:
@@ -133,7 +133,7 @@ def training() -> dict:
 
 def solving(folder: Path) -> dict:
     write_store(frames(), folder / "golden.zarr")
-    run = RunSettings.preset("ridge").replace(store=str(folder / "golden.zarr"), model=small("ridge"))
+    run = RunSettings.preset("ridge").override(store=str(folder / "golden.zarr"), model=small("ridge"))
     prepared = TrainingRun.prepare(run)
     prepared.model.double()
     result = prepared.run(folder / "ridge")

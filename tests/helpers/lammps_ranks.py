@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 folder, world = Path(sys.argv[1]), MPIWorld()
 model = load_model(folder / "model")
 quiet = MDSettings(steps=30, temperature=400, write_every=3, seed=5, noise=0.0, any_element=True, engine="lammps")
-hardware = model.hardware.varied(noise=0)
+hardware = model.hardware.override(noise=0)
 
 found = {}
 for file in sorted(folder.glob("*.xyz")):
@@ -42,7 +42,7 @@ for file in sorted(folder.glob("*.xyz")):
         engine.close()
 
 # The thermostat alone, which makes each state nearly new: kinetic energy of each atom, in units of kT.
-strong = quiet.replace(friction=1.0)
+strong = quiet.override(friction=1.0)
 state = State.start(ase.io.read(folder / "molecule.xyz"), model, strong)
 engine = Engine(state, strong, RankForces(model, hardware, 0, "exchange", world), world)
 kinetic = []
@@ -57,8 +57,8 @@ if world.rank == 0:
     found["kinetic"] = np.mean(kinetic, axis=0)
 
 glass = ase.io.read(folder / "glass.xyz")
-run_lammps(glass, model, quiet.replace(ensemble="nve"), folder / f"nve-{world.size}", world)
-nvt, steps = quiet.replace(steps=12, temperature=600.0), iter(range(100))
+run_lammps(glass, model, quiet.override(ensemble="nve"), folder / f"nve-{world.size}", world)
+nvt, steps = quiet.override(steps=12, temperature=600.0), iter(range(100))
 run_lammps(glass, model, nvt, folder / f"nvt-{world.size}", world)
 with contextlib.suppress(Interrupted):
     # Only the last rank is asked to stop.
@@ -66,7 +66,7 @@ with contextlib.suppress(Interrupted):
     run_lammps(glass, model, nvt, folder / f"cut-{world.size}", world, stop=lambda: next(steps) == 7 and last)
 result = run_lammps(None, model, nvt, folder / f"cut-{world.size}", world, resume=True)
 assert result.steps == 12 and result.ranks == len(result.memory_gb) == world.size
-noisy = quiet.replace(steps=4, write_every=1, restart_every=2).replace(noise=0.05)
+noisy = quiet.override(steps=4, write_every=1, restart_every=2).override(noise=0.05)
 run_lammps(glass, model, noisy, folder / f"noisy-{world.size}", world)
 if world.rank == 0:
     np.savez(folder / f"forces-{world.size}.npz", **found)

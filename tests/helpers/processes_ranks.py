@@ -45,13 +45,13 @@ class Glass:
 
 
 SMALL = MomentSettings(gaussians=18, channels=4, elements=(3, 8, 15))
-NETWORK = SMALL.replace(readout=NetworkSettings(widths=(8,)))
+NETWORK = SMALL.override(readout=NetworkSettings(widths=(8,)))
 CASES = {
     "clean": (NETWORK, NOISY.without_noise()),
     "noisy": (NETWORK, NOISY),
-    "converted": (NETWORK, NOISY.replace(adc_bits=7)),
+    "converted": (NETWORK, NOISY.override(adc_bits=7)),
     "messages": (MessagePassingSettings(n_features=4, reservoir_layers=1), NOISY),
-    "ridge": (SMALL.replace(readout=RidgeSettings(random_features=12)), NOISY),
+    "ridge": (SMALL.override(readout=RidgeSettings(random_features=12)), NOISY),
 }
 
 
@@ -63,7 +63,7 @@ def untrained(name: str) -> ForceField:
 def train(name: str, frames: Glass, out: Path, processes: Processes = ALONE, **settings: Any) -> FitResult:
     """The case of this name; settings are those of the training, or arguments of `fit`."""
     given = {key: settings.pop(key) for key in ("resume", "listener") if key in settings}
-    config = CONFIG.replace(**settings)
+    config = CONFIG.override(**settings)
     return fit(untrained(name), frames, TRAIN, VALIDATION, config, out, processes=processes, **given)
 
 

@@ -237,7 +237,7 @@ def test_forces_do_not_depend_on_the_number_of_threads(model, glass, sharing: st
     results = []
     for n in (1, 2):
         torch.set_num_threads(n)
-        results.append(forces("compiled", model, glass, hardware(sharing).replace(range="calibrated")))
+        results.append(forces("compiled", model, glass, hardware(sharing).override(range="calibrated")))
     torch.set_num_threads(threads)
     torch.testing.assert_close(*results, rtol=0, atol=1e-6 if sharing == "read" else 1e-5)
 
@@ -255,7 +255,7 @@ def test_unknown_kernels_are_refused() -> None:
 def test_torch_keeps_its_number_of_threads(model, glass) -> None:
     """Numba, when it starts, would have OpenMP use every core."""
     before = torch.get_num_threads()
-    forces("compiled", model, glass, hardware("none").replace(range="calibrated"))
+    forces("compiled", model, glass, hardware("none").override(range="calibrated"))
     assert torch.get_num_threads() == before
     assert f"omp_get_max_threads() : {before}\n" in torch.__config__.parallel_info()
 

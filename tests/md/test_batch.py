@@ -12,7 +12,7 @@ from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.md import Stage, read_log, run_many, run_md
 from rgnn.models.settings import MessagePassingSettings
 
-QUIET = CONFIG.replace(noise=0.0)
+QUIET = CONFIG.override(noise=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def structures() -> list[Atoms]:
 
 
 def configs(config=CONFIG):
-    return [config.replace(seed=k) for k in range(3)]
+    return [config.override(seed=k) for k in range(3)]
 
 
 def outs(folder):
@@ -112,8 +112,8 @@ def test_a_run_that_breaks_leaves_the_others_alone(tmp_path) -> None:
 
 
 def test_runs_of_different_length_and_temperature(tmp_path) -> None:
-    ramp = (Stage("ramp", 10, temperature_from=100, temperature_to=500),)
-    settings = [QUIET, QUIET.replace(steps=10, temperature=100.0, stages=ramp), QUIET.replace(steps=15)]
+    ramp = (Stage(name="ramp", steps=10, temperature_from=100, temperature_to=500),)
+    settings = [QUIET, QUIET.override(steps=10, temperature=100.0, stages=ramp), QUIET.override(steps=15)]
     results = run_many(structures(), Springs(), settings, outs(tmp_path))
     assert [result.steps for result in results] == [24, 10, 15]
     assert read_log(tmp_path / "1")["target_K"].tolist() == [100, 220, 340, 460]

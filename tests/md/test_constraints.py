@@ -39,7 +39,7 @@ def held(*constraints) -> Atoms:
 @pytest.mark.parametrize("ensemble", ["nvt", "bussi", "nose-hoover", "nve"])
 @pytest.mark.parametrize(("constraint", "left"), EACH, ids=lambda c: type(c).__name__)
 def test_each_is_kept_and_a_resumed_run_is_the_same(tmp_path, constraint, left: int, ensemble: str) -> None:
-    config = CONFIG.replace(ensemble=ensemble)
+    config = CONFIG.override(ensemble=ensemble)
     start = held(constraint)
     run_md(start, Springs(), config, tmp_path / "whole")
     with pytest.raises(Interrupted):

@@ -20,7 +20,7 @@ from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.settings import TrainingSettings
 
 CONFIG = MDSettings(steps=12, temperature=300, write_every=3, restart_every=5, seed=1, timestep=2)
-SLOW = CONFIG.replace(steps=6, timestep=0.1)  # where atoms are too close to fly apart
+SLOW = CONFIG.override(steps=6, timestep=0.1)  # where atoms are too close to fly apart
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def trained(frames, tmp_path_factory) -> tuple[RGNN, dict[str, Uncertainty]]:
     folder = tmp_path_factory.mktemp("cold")
     cold = [frame for frame in frames if frame.temperature <= 600][::2]
     store = write_store(cold, folder / "cold.zarr")
-    shape = RunSettings.preset("ridge").model.replace(channels=6, readout=RidgeSettings(random_features=48))
+    shape = RunSettings.preset("ridge").model.override(channels=6, readout=RidgeSettings(random_features=48))
     config = RunSettings(
-        str(store.path), chips=2, model=shape, training=TrainingSettings(validation=0.3, split="random")
+        store=str(store.path), chips=2, model=shape, training=TrainingSettings(validation=0.3, split="random")
     )
     TrainingRun.prepare(config).run(folder / "run")
     model = load_model(folder / "run")
@@ -59,7 +59,7 @@ def watched(structure, trained, config, out, method="posterior", **options):
 def test_an_atom_that_nothing_is_known_of_is_outside() -> None:
     """Of an element that training frames lack the deviation is no number."""
     said: list[str] = []
-    known = Uncertainty(Calibration(scales=(Scale(3, limit=1.0), Scale(8, limit=1.0))))
+    known = Uncertainty(Calibration(scales=(Scale(element=3, limit=1.0), Scale(element=8, limit=1.0))))
     watch = UncertaintyMonitor(known, np.array([3, 8]), said.append)
     assert watch.ratio(np.array([0.5, np.nan])) == np.inf
     watch.look(7, np.array([0.5, np.nan]))
@@ -90,7 +90,7 @@ def test_a_structure_rattled_far_beyond_its_training_is_told_of(structure, train
 
 def test_compression_is_told_of(structure, trained, tmp_path) -> None:
     structure.set_cell(structure.cell[:] * 0.85, scale_atoms=True)
-    _, said, log = watched(structure, trained, SLOW.replace(steps=1), tmp_path / "run")
+    _, said, log = watched(structure, trained, SLOW.override(steps=1), tmp_path / "run")
     assert said and log["uncertainty_ratio"][0] > 1
 
 
@@ -117,7 +117,7 @@ def test_runs_of_a_batch_are_watched_each_on_its_own(structure, trained, tmp_pat
     wild, said = structure.copy(), []
     wild.rattle(0.2, seed=3)
     model, known = trained
-    config = SLOW.replace(noise=0.0)
+    config = SLOW.override(noise=0.0)
     results = run_many(
         [structure, wild], model, [config, config], [tmp_path / "tame", tmp_path / "wild"],
         uncertainty=known["posterior"], warn=said.append,
@@ -129,7 +129,7 @@ def test_runs_of_a_batch_are_watched_each_on_its_own(structure, trained, tmp_pat
 
 
 def test_the_worst_atom_of_each_element_is_named_once() -> None:
-    calibration = Calibration("posterior", (Scale(3, limit=1.0), Scale(8, limit=2.0)), 1)
+    calibration = Calibration(scales=(Scale(element=3, limit=1.0), Scale(element=8, limit=2.0)), frames=1)
     said = []
     watch = UncertaintyMonitor(Uncertainty(calibration), np.array([3, 3, 8]), said.append)
     watch.look(0, np.array([0.9, 0.5, 1.9]))
@@ -149,4 +149,4 @@ def test_lammps_refuses_to_estimate(structure) -> None:
 
     _require_supported(CONFIG, State())
     with pytest.raises(InputError, match="--engine lammps does not do the uncertainty of forces"):
-        _require_supported(CONFIG.replace(uncertainty="posterior"), State())
+        _require_supported(CONFIG.override(uncertainty="posterior"), State())

@@ -15,9 +15,9 @@ from rgnn.md.integrators import Integrator
 
 THERMOSTATS = ("nvt", "bussi", "nose-hoover")
 STAGES = (
-    Stage("melt", 6, temperature=900),
-    Stage("quench", 11, temperature_from=900, temperature_to=200, ensemble="bussi"),
-    Stage("hold", 7, temperature=200, ensemble="nose-hoover"),
+    Stage(name="melt", steps=6, temperature=900),
+    Stage(name="quench", steps=11, temperature_from=900, temperature_to=200, ensemble="bussi"),
+    Stage(name="hold", steps=7, temperature=200, ensemble="nose-hoover"),
 )
 
 
@@ -68,7 +68,7 @@ def test_the_chain_is_that_of_ase_where_no_centre_of_mass_is_fixed() -> None:
 @pytest.mark.parametrize("ensemble", ["bussi", "nose-hoover", "nve"])
 @pytest.mark.parametrize("step", [0, 7])
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path, ensemble: str, step: int) -> None:
-    config = CONFIG.replace(ensemble=ensemble)
+    config = CONFIG.override(ensemble=ensemble)
     run_md(crystal(), Springs(), config, tmp_path / "whole")
     with pytest.raises(Interrupted):
         run_md(crystal(), Springs(), config, tmp_path / "cut", stop=StopAt(step))
@@ -79,7 +79,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, ensemble: str, step: int
 @pytest.mark.parametrize("step", [4, 6, 12, 17, 20])
 def test_stages_go_on_where_they_were(tmp_path, step: int) -> None:
     """In a stage, at the seams between two, and in the middle of a ramp."""
-    config = CONFIG.replace(steps=24, temperature=900.0, stages=STAGES)
+    config = CONFIG.override(steps=24, temperature=900.0, stages=STAGES)
     run_md(crystal(), Springs(), config, tmp_path / "whole")
     with pytest.raises(Interrupted):
         run_md(crystal(), Springs(), config, tmp_path / "cut", stop=StopAt(step))
@@ -89,7 +89,7 @@ def test_stages_go_on_where_they_were(tmp_path, step: int) -> None:
 
 def test_the_target_follows_the_step(tmp_path) -> None:
     config = MDSettings(stages=STAGES, write_every=1)
-    assert (config.steps, config.temperature) == (24, 900)
+    assert (config.total_steps, config.initial_temperature) == (24, 900)
     target = [config.target(step) for step in range(25)]
     assert target[:7] == [900] * 7
     np.testing.assert_allclose(target[6:18], np.linspace(900, 200, 12))
@@ -103,7 +103,7 @@ def test_the_target_follows_the_step(tmp_path) -> None:
 
 @pytest.mark.parametrize("ensemble", THERMOSTATS)
 def test_temperature_follows_a_ramp(tmp_path, ensemble: str) -> None:
-    ramp = Stage("ramp", 1600, temperature_from=100, temperature_to=900)
+    ramp = Stage(name="ramp", steps=1600, temperature_from=100, temperature_to=900)
     config = MDSettings(stages=(ramp,), ensemble=ensemble, timestep=2, friction=0.05, trajectory="xyz", write_every=4)
     result = run_md(crystal(2), Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
@@ -115,7 +115,7 @@ def test_temperature_follows_a_ramp(tmp_path, ensemble: str) -> None:
 def test_stages_from_yaml_and_their_contradictions() -> None:
     given = {"stages": [{"name": "a", "steps": 5, "temperature": 10}, {"steps": 3, "temperature": 20}]}
     config = MDSettings.from_mapping(given)
-    assert config.steps == 8
+    assert config.total_steps == 8
     assert MDSettings.from_mapping(config.to_mapping()) == config
 
     def refused(change: dict, match: str) -> None:

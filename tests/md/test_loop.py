@@ -58,7 +58,7 @@ def unbroken(model, tmp_path_factory):
 def test_a_run_repeats_itself_and_another_seed_does_not(model, unbroken, tmp_path) -> None:
     run_md(crystal(), model, CONFIG, tmp_path / "again")
     assert_same(unbroken, tmp_path / "again")
-    run_md(crystal(), model, CONFIG.replace(seed=8), tmp_path / "other")
+    run_md(crystal(), model, CONFIG.override(seed=8), tmp_path / "other")
     assert not np.array_equal(contents(unbroken)[0]["positions"], contents(tmp_path / "other")[0]["positions"])
 
 
@@ -97,13 +97,13 @@ def test_a_killed_run_goes_on_from_its_restart_without_doubled_rows(model, unbro
 
 def test_steps_count_the_total_so_a_finished_run_can_be_lengthened(model, unbroken, tmp_path) -> None:
     out = tmp_path / "run"
-    run_md(crystal(), model, CONFIG.replace(steps=14), out)
+    run_md(crystal(), model, CONFIG.override(steps=14), out)
     run_md(None, model, CONFIG, out, resume=True)
     assert_same(unbroken, out)
     result = run_md(None, model, CONFIG, out, resume=True)  # nothing is left to do
     assert result.steps == 24
     with pytest.raises(InputError, match="done 24 steps"):
-        run_md(None, model, CONFIG.replace(steps=20), out, resume=True)
+        run_md(None, model, CONFIG.override(steps=20), out, resume=True)
 
 
 def test_resume_refuses_another_model_and_other_settings(model, unbroken, tmp_path) -> None:
@@ -111,7 +111,7 @@ def test_resume_refuses_another_model_and_other_settings(model, unbroken, tmp_pa
     shutil.copytree(unbroken, out)
     before = (out / "config.yaml").read_text()
     with pytest.raises(InputError, match=r"temperature = 200.*, not 300"):
-        run_md(None, model, CONFIG.replace(temperature=300.0), out, resume=True)
+        run_md(None, model, CONFIG.override(temperature=300.0), out, resume=True)
     with pytest.raises(InputError, match="another model"):
         run_md(None, Springs(), CONFIG, out, resume=True)
     assert (out / "config.yaml").read_text() == before
@@ -127,7 +127,7 @@ def test_outputs_shorter_than_the_restart_are_refused(model, unbroken, tmp_path)
         shutil.copytree(unbroken, out)
         (out / name).unlink()
         with pytest.raises(InputError, match=name):
-            run_md(None, model, CONFIG.replace(steps=30), out, resume=True)
+            run_md(None, model, CONFIG.override(steps=30), out, resume=True)
 
 
 def test_labels_of_the_file_and_unusual_masses(model, tmp_path) -> None:
@@ -178,7 +178,7 @@ def test_what_lies_in_a_run_folder(model, tmp_path) -> None:
 
 
 def test_a_run_shorter_than_the_writing_interval_still_sums_up(model, tmp_path) -> None:
-    result = run_md(crystal(), model, CONFIG.replace(steps=2), tmp_path / "run")
+    result = run_md(crystal(), model, CONFIG.override(steps=2), tmp_path / "run")
     assert result.steps == 2
     assert result.temperature > 0
     run_figure(tmp_path / "run", tmp_path / "figure.png")
@@ -186,14 +186,14 @@ def test_a_run_shorter_than_the_writing_interval_still_sums_up(model, tmp_path) 
 
 def test_a_molecule_has_a_figure_without_radial_distribution(model, tmp_path) -> None:
     molecule = Atoms("LiF", [[0, 0, 0], [1.6, 0, 0]])
-    run_md(molecule, model, CONFIG.replace(steps=6), tmp_path / "run")
+    run_md(molecule, model, CONFIG.override(steps=6), tmp_path / "run")
     assert run_figure(tmp_path / "run", tmp_path / "figure.png")[1] == {}
 
 
 @pytest.mark.parametrize("kind", ["xyz", "traj"])
 def test_one_file_of_frames_is_enough(model, unbroken, tmp_path, kind: str) -> None:
     """To resume from, to draw, and to read; it is the file that a run with both writes."""
-    config, out = CONFIG.replace(trajectory=kind), tmp_path / "run"
+    config, out = CONFIG.override(trajectory=kind), tmp_path / "run"
     with pytest.raises(Interrupted):
         run_md(crystal(), model, config, out, stop=StopAt(11))
     run_md(None, model, config, out, resume=True)
@@ -219,7 +219,7 @@ def test_the_log_tells_target_and_mean_force_and_speed_lies_beside_it(unbroken) 
 def test_a_run_of_an_earlier_rgnn_goes_on_with_its_columns(model, unbroken, tmp_path) -> None:
     """Its log had fewer columns and its restart file fewer settings."""
     out = tmp_path / "run"
-    run_md(crystal(), model, CONFIG.replace(steps=14), out)
+    run_md(crystal(), model, CONFIG.override(steps=14), out)
     rows = [line.split(",") for line in (out / "log.csv").read_text().splitlines()]
     (out / "log.csv").write_text("".join(",".join(row[:-2]) + "\n" for row in rows))
     tensors, settings = read_tensors(out / "restart.safetensors", "rgnn dynamics restart", 1)
@@ -238,15 +238,15 @@ def test_forces_beyond_those_of_training_are_told(tmp_path) -> None:
     model, said, start = Springs(), [], crystal()
     start.rattle(0.1, seed=1)
     model.provenance = Provenance(seen=TrainingDomain(largest_force=0.01, frames=1))
-    run_md(start, model, CONFIG.replace(steps=1), tmp_path / "run", tell=said.append)
+    run_md(start, model, CONFIG.override(steps=1), tmp_path / "run", tell=said.append)
     assert len(said) == 1
     assert "where the training set has 0.01 at most; --minimise" in said[0]
 
 
 def test_noise_and_bits_are_as_asked(model, tmp_path) -> None:
-    quiet = CONFIG.replace(noise=0.0)
+    quiet = CONFIG.override(noise=0.0)
     run_md(crystal(), model, quiet, tmp_path / "quiet")
-    run_md(crystal(), model, quiet.replace(bits=8), tmp_path / "fine")
+    run_md(crystal(), model, quiet.override(bits=8), tmp_path / "fine")
     assert MDRecord.read(tmp_path / "quiet").md.noise == 0
     logs = [read_log(tmp_path / name)["max_force"] for name in ("quiet", "fine")]
     assert not np.array_equal(*logs)
@@ -362,14 +362,14 @@ def test_a_runaway_temperature_breaks_the_run(tmp_path) -> None:
     with pytest.raises(
         BrokenRunError, match=r"temperature reached [\d.e+]+ K, with atom [12] \(\w+\) the most energetic"
     ):
-        run_md(crystal(), Scripted(5, kick), CONFIG.replace(max_displacement=50.0), tmp_path / "run")
+        run_md(crystal(), Scripted(5, kick), CONFIG.override(max_displacement=50.0), tmp_path / "run")
 
 
 def test_an_atom_that_moves_too_far_in_a_step_breaks_the_run(tmp_path) -> None:
     with pytest.raises(
         BrokenRunError, match=r"step \d atom [12] \(\w+\) moved 0\.\d+ Angstrom in one step, more than max_disp"
     ) as error:
-        run_md(crystal(), Scripted(5, push), CONFIG.replace(max_displacement=0.05), tmp_path / "run")
+        run_md(crystal(), Scripted(5, push), CONFIG.override(max_displacement=0.05), tmp_path / "run")
     broken = ase.io.read(tmp_path / "run" / "broken.xyz")
     assert contents_step(tmp_path / "run") == broken.info["step"] - 1
     assert f"step {broken.info['step']}" in str(error.value)
@@ -384,7 +384,7 @@ def test_a_lost_atom_breaks_the_run(tmp_path) -> None:
 
     trio = Atoms("LiFLi", [[0, 0, 0], [2.0, 0, 0], [4.0, 0, 0]])
     with pytest.raises(BrokenRunError, match=r"atom 0 \(Li\) lost its last neighbour"):
-        run_md(trio, Scripted(0, push), CONFIG.replace(steps=500), tmp_path / "run")
+        run_md(trio, Scripted(0, push), CONFIG.override(steps=500), tmp_path / "run")
 
 
 def test_a_broken_start_says_that_nothing_moved(tmp_path) -> None:

@@ -75,9 +75,9 @@ def test_a_committee_is_kept_in_one_model_folder(untrained, frames, tmp_path) ->
 
 def test_more_members_err_less_and_the_first_is_that_of_a_run_alone(cluster, tmp_path) -> None:
     store = Bent(cluster).store(tmp_path / "bent.zarr")
-    shape = RunSettings.preset("ridge").model.replace(channels=4, readout=RidgeSettings(random_features=24))
+    shape = RunSettings.preset("ridge").model.override(channels=4, readout=RidgeSettings(random_features=24))
     base = RunSettings(store=str(store.path), model=shape, training=CONFIG)
-    one, four = (TrainingRun.prepare(base.replace(chips=n)).run(tmp_path / str(n)) for n in (1, 4))
+    one, four = (TrainingRun.prepare(base.override(chips=n)).run(tmp_path / str(n)) for n in (1, 4))
     alone, together = one.model.members[0], four.model.members[0]
     assert torch.equal(alone.readout.weight, together.readout.weight)
     assert torch.equal(alone.readout.crossbar.weight, together.readout.crossbar.weight)
@@ -106,8 +106,9 @@ def test_members_share_no_cells_of_a_measured_chip_as_far_as_these_go(cluster, t
 def test_a_run_on_a_chip_that_is_named_takes_its_cells(cluster, tmp_path) -> None:
     store = Bent(cluster, 12).store(tmp_path / "bent.zarr")
     Chip.synthetic(8, 8000).save(tmp_path / "chip")
-    shape = RunSettings.preset("ridge").model.replace(channels=4, readout=RidgeSettings(random_features=24))
-    model = RunSettings(str(store.path), str(tmp_path / "chip"), 2, model=shape).build_model(GraphStore(store.path))
+    shape = RunSettings.preset("ridge").model.override(channels=4, readout=RidgeSettings(random_features=24))
+    run = RunSettings(store=str(store.path), chip=str(tmp_path / "chip"), chips=2, model=shape)
+    model = run.build_model(GraphStore(store.path))
     own = set(Chip.load(tmp_path / "chip").weights.tolist())
     taken = [{w for array in m.crossbars for w in array.weight.flatten().tolist()} for m in model.members[1:]]
     assert taken[0] <= own

@@ -177,13 +177,13 @@ def test_added_frames_leave_inside_what_was_inside(cluster, tmp_path) -> None:
         channels=4, readout=RidgeSettings(random_features=24), elements=(3, 8, 15)
     )
     stores = [write_store(frames.frames[part], tmp_path / name, CUTOFF) for name, part in PARTS.items()]
-    TrainingRun.prepare(RunSettings(str(stores[0].path), model=shape)).run(tmp_path / "first")
+    TrainingRun.prepare(RunSettings(store=str(stores[0].path), model=shape)).run(tmp_path / "first")
     model = load_model(tmp_path / "first")
     (before,) = load_uncertainties(tmp_path / "first", model).values()
-    wide = tuple(scale.replace(limit=100 * scale.limit) for scale in before.calibration.scales)
-    before = replace(before, calibration=before.calibration.replace(scales=wide))
+    wide = tuple(scale.override(limit=100 * scale.limit) for scale in before.calibration.scales)
+    before = replace(before, calibration=before.calibration.override(scales=wide))
     save_uncertainties(model, [before], tmp_path / "first" / "best")
-    config = RunSettings.adding_to(tmp_path / "first").replace(store=str(stores[1].path))
+    config = RunSettings.adding_to(tmp_path / "first").override(store=str(stores[1].path))
     left = iter([False, True])
     with pytest.raises(Interrupted):
         TrainingRun.prepare(config).run(tmp_path / "more", listener=Asked(lambda: next(left)))
@@ -202,7 +202,7 @@ def test_an_element_that_validation_frames_lack_is_as_all_others(run, frames) ->
 
     scales = calibrated(run.model, None, Lithium(), VALIDATION).calibration.scales
     assert scales[0].scale > 0
-    assert replace(scales[1], element=3) == replace(scales[2], element=3) == scales[0]
+    assert scales[1].override(element=3) == scales[2].override(element=3) == scales[0]
 
 
 def test_atoms_without_neighbours_have_no_force_and_no_deviation(run, graph_of) -> None:
@@ -290,7 +290,9 @@ def test_measures_of_reliability() -> None:
 
 
 def test_sigma_of_a_calibration() -> None:
-    calibration = Calibration("posterior", (Scale(3, 0.3, 2.0, 1.0), Scale(8, 0.0, 1.0, 2.0)), 1)
+    calibration = Calibration(
+        scales=(Scale(element=3, floor=0.3, scale=2.0, limit=1.0), Scale(element=8, limit=2.0)), frames=1
+    )
     sigma = calibration.sigma(torch.tensor([0.2, 0.2]), torch.tensor([3, 8]))
     np.testing.assert_allclose(sigma, [0.5, 0.2], rtol=1e-6)
     assert Calibration.from_mapping(calibration.to_mapping()) == calibration

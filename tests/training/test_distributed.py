@@ -96,7 +96,7 @@ def test_a_gradient_in_parts_is_that_of_all_components(graph_of, cluster, loss: 
     graphs = [dataclasses.replace(g, labels=Labels(torch.randn(g.n_atoms, 3, generator=generator))) for g in graphs]
     gradients = []
     for parts in ([Graph.batch(graphs)], graphs):
-        trainer = GradientFit(untrained("clean"), CONFIG.replace(loss=loss), None)
+        trainer = GradientFit(untrained("clean"), CONFIG.override(loss=loss), None)
         trainer._look_at(graphs[0])
         value = trainer.step(*parts)
         gradients.append(trainer.sums[:-2].clone())
@@ -105,7 +105,7 @@ def test_a_gradient_in_parts_is_that_of_all_components(graph_of, cluster, loss: 
     apart = GradientFit(untrained("clean"), CONFIG, None)
     apart._look_at(graphs[0])
     with torch.no_grad():
-        errors = [CONFIG.replace(loss=loss).loss_function(apart.model.eval()(g), g.forces) for g in graphs]
+        errors = [CONFIG.override(loss=loss).loss_function(apart.model.eval()(g), g.forces) for g in graphs]
     sizes = [3 * g.n_atoms for g in graphs]
     assert value == pytest.approx(sum(n * float(e) for n, e in zip(sizes, errors, strict=True)) / sum(sizes), rel=1e-5)
 
@@ -122,7 +122,7 @@ def test_each_part_of_a_step_is_read_with_noise_of_its_own(frames, name: str, al
 
 def test_a_batch_is_divided_evenly_and_nothing_is_lost(frames) -> None:
     for parts in (1, 2, 3, 4):
-        trainer = GradientFit(untrained("clean"), CONFIG.replace(accumulate=parts), None)
+        trainer = GradientFit(untrained("clean"), CONFIG.override(accumulate=parts), None)
         for n in range(1, 5):
             sizes = [len(g.atoms_per_frame) for g in trainer._parts(frames, range(n))]
             assert sum(sizes) == n and len(sizes) == min(parts, n) and max(sizes) - min(sizes) <= 1

@@ -58,7 +58,7 @@ def frames(cluster) -> Pairs:
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
 def test_it_learns(model, frames, loss) -> None:
-    result = fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=25, loss=loss, average=0.9))
+    result = fit(model, frames, TRAIN, VALIDATION, CONFIG.override(epochs=25, loss=loss, average=0.9))
     assert result.best.relative_error < 0.6 * result.history[0].relative_error
     assert result.best.relative_error < 0.75  # no forces at all would be 1
     weights = model.state_dict()
@@ -68,7 +68,7 @@ def test_it_learns(model, frames, loss) -> None:
 @pytest.mark.parametrize("settings", [{"noise_schedule": "ramp"}, {"noise_schedule": "range"}])
 def test_schedules_of_noise(model, frames, settings) -> None:
     """What each step trains with; the model itself keeps the hardware it is for."""
-    config = CONFIG.replace(noise_ramp=10, fewest_bits=3, **settings)
+    config = CONFIG.override(noise_ramp=10, fewest_bits=3, **settings)
     hardware = [hardware_of_step(model.hardware, config, step) for step in range(200)]
     strengths, bits = [h.noise or 0.0 for h in hardware], [h.bits for h in hardware]
     if settings["noise_schedule"] == "ramp":
@@ -77,7 +77,7 @@ def test_schedules_of_noise(model, frames, settings) -> None:
         assert kstest(strengths, "uniform", (0, 0.2)).pvalue > 1e-3
         assert set(bits) == {3, 4}
         assert 75 < bits.count(3) < 125
-    fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=1, **settings))
+    fit(model, frames, TRAIN, VALIDATION, CONFIG.override(epochs=1, **settings))
     assert model.hardware == Hardware(bits=4, noise=0.05)
 
 
@@ -85,16 +85,16 @@ def test_a_straight_through_gradient_trains_what_lies_before_the_chip(model, fra
     """As published, the radial basis learns through the residual path alone."""
     blocked = copy.deepcopy(model)
     for each, gradient in ((blocked, "blocked"), (model, "straight_through")):
-        GradientFit(each, CONFIG.replace(gradient=gradient), None).step(frames.graph(0))
+        GradientFit(each, CONFIG.override(gradient=gradient), None).step(frames.graph(0))
     assert not torch.equal(model.radial.mu, blocked.radial.mu)
-    result = fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=6, gradient="straight_through"))
+    result = fit(model, frames, TRAIN, VALIDATION, CONFIG.override(epochs=6, gradient="straight_through"))
     assert result.best.relative_error < result.history[0].relative_error
 
 
 def test_losses_are_what_they_are_called() -> None:
     predicted, target = torch.tensor([[0.0, 3.0]]), torch.tensor([[0.1, 1.0]])
     values = {
-        loss: float(CONFIG.replace(loss=loss).loss_function(predicted, target)) for loss in ("mse", "mae", "huber")
+        loss: float(CONFIG.override(loss=loss).loss_function(predicted, target)) for loss in ("mse", "mae", "huber")
     }
     assert values["mse"] == pytest.approx((0.01 + 4) / 2)
     assert values["mae"] == pytest.approx((0.1 + 2) / 2)
@@ -135,16 +135,16 @@ def test_a_resumed_run_ends_as_an_unbroken_one(untrained, frames, tmp_path, stop
 
 
 def test_a_run_can_be_made_longer_but_not_otherwise_changed(untrained, frames, tmp_path) -> None:
-    fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG.replace(epochs=2), tmp_path / "a")
+    fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG.override(epochs=2), tmp_path / "a")
     longer = fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG, tmp_path / "a", resume=True)
     whole = fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG)
     assert fingerprint(longer.model) == fingerprint(whole.model)
     with pytest.raises(InputError, match=r"started with batch_size = 2, not 1"):
-        fit(untrained, frames, TRAIN, VALIDATION, CONFIG.replace(batch_size=1), tmp_path / "a", resume=True)
+        fit(untrained, frames, TRAIN, VALIDATION, CONFIG.override(batch_size=1), tmp_path / "a", resume=True)
 
 
 def test_the_best_epoch_is_kept(model, frames, tmp_path) -> None:
-    config = CONFIG.replace(epochs=6, learning_rate=0.3, average=0.0)  # far too fast, so that it jumps about
+    config = CONFIG.override(epochs=6, learning_rate=0.3, average=0.0)  # far too fast, so that it jumps about
     result = fit(model, frames, TRAIN, VALIDATION, config, tmp_path)
     trainer = GradientFit(load_model(tmp_path / "best"), config, None)
     assert trainer.validate(frames, VALIDATION)[2] == pytest.approx(result.best.relative_error, rel=1e-6)
@@ -154,20 +154,20 @@ def test_the_best_epoch_is_kept(model, frames, tmp_path) -> None:
 
 
 def test_it_stops_when_nothing_improves(model, frames) -> None:
-    result = fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=60, stop_after=2, learning_rate=0.3))
+    result = fit(model, frames, TRAIN, VALIDATION, CONFIG.override(epochs=60, stop_after=2, learning_rate=0.3))
     assert result.stopped_early and len(result.history) < 60
     assert len(result.history) - result.best.epoch == 2
 
 
 def test_the_rate_falls_on_a_plateau(model, frames) -> None:
-    result = fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=14, plateau_patience=1, learning_rate=0.3))
+    result = fit(model, frames, TRAIN, VALIDATION, CONFIG.override(epochs=14, plateau_patience=1, learning_rate=0.3))
     rates = [row.learning_rate for row in result.history]
     assert rates[0] == 0.3 and rates[-1] < 0.3
     assert all(b == a or b == a / 2 for a, b in pairwise(rates))
 
 
 def test_divergence_is_told_and_the_best_model_stays(model, frames, tmp_path) -> None:
-    fit(model, frames, TRAIN, VALIDATION, CONFIG.replace(epochs=1), tmp_path)
+    fit(model, frames, TRAIN, VALIDATION, CONFIG.override(epochs=1), tmp_path)
     before = fingerprint(load_model(tmp_path / "best"))
     frames.graphs[3].forces.fill_(math.inf)
     with pytest.raises(
@@ -179,7 +179,7 @@ def test_divergence_is_told_and_the_best_model_stays(model, frames, tmp_path) ->
 
 def test_a_full_disk_leaves_the_run_resumable(untrained, frames, tmp_path, monkeypatch) -> None:
     whole = fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG)
-    fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG.replace(epochs=1), tmp_path)
+    fit(copy.deepcopy(untrained), frames, TRAIN, VALIDATION, CONFIG.override(epochs=1), tmp_path)
     full = iter([False] * 3 + [True] * 100)
     fsync = os.fsync
 
@@ -214,7 +214,7 @@ def test_steps_on_several_threads_repeat_themselves(glass, built) -> None:
 
 
 def test_average_zero_is_the_model_itself(model, frames) -> None:
-    trainer = GradientFit(model, CONFIG.replace(average=0.0), None)
+    trainer = GradientFit(model, CONFIG.override(average=0.0), None)
     trainer.step(Graph.batch(frames.graphs[:2]))
     assert all(torch.equal(trainer.average.state_dict()[k], v) for k, v in model.state_dict().items())
 

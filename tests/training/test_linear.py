@@ -135,7 +135,7 @@ def test_an_element_without_validation_atoms_gets_the_largest_penalty() -> None:
 def test_a_resumed_pass_is_of_the_same_frames(untrained, frames, tmp_path) -> None:
     solved(untrained, frames, tmp_path)
     with pytest.raises(InputError, match="was started with split blocks, not random"):
-        LinearFit(copy.deepcopy(untrained), CONFIG.replace(split="random"), tmp_path).restore()
+        LinearFit(copy.deepcopy(untrained), CONFIG.override(split="random"), tmp_path).restore()
 
 
 def test_only_what_can_be_solved_for(untrained, built_moments, tmp_path, frames) -> None:

@@ -1,13 +1,10 @@
 """Which frames of a store train, and which are held out."""
 
-from typing import Literal
-
+from rgnn.base.choices import Split
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
 from rgnn.base.rng import numpy_stream
 from rgnn.data.store.reader import GraphStore
-
-Split = Literal["blocks", "random"]
 
 
 def split_frames(

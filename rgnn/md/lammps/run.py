@@ -94,12 +94,12 @@ def run_lammps(
     else:
         state = State.start(atoms, model, config)
     _require_supported(config, state)
-    hardware = model.hardware.varied(config.bits, config.noise)
+    hardware = model.hardware.with_given(config.bits, config.noise)
     forces = RankForces(model, hardware, config.seed, config.ghosts, world)
     run = Run(state, Engine(state, config, forces, world), model, config, out)
     if world.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
-        versions = MDVersions.here().replace(lammps=version("lammps"))
+        versions = MDVersions.here().override(lammps=version("lammps"))
         write_record(out, model, config, origin, resume, "mpirun -n 2 rgnn md", versions)
     try:
         files = Outputs(out, state.atoms, config, state.step if resume else None) if world.rank == 0 else nullcontext()
@@ -146,7 +146,7 @@ class Run:
             self._write(outputs, save=True)
         freedom = 3 * len(state.atoms) - 3
         stopping = self.engine.sums(stop())[2]
-        while state.step < config.steps:
+        while state.step < config.total_steps:
             if stopping:
                 self._write(outputs, save=True)
                 raise Interrupted(
@@ -164,7 +164,7 @@ class Run:
                     "keeps an earlier state. Start again with a smaller --timestep or a lower --temperature, or train "
                     "the model further on frames like these."
                 )
-            self._write(outputs, save=state.step % config.restart_every == 0 or state.step == config.steps)
+            self._write(outputs, save=state.step % config.restart_every == 0 or state.step == config.total_steps)
             progress(state.step, temperature)
 
     def _write(self, outputs: Outputs | None, *, save: bool) -> None:

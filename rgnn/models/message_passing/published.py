@@ -49,7 +49,7 @@ def model_from_published(
     f = state["gnn.initial_node_embedding.weight"].shape[1]
     found = (re.match(r"gnn\.message_passings\.(\d+)\.", name) for name in state)
     layers = max((1 + int(match[1]) for match in found if match), default=0)
-    config = MessagePassingSettings.published().replace(
+    config = MessagePassingSettings.published().override(
         n_features=f, reservoir_layers=len(weights), trained_layers=layers - len(weights)
     )
     model = RGNN(config, Hardware.published(), weights)

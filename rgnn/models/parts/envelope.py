@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from rgnn.models.settings import Envelope
+from rgnn.base.choices import Envelope
 
 
 def envelope(kind: Envelope, d: Tensor, cutoff: float) -> Tensor | None:

@@ -1,0 +1,37 @@
+"""The words that settings and options can take, for the library and the command line alike."""
+
+from typing import Literal
+
+# The chip
+Rounding = Literal["nearest", "floor"]
+InputRange = Literal["calibrated", "dynamic"]
+OutputRange = Literal["calibrated", "full"]
+NoiseReference = Literal["weight", "device", "measured"]
+NoiseSharing = Literal["read", "product", "plane", "call", "chip"]
+Offset = Literal["clean", "last_plane"]
+RetentionTime = Literal["1 s", "1 day", "2 days"]
+Compensation = Literal["none", "global", "column"]
+ConductanceUnit = Literal["S", "mS", "uS", "nS"]
+ConductanceScheme = Literal["signed", "pair", "pair-rows", "pair-halves", "reference"]
+
+# Models and training
+Envelope = Literal["cosine", "none"]
+Preset = Literal["default", "published", "gnnff", "ridge", "moments"]
+Split = Literal["blocks", "random"]
+Loss = Literal["mse", "mae", "huber"]
+NoiseSchedule = Literal["constant", "ramp", "range"]
+ChipGradient = Literal["blocked", "straight_through"]
+
+# Molecular dynamics
+Ensemble = Literal["nvt", "bussi", "nose-hoover", "nve"]
+Engine = Literal["ase", "lammps"]
+Ghosts = Literal["exchange", "deep"]
+Trajectory = Literal["both", "xyz", "traj"]
+UncertaintyMethod = Literal["posterior", "committee"]
+UncertaintyChoice = Literal["auto", "posterior", "committee", "none"]
+
+# Costs
+Level = Literal["low", "nominal", "high"]
+
+# The machine
+Device = Literal["auto", "cpu", "cuda"]
