@@ -154,6 +154,13 @@ class Variants(Settings):
     usual: ClassVar[str]
     _variants: ClassVar[dict[str, type["Variants"]]]
 
+    def __init__(self, **values: Any) -> None:
+        if Variants in type(self).__bases__:
+            raise TypeError(f"{type(self).__name__} is the base of {', '.join(self._variants)}; make one of these.")
+        super().__init__(**values)
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)

@@ -240,6 +240,8 @@ def test_variants_are_found_by_their_key() -> None:
         with pytest.raises(InputError) as raised:
             Drawing.from_mapping(wrong, "f")
         assert str(raised.value) == words
+    with pytest.raises(TypeError, match="the base of circle, square"):
+        Shape(kind="square")
     with pytest.raises(InputError, match="kind is 'circle', but it must be one of square"):
         Square(kind="circle")
 

@@ -7,10 +7,19 @@ from ase.build import bulk
 from ase.io.trajectory import Trajectory
 
 from rgnn import Hardware
+from rgnn.base.settings import Number
 from rgnn.base.tensorfiles import read_tensors
 from rgnn.md import MDSettings
 from rgnn.models.base import ForceField, Locality, Prediction
 from rgnn.models.settings import ModelSettings
+
+
+class SpringSettings(ModelSettings):
+    """No more than the name of the family."""
+
+    family: Literal["springs"] = "springs"
+    cutoff: Number = 2.6
+
 
 DISTANCE = 2.015  # Angstrom, nearest neighbours in the crystal
 
@@ -25,7 +34,7 @@ class Springs(ForceField):
     family, outputs = "springs", frozenset({"forces"})
 
     def __init__(self, stiffness: float = 2.0) -> None:
-        super().__init__(ModelSettings(cutoff=2.6), Hardware())
+        super().__init__(SpringSettings(), Hardware())
         self.stiffness = stiffness
 
     @property
