@@ -1,5 +1,7 @@
 """Runs for tests of dynamics: a crystal, models that are springs, and what lies in a run folder."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from ase import Atoms
@@ -13,15 +15,14 @@ from rgnn.md import MDSettings
 from rgnn.models.base import ForceField, Locality, Prediction
 from rgnn.models.settings import ModelSettings
 
+DISTANCE = 2.015  # Angstrom, nearest neighbours in the crystal
+
 
 class SpringSettings(ModelSettings):
     """No more than the name of the family."""
 
     family: Literal["springs"] = "springs"
     cutoff: Number = 2.6
-
-
-DISTANCE = 2.015  # Angstrom, nearest neighbours in the crystal
 
 
 def crystal(repeat=1) -> Atoms:
