@@ -12,6 +12,7 @@ from rgnn import RGNNCalculator
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.md import MDSettings, Stage, State, read_log, run_md
 from rgnn.md.integrators import Integrator
+from rgnn.models.base import Prediction
 
 THERMOSTATS = ("nvt", "bussi", "nose-hoover")
 STAGES = (
@@ -24,9 +25,9 @@ STAGES = (
 class Pumping(Springs):
     """Springs, and forces that are no gradient: across each bond, so that circling atoms gain energy."""
 
-    def forward(self, g, hardware=None, generator=None):
+    def forward(self, g, reading=None):
         across = 0.05 * torch.linalg.cross(g.edge_vector, torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64))
-        return super().forward(g).index_add(0, g.edge_index[0], across)
+        return Prediction(super().forward(g).forces.index_add(0, g.edge_index[0], across))
 
 
 @pytest.mark.parametrize("ensemble", THERMOSTATS)

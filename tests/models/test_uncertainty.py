@@ -173,7 +173,7 @@ def test_limits_are_beyond_what_validation_frames_had(run, frames) -> None:
 def test_added_frames_leave_inside_what_was_inside(cluster, tmp_path) -> None:
     """Also where the run that adds them was stopped and resumed."""
     frames = Bent(cluster, 40)
-    shape = RunSettings.preset("ridge").model.replace(
+    shape = RunSettings.preset("ridge").model.override(
         channels=4, readout=RidgeSettings(random_features=24), elements=(3, 8, 15)
     )
     stores = [write_store(frames.frames[part], tmp_path / name, CUTOFF) for name, part in PARTS.items()]
