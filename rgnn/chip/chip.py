@@ -83,7 +83,7 @@ class Chip:
             shapes: (out, in) of each matrix.
             seed: of the choice.
             member: of a committee; the choices of its members have no cell in common as far as the cells go, and
-                beyond that each has them in an order of its own.
+                beyond that each takes them in another order.
 
         Raises:
             InputError: the chip has too few weights.

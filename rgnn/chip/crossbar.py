@@ -30,7 +30,7 @@ class Crossbar(nn.Module):
         adc_low, adc_high: [out] the calibrated range of the output converters; NaN until something was converted,
             and absent in models without them.
         place: (layer, matrix) of the array in its model.
-        member: number of that model in a committee; each has chips of its own.
+        member: number of that model in a committee, whose members have different chips.
         clean_offset: the offset takes the clean weights even where the hardware says otherwise.
         follows_inputs, follows_outputs: outside of training too, ranges widen to what they see; see `calibrate`.
     """

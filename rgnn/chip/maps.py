@@ -36,7 +36,7 @@ def read_maps(path: str | Path, name: str | None = None) -> np.ndarray:
 def _read(path: Path, name: str | None) -> Any:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path}: '{path.suffix}' is no kind of map known here; use {', '.join(READERS)}.")
+        raise InputError(f"{path}: '{path.suffix}' is not a known kind of map; use {', '.join(READERS)}.")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")
     try:
@@ -46,7 +46,7 @@ def _read(path: Path, name: str | None) -> Any:
     except ImportError:
         raise InputError(f"{path}: needs h5py to be read; pip install 'rgnn[hdf5]', or export it as CSV.") from None
     except Exception as error:  # a damaged file ends each reader in its own way
-        raise InputError(f"{path}: cannot be read ({first_line(error)}); export it anew.") from None
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); export it again.") from None
 
 
 def _stack(values: Any, path: Path) -> np.ndarray:

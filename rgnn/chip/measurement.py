@@ -50,7 +50,7 @@ class Measurement:
         reads = read_maps(path, name)
         values = reads[np.isfinite(reads)]
         if not values.size:
-            raise InputError(f"{path}: has no finite number in it; export the map anew.")
+            raise InputError(f"{path}: does not hold a finite number; export the map again.")
         if unit is not None:
             return cls(SIEMENS[unit] * reads, Path(path).name, unit, True)
         if (values < 0).any():
@@ -193,7 +193,9 @@ def to_chip(
     signed = bool((mean[np.isfinite(mean)] < 0).any())
     scheme = scheme or ("signed" if signed else "pair")
     if signed and scheme != "signed":
-        raise InputError(f"{measurement.source}: has negative conductances, so they are no cells; use --scheme signed.")
+        raise InputError(
+            f"{measurement.source}: has negative conductances, so they cannot be those of cells; use --scheme signed."
+        )
     dead = DeadLines.of(mean)
     mean[list(dead.rows)] = np.nan
     mean[:, list(dead.columns)] = np.nan

@@ -77,7 +77,7 @@ class NoNoise:
 class RowNoise:
     """Fluctuations independent from row to row: y ~ N(q W^T, V (s R)^2^T), V from the codes.
 
-    "read":    every bit plane reads the cells anew, V = sum_b 4^b x_b.
+    "read":    every bit plane is another read of the cells, V = sum_b 4^b x_b.
     "product": one fluctuation per product, V = q^2; `bits` is None.
     """
 

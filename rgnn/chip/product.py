@@ -9,7 +9,7 @@ R is what the fluctuation is relative to: |W| as published, or what both cells o
 Closed forms replace the sum over planes (exact, none is an approximation):
     no noise           sum_b 2^b x_b = q: one product. So too where all planes share a fluctuation (call, chip).
     read, product      independent from row to row, so Gaussian given q: mean q W^T and variance V (s R)^2^T, with
-                       V = sum_b 4^b x_b (read: each plane draws anew) or q^2 (product: one draw): two products.
+                       V = sum_b 4^b x_b (read: one draw for each plane) or q^2 (product: one draw): two products.
     plane              shared by all rows, so the matrices are drawn, and multiplied once with the planes side by side.
 Output converters (ADC) see one plane and one tile at a time: then the planes are visited one by one.
 """
@@ -115,7 +115,7 @@ class AnalogProduct:
         self._generator = generator
 
     def key(self) -> int:
-        """Of the row noise of one accumulation: drawn anew each time."""
+        """The key of the row noise of one accumulation, another one each time; 0 without row noise."""
         return draw_key(self._generator) if self.noise.draws_rows and self._generator else 0
 
     def accumulate(self, x: Tensor, columns: Tensor | slice = EVERY, key: int | None = None, first: int = 0) -> Tensor:

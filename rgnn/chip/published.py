@@ -32,12 +32,14 @@ def read_torch_file(path: str | Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         refused = str(error).split("GLOBAL ")[1].split()[0] if "GLOBAL " in str(error) else None
-        what = f"it asks for '{refused}', which is not plain data" if refused else "it is no file written by torch.save"
+        what = f"it asks for '{refused}', which is not plain data" if refused else "it was not written by torch.save"
         raise InputError(
-            f"{path}: refused without running it, because {what}; fetch the published file anew."
+            f"{path}: refused without running it, because {what}; download the published file again."
         ) from None
     except Exception as error:  # a damaged file ends the reader in many ways
-        raise InputError(f"{path}: cannot be read ({first_line(error)}); it may be cut short, fetch it anew.") from None
+        raise InputError(
+            f"{path}: cannot be read ({first_line(error)}); it may be cut short, download it again."
+        ) from None
 
 
 def read_conductances(path: str | Path) -> list[list[Tensor]]:
@@ -59,5 +61,5 @@ def read_conductances(path: str | Path) -> list[list[Tensor]]:
         [w.squeeze(0).to(torch.float32) if w.ndim == 3 else w.to(torch.float32) for w in layer] for layer in layers
     ]
     if any(w.ndim != 2 or not torch.isfinite(w).all() for layer in matrices for w in layer):
-        raise InputError(f"{path}: a conductance matrix is not two-dimensional or not finite; fetch the file anew.")
+        raise InputError(f"{path}: a conductance matrix is not two-dimensional or not finite; download the file again.")
     return matrices

@@ -115,7 +115,7 @@ def triton_kernels() -> Kernels:
 
 
 class TritonTriplets(PlainTriplets):
-    """The plain sums over triplets but for the reservoir's three-body sum, which has no gradient in this form."""
+    """Plain sums over triplets, except the reservoir's three-body sum where it needs no gradient."""
 
     def three_body(
         self, plan: TripletPlan, p: Tensor, q: Tensor, fc: Tensor | None, first: AnalogProduct, second: AnalogProduct

@@ -12,7 +12,7 @@ from numba import njit, prange
 f32, i32, i64, u64 = np.float32, np.int32, np.int64, np.uint64
 
 # Kinds of fluctuation: none; a normal number for each output, of a variance that is summed over the cells; or a
-# sum of its own over the bit planes.
+# second sum over the bit planes.
 NONE, ROWS, PLANES = 0, 1, 2
 
 # Columns of a table of tiles.

@@ -59,7 +59,7 @@ class Operand:
 
     @classmethod
     def in_limbs(cls, weight: Tensor, limbs: int, zero: int = 0) -> "Operand":
-        """In base 128, digits -64 to 63 but for the highest, which goes to 127."""
+        """In base 128, with digits from -64 to 63; the highest goes to 127."""
         largest = 127 * 128 ** (limbs - 1)
         weight = weight.double()
         scale = (weight.abs().amax(1) / largest).clamp_min(torch.finfo(torch.float32).tiny)

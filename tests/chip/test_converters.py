@@ -129,13 +129,13 @@ def test_a_converted_product_by_hand() -> None:
 
 def test_ranges_of_converters_follow_training_and_then_stay() -> None:
     array, hardware = Crossbar(normal(3, 8).float()), Hardware(adc_bits=8, noise=None)
-    chip, x = ChipReading(hardware), normal(40, 8, seed=2).float()
+    reading, x = ChipReading(hardware), normal(40, 8, seed=2).float()
     array.low.fill_(-3), array.high.fill_(3)
     array.eval()
     with pytest.raises(InputError, match="never calibrated"):
-        chip.product(array, x)
+        reading.product(array, x)
     array.train()
-    chip.product(array, x)
+    reading.product(array, x)
     low, high = array.adc_low.clone(), array.adc_high.clone()
     assert (low <= 0).all() and (high > 0).all()
     array.eval()

@@ -183,13 +183,13 @@ def test_a_product_in_parts_is_exact_without_noise() -> None:
 
 def test_calibrated_range_follows_training_and_then_stays() -> None:
     array, hardware = Crossbar(normal(3, 4)), Hardware(noise=None)
-    chip = ChipReading(hardware)
-    chip.product(array, torch.tensor([[0.0, 1, 2, 4]]))
+    reading = ChipReading(hardware)
+    reading.product(array, torch.tensor([[0.0, 1, 2, 4]]))
     assert (float(array.low), float(array.high)) == (0, 4)
-    chip.product(array, torch.tensor([[0.0, 1, 2, 8]]))
+    reading.product(array, torch.tensor([[0.0, 1, 2, 8]]))
     assert float(array.high) == pytest.approx(4.2)
     array.eval()
-    beyond, at_end = (chip.product(array, torch.full((1, 4), value)) for value in (100.0, float(array.high)))
+    beyond, at_end = (reading.product(array, torch.full((1, 4), value)) for value in (100.0, float(array.high)))
     assert torch.equal(beyond, at_end)  # saturated
     assert float(array.high) == pytest.approx(4.2)
 
@@ -197,11 +197,11 @@ def test_calibrated_range_follows_training_and_then_stays() -> None:
 def test_calibrated_products_do_not_depend_on_the_rest_of_the_call() -> None:
     """Known answer 13."""
     array, x = Crossbar(normal(3, 4)), normal(10, 4)
-    chip = ChipReading(Hardware(noise=None))
-    chip.product(array, x.clone())
+    reading = ChipReading(Hardware(noise=None))
+    reading.product(array, x.clone())
     array.eval()
-    together = chip.product(array, x.clone())
-    alone = torch.cat([chip.product(array, row.clone()[None]) for row in x])
+    together = reading.product(array, x.clone())
+    alone = torch.cat([reading.product(array, row.clone()[None]) for row in x])
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-6)
 
 

@@ -96,7 +96,7 @@ class Bomb:
         ("a.npz", b"PK nothing", "cannot be read"),
         ("a.mat", b"\x00" * 200, "cannot be read"),
         ("a.h5", b"not HDF5", "cannot be read"),
-        ("a.xlsx", b"", "no kind of map"),
+        ("a.xlsx", b"", "not a known kind of map"),
     ],
 )
 def test_bad_files_are_named(name: str, content: bytes, words: str, tmp_path) -> None:
