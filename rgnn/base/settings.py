@@ -3,10 +3,8 @@
 import difflib
 import numbers
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -20,6 +18,20 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from rgnn.base.errors import InputError
+from rgnn.base.yamlfiles import dump_yaml, read_yaml
+
+__all__ = [
+    "Flag",
+    "Must",
+    "Number",
+    "Settings",
+    "Variants",
+    "Whole",
+    "check_cutoff",
+    "dump_yaml",
+    "read_yaml",
+    "require",
+]
 
 
 def require(condition: bool, name: str, value: object, must: str) -> None:
@@ -257,23 +269,3 @@ def check_cutoff(cutoff: float) -> float:
     """The cutoff in Angstrom as a float; InputError where it makes no sense."""
     require(0.5 < cutoff <= 20, "cutoff", cutoff, "between 0.5 and 20 Angstrom")
     return float(cutoff)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file as a mapping; InputError names the file and line when it cannot be read."""
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}).") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}: not valid YAML{line}; correct it or write it again.") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected keys and values, found {type(data).__name__}.")
-    return data
-
-
-def dump_yaml(data: Mapping[str, Any]) -> str:
-    """YAML text in the order given."""
-    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=120)

@@ -23,6 +23,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
 from rgnn.data.sample import sample_frames
 from rgnn.md import MDSettings
+from rgnn.models.base import Prediction
 from rgnn.models.settings import MessagePassingSettings
 
 
@@ -159,12 +160,12 @@ class Repulsion(RGNN):
         )
         self.sigma, self.random = sigma, torch.Generator().manual_seed(0)
 
-    def forward(self, g, hardware=None, generator=None):
+    def forward(self, g, reading=None):
         d = g.edge_length[:, None]
         push = torch.zeros(g.n_atoms, 3, dtype=torch.float64).index_add(
             0, g.edge_index[0], -20 * (1 - d / 4.2) ** 2 * g.edge_vector / d
         )
-        return push + self.sigma * torch.randn(push.shape, generator=self.random, dtype=torch.float64)
+        return Prediction(push + self.sigma * torch.randn(push.shape, generator=self.random, dtype=torch.float64))
 
 
 def lithium() -> Atoms:

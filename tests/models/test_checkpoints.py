@@ -30,6 +30,17 @@ def test_a_loaded_model_is_the_saved_one(model, cluster, graph_of, tmp_path) -> 
     assert not loaded.training
 
 
+def test_a_new_setting_with_a_default_changes_no_fingerprint(model) -> None:
+    class Later(Hardware):
+        colour: str = "blue"
+
+    before, values = fingerprint(model), model.hardware.differences()
+    model.hardware = Later(**values)
+    assert fingerprint(model) == before
+    model.hardware = Later(**values, colour="red")
+    assert fingerprint(model) != before
+
+
 def test_the_fingerprint_sees_every_change(model) -> None:
     before = fingerprint(model)
     with torch.no_grad():
