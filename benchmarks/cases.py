@@ -15,7 +15,7 @@ from rgnn.data.frames import Frame
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.writer import write_store
-from rgnn.evaluation import evaluate, grid
+from rgnn.evaluation import evaluate_hardware, grid
 from rgnn.graphs.neighbours import neighbour_list
 from rgnn.kernels.operands import Operand, integers_are_exact_and_fast
 from rgnn.md import MDSettings, run_md
@@ -141,7 +141,7 @@ class _Few:
 
 def hardware_grid() -> Work:
     model, settings = ready_model(RunSettings()), grid(Hardware(), {"bits": (4, 6, 8), "noise": (0.0, 0.05, 0.1)})
-    return lambda: evaluate(model, _Few(), range(GRID_FRAMES), settings)
+    return lambda: evaluate_hardware(model, _Few(), range(GRID_FRAMES), settings)
 
 
 def products(limbs: int, reads: int, times: int = 2) -> Work:

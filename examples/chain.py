@@ -31,8 +31,8 @@ def main(folder: Path, epochs: int = 4, md_steps: int = 100) -> None:
     result = fit(model, store, train, held_out, TrainingSettings(epochs=epochs), folder / "run")
     print(f"best epoch {result.best.epoch}: {100 * result.best.relative_error:.1f}% of the mean force")
 
-    settings = [hardware.ideal(), hardware, hardware.override(bits=2), hardware.override(noise=0.2)]
-    for setting in evaluate(result.model, store, held_out, settings):
+    evaluation = evaluate(result.model, store, frames=held_out, bits=[2, 4], noise=[0.05, 0.2])
+    for setting in evaluation.rows:
         print(f"{setting.hardware.describe():>28}: sum|dF| / sum|F| = {setting.relative_error()}")
 
     frame = store.frame(0)

@@ -8,15 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 from ase import Atoms, units
 
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import numpy_stream
 from rgnn.calculator import RGNNCalculator
 from rgnn.chip.hardware import Hardware
+from rgnn.data.frames import Frame
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.skin import SkinList
 from rgnn.md import MDSettings, read_log, run_md
@@ -38,6 +41,7 @@ NEARLY, USUAL = 0.005, 0.05
 SETTLING, FEWEST_ROWS = 0.2, 8
 
 Forces = Callable[[np.ndarray], np.ndarray]
+Verdict = Literal["nearly_conservative", "as_published_direct_models", "far_from_conservative"]
 
 
 def forces_of(model: ForceField, atoms: Atoms, hardware: Hardware) -> Forces:
@@ -191,13 +195,11 @@ def nve_heating(
     return Estimate(heating, heating - 2 * sloshing / length, heating + 2 * sloshing / length)
 
 
-def verdict(asymmetry: float) -> str:
-    """What an asymmetry means, in words."""
+def verdict(asymmetry: float) -> Verdict:
+    """What an asymmetry says of the forces: up to `NEARLY`, up to `USUAL`, or beyond."""
     if asymmetry <= NEARLY:
-        return "nearly conservative: NVE is worth a try"
-    if asymmetry <= USUAL:
-        return "as far from conservative as published direct models (0.004 to 0.03): run NVT"
-    return "far from conservative: NVT only, and look at the temperature of each element"
+        return "nearly_conservative"
+    return "as_published_direct_models" if asymmetry <= USUAL else "far_from_conservative"
 
 
 @dataclass(frozen=True)
@@ -248,3 +250,118 @@ def jacobians(
             by_step[step] = Asymmetry(np.array(products))
         found.append(Jacobian(name, by_step))
     return found
+
+
+@dataclass(frozen=True)
+class Heating:
+    """What the forces heat an NVE run by, meV/atom/ps.
+
+    Attributes:
+        noise_off: measured, with the chip read without noise.
+        as_trained: measured with the read noise of the training; None without such noise.
+        expected: what fresh noise in each step gives; None where reads do not vary.
+        force_noise: standard deviation of a force component from read to read, eV/Angstrom.
+    """
+
+    noise_off: Estimate
+    as_trained: Estimate | None = None
+    expected: float | None = None
+    force_noise: float | None = None
+
+
+@dataclass(frozen=True)
+class Push:
+    """What forces do to a structure as a whole before it is removed, with the noise off.
+
+    Attributes:
+        net_force: see `net_force`.
+        net_torque: see `net_torque`; None for a periodic structure.
+    """
+
+    net_force: float
+    net_torque: float | None
+
+
+@dataclass(frozen=True)
+class Conservation:
+    """How far the forces of a model are from those of an energy.
+
+    Attributes:
+        jacobians: on the hardware as trained and, where there is a chip, on the ideal one.
+        pushes: of each structure.
+        heating: in NVE from the middle structure.
+        temperature: at which NVE began, K.
+    """
+
+    jacobians: list[Jacobian]
+    pushes: list[Push]
+    heating: Heating
+    temperature: float
+
+    @property
+    def asymmetry(self) -> Estimate:
+        """Lambda on the hardware as trained, with its noise off."""
+        return self.jacobians[0].result.value
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the asymmetry says."""
+        return verdict(self.asymmetry.value)
+
+
+def structure_of(frame: Frame) -> Atoms:
+    """The atoms of a frame, with its temperature in K in `info` where it is known."""
+    atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+    if frame.temperature is not None:
+        atoms.info["temperature"] = frame.temperature
+    return atoms
+
+
+def measure_conservation(
+    model: ForceField,
+    structures: Sequence[Atoms],
+    nve_steps: int = 500,
+    seed: int = 0,
+    listener: Listener = SILENT,
+) -> Conservation:
+    """Probe the Jacobian, the net force and torque, and the heating in NVE.
+
+    Args:
+        model: ready to predict.
+        structures: what to look at; `info["temperature"]` in K is where NVE begins, else 300 K.
+        nve_steps: steps of 1 fs.
+        seed: of directions, velocities and noise.
+        listener: is given the units of work that are finished, and may ask NVE to stop.
+
+    Raises:
+        InputError: too few steps.
+        BrokenRunError, Interrupted: as in `run_md`.
+    """
+    noisy = model.uses_chip and model.hardware.noise is not None
+    runs = 2 if noisy else 1
+    probed = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal probed
+        probed = total
+        listener.progress(done, total + runs, "Jacobian")
+
+    found = jacobians(model, structures, seed=seed, progress=progress)
+    pushes = []
+    for atoms in structures:
+        forces = forces_of(model, atoms, model.hardware)(atoms.positions)
+        pushes.append(Push(net_force(forces), None if atoms.pbc.any() else net_torque(atoms.positions, forces)))
+    start = structures[len(structures) // 2]
+    kelvin = float(start.info.get("temperature", 300.0))
+    config = MDSettings(steps=nve_steps, temperature=kelvin, ensemble="nve", seed=seed, write_every=1, any_element=True)
+    heating = Heating(nve_heating(model, start, config.override(noise=0.0), listener.stop))
+    listener.progress(probed + 1, probed + runs, "NVE")
+    if noisy:
+        trained = nve_heating(model, start, config, listener.stop)
+        listener.progress(probed + 2, probed + runs, "NVE")
+        heating = Heating(heating.noise_off, trained)
+        if model.hardware.varies_between_reads:
+            variance = read_noise(model, start, seed=seed)
+            expected = expected_heating(variance, start.get_masses(), config.timestep)
+            heating = Heating(heating.noise_off, trained, expected, float(variance.mean()) ** 0.5)
+    return Conservation(found, pushes, heating, kelvin)

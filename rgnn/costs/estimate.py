@@ -15,8 +15,6 @@ from rgnn.models.operations import MatrixUse, Operations
 ADC_ENERGY = {4: 1.41 / 2.61, 5: 1.42 / 2.61, 6: 1.62 / 2.61, 7: 2.00 / 2.61, 8: 1.0, 10: 5.03 / 2.61}
 # Shares of input bits that are 1, bits of digital features, of sums, and of the digital products' operands.
 BIT_DENSITY, FEATURE_BITS, SUM_BITS, OPERAND_BITS = 0.5, 16, 32, 8
-# Energy grows with the node to this power: the same envelope's 2.61, 1.33 and 0.85 pJ at 40, 28 and 22 nm.
-NODE_POWER = 1.88
 
 
 def adc_relative_energy(bits: int) -> float:
@@ -33,7 +31,7 @@ def adc_relative_energy(bits: int) -> float:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Of one pass at one level of the figures.
 
     Attributes:
@@ -64,8 +62,8 @@ class Comparison:
     """Chip and digital hardware at one level: `level` of the chip's figures, the digital ones nominal."""
 
     level: Level
-    chip: Estimate
-    digital: Estimate
+    chip: CostEstimate
+    digital: CostEstimate
 
     @property
     def energy_ratio(self) -> float:
@@ -89,7 +87,7 @@ def compare(ops: Operations, hardware: Hardware, figures: Figures, level: Level)
     return Comparison(level, chip, _digital(ops, figures, chip.area))
 
 
-def _chip(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -> Estimate:
+def _chip(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -> CostEstimate:
     bits, rows = hardware.bits or 8, hardware.tile[0]
 
     def value(name: str) -> float:
@@ -109,7 +107,7 @@ def _chip(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -
         **_shared(ops, figures),
     }
     time = _layers_in_turn(ops, lambda use: bits * _plane_time(use, figures, level))
-    return Estimate(energy, time, _chip_area(ops, figures, level))
+    return CostEstimate(energy, time, _chip_area(ops, figures, level))
 
 
 def _plane_time(use: MatrixUse, figures: Figures, level: Level) -> float:
@@ -138,7 +136,7 @@ def _chip_area(ops: Operations, figures: Figures, level: Level) -> float:
     return 2 * ops.reservoir_weights * cell + converters + drivers
 
 
-def _digital(ops: Operations, figures: Figures, area: float) -> Estimate:
+def _digital(ops: Operations, figures: Figures, area: float) -> CostEstimate:
     """Integer multiply-accumulate units on the same area, always busy; weights and inputs from registers."""
 
     def value(name: str) -> float:
@@ -151,7 +149,7 @@ def _digital(ops: Operations, figures: Figures, area: float) -> Estimate:
     unit = value("multiply_area_32_bits") * scale + value("add_area_32_bits") + registers
     units = max(1.0, area / unit)
     energy = {"products": ops.reservoir_products * one, **_shared(ops, figures)}
-    return Estimate(energy, ops.reservoir_products / units * value("multiply_time"), area)
+    return CostEstimate(energy, ops.reservoir_products / units * value("multiply_time"), area)
 
 
 def _shared(ops: Operations, figures: Figures) -> dict[str, float]:
@@ -170,25 +168,3 @@ def _shared(ops: Operations, figures: Figures) -> dict[str, float]:
         "gates, sums, norms": e.multiplies * multiply + e.adds * add + e.lookups * (multiply + add),
         "buffers": moved * value("buffer_energy_bit"),
     }
-
-
-def efficiency(
-    figures: Figures, level: Level, *, rows: int, columns: int, in_bits: int, adc_bits: int, node: int
-) -> float:
-    """TOPS/W of one array whose columns integrate all input bits before one conversion, as NeuRRAM's do.
-
-    An operation is a multiplication or an addition; the figures are scaled to `node` nm by `NODE_POWER`, but
-    for the cells'. Published: 43.1 TOPS/W at 1 input and 3 output bits to 6.44 at 8 and 10, 256 x 256 cells at
-    130 nm (Wan et al., Nature 608, 504 (2022)).
-    """
-
-    def scaled(name: str) -> float:
-        figure = getattr(getattr(figures, name), level)
-        return float(figure.value) * (node / figure.node) ** NODE_POWER
-
-    pulses = in_bits
-    adc = columns * scaled("adc_energy_8_bits") * adc_relative_energy(adc_bits)
-    drivers = BIT_DENSITY * rows * pulses * scaled("row_driver_energy")
-    cell = 1e-3 * figures.value("cell_conductance_us", level) * figures.value("read_voltage", level) ** 2
-    cells = BIT_DENSITY * rows * columns * pulses * cell * figures.value("read_time", level)
-    return 2 * rows * columns / (adc + drivers + cells)

@@ -2,15 +2,22 @@
 
 from rgnn.base.estimate import Estimate
 from rgnn.evaluation.errors import ErrorSums, HardwareErrors, csv_rows
-from rgnn.evaluation.run import EvaluationSettings, evaluate, grid, predict
+from rgnn.evaluation.plan import Evaluation, EvaluationPlan, evaluate, grid, hardware_settings, plan, resume
+from rgnn.evaluation.run import EvaluationSettings, evaluate_hardware, predict
 
 __all__ = [
     "ErrorSums",
     "Estimate",
+    "Evaluation",
+    "EvaluationPlan",
     "EvaluationSettings",
     "HardwareErrors",
     "csv_rows",
     "evaluate",
+    "evaluate_hardware",
     "grid",
+    "hardware_settings",
+    "plan",
     "predict",
+    "resume",
 ]

@@ -75,7 +75,7 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Spread:
+class ErrorSpread:
     """Standard deviations of sum|dF| / sum|F| apart: between reads of one chip, and between chips (nested)."""
 
     read: float | None
@@ -128,15 +128,15 @@ class HardwareErrors:
         return _ratio(drawn[:, 0], drawn[:, 1])
 
     @property
-    def spread(self) -> Spread:
+    def spread(self) -> ErrorSpread:
         """How far the error of all frames together differs from draw to draw."""
         each = ErrorSums(self.sums.sum(axis=(2, 3))).relative_error  # [chips, repeats]
         chips, repeats = each.shape
         read = float(each.var(axis=1, ddof=1).mean()) if repeats > 1 else None
         if chips < 2:
-            return Spread(None if read is None else read**0.5, None)
+            return ErrorSpread(None if read is None else read**0.5, None)
         between = float(each.mean(axis=1).var(ddof=1)) - (read or 0.0) / repeats
-        return Spread(None if read is None else read**0.5, max(0.0, between) ** 0.5)
+        return ErrorSpread(None if read is None else read**0.5, max(0.0, between) ** 0.5)
 
     def _columns(self, element: int | None) -> slice | list[int]:
         return slice(None) if element is None else [self.elements.index(element)]

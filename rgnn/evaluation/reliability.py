@@ -1,6 +1,6 @@
 """How well the uncertainty of forces tells their errors, on labelled frames."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from scipy.special import erf
 from scipy.stats import spearmanr
 
 from rgnn.base.errors import Interrupted
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import torch_stream
 from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import ForceField
@@ -124,27 +125,26 @@ def reliability(
     frames: LabelledFrames,
     indices: Sequence[int],
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    stop: Callable[[], bool] = lambda: False,
+    listener: Listener = SILENT,
 ) -> list[Reliability]:
     """For each uncertainty of a model, on the hardware it was trained for, with one draw of the noise.
 
     Raises:
-        Interrupted: `stop` said so.
+        Interrupted: the listener asked to stop.
     """
     found = []
     for number, uncertainty in enumerate(uncertainties):
         rows = list[np.ndarray]()
         for position, index in enumerate(indices):
-            if stop():
-                raise Interrupted("stopped while looking at the uncertainty of forces; rgnn eval --resume goes on.")
+            if listener.stop():
+                raise Interrupted("stopped while looking at the uncertainty of forces; finished settings are kept.")
             g = frames.graph(int(index)).to(model.device)
             assert g.forces is not None
             noise = torch_stream(seed, "uncertainty noise", int(index))
             forces, sigma = uncertainty(model, g, model.read(None, noise))
             columns = [g.atomic_numbers, sigma, *(forces - g.forces).unbind(1), torch.full_like(sigma, position)]
             rows.append(torch.stack([c.double() for c in columns], dim=1).cpu().numpy())
-            progress(number * len(indices) + position + 1, len(uncertainties) * len(indices))
+            listener.progress(number * len(indices) + position + 1, len(uncertainties) * len(indices))
         table = np.concatenate(rows)
         z, place = table[:, 0].astype(int), table[:, 5].astype(int)
         limit = uncertainty.calibration.limits(z).astype(float)

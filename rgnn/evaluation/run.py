@@ -2,17 +2,16 @@
 
 import hashlib
 import io
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.rng import torch_stream
 from rgnn.base.settings import Settings, Whole
@@ -58,7 +57,7 @@ def predict(model: ForceField, g: Graph, hardware: Hardware, seed: int, *key: in
     return model(g.to(device), model.read(hardware, noise)).forces.cpu().numpy()
 
 
-def evaluate(
+def evaluate_hardware(
     model: ForceField,
     frames: LabelledFrames,
     indices: Sequence[int],
@@ -68,8 +67,7 @@ def evaluate(
     seed: int = 0,
     *,
     keep: str | Path | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    stop: Callable[[], bool] = lambda: False,
+    listener: Listener = SILENT,
 ) -> list[HardwareErrors]:
     """Errors of `model` on labelled frames for each hardware setting.
 
@@ -102,13 +100,13 @@ def evaluate(
         if file is not None and file.exists():
             sums = np.load(file, allow_pickle=False)
             done += int(np.prod(shape))
-            progress(done, total)
+            listener.progress(done, total)
         else:
             sums = np.zeros((*shape, len(elements), TERMS))
             for passes in _fill(sums, model, frames, indices, hardware, elements, seed):
                 done += passes
-                progress(done, total)
-                if stop():
+                listener.progress(done, total)
+                if listener.stop():
                     raise Interrupted("stopped; finished settings are kept.")
             if file is not None:
                 _write(file, sums)
@@ -168,16 +166,3 @@ def _batches(frames: LabelledFrames, indices: Sequence[int]) -> Iterator[tuple[i
             first, graphs = position, []
         graphs.append(g)
     yield first, graphs
-
-
-def grid(base: Hardware, choices: Mapping[str, Sequence[Any]]) -> list[Hardware]:
-    """Every combination of the values of some settings, all else as in `base`.
-
-    Raises:
-        InputError: no such setting, or a combination that excludes itself.
-    """
-    plain = base.to_mapping()
-    return [
-        Hardware.from_mapping({**plain, **dict(zip(choices, values, strict=True))}, "hardware")
-        for values in itertools.product(*choices.values())
-    ]

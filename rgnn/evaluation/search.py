@@ -3,12 +3,13 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
 from rgnn.chip.hardware import Hardware
 from rgnn.evaluation.errors import HardwareErrors
-from rgnn.evaluation.run import evaluate
+from rgnn.evaluation.run import evaluate_hardware
 from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import ForceField
 
@@ -48,6 +49,17 @@ class Search:
     limit: float
     found: tuple[Found, ...]
     tried: int
+
+    def to_mapping(self) -> dict[str, Any]:
+        """All of it as plain numbers."""
+        return {
+            "ideal": self.ideal.relative_error().value,
+            "tried": self.tried,
+            "found": [
+                {"hardware": f.hardware.to_mapping(), "error": vars(f.error), "ratio": vars(f.ratio)}
+                for f in self.found
+            ],
+        }
 
 
 def search(
@@ -103,7 +115,7 @@ class _Tries:
         limit: float, progress: Callable[[Hardware], None],
     ) -> None:  # fmt: skip
         self.limit, self.progress, self.count = limit, progress, 0
-        self._evaluate = lambda h: evaluate(model, frames, indices, [h], repeats, chips, seed)[0]
+        self._evaluate = lambda h: evaluate_hardware(model, frames, indices, [h], repeats, chips, seed)[0]
         self.ideal = self._evaluate(model.hardware.ideal())
 
     def good(self, hardware: Hardware) -> Found | None:

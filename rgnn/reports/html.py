@@ -1,22 +1,15 @@
-"""One HTML file that holds an evaluation: tables, figures and how they were made. It needs nothing from outside."""
+"""A report as data, and the one HTML file that shows it, which needs nothing from outside."""
 
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rgnn.base.files import write_atomic
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
-table { border-collapse: collapse; font-size: 0.86rem; margin: 0.6rem 0; display: block; overflow-x: auto; }
-th, td { padding: 0.15rem 0.7rem 0.15rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid #eee; }
-th:first-child, td:first-child { text-align: left; }
-figure { margin: 0.8rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #555; font-size: 0.86rem; }
-dt { float: left; clear: left; width: 9rem; color: #666; } dd { margin-left: 9.5rem; overflow-wrap: anywhere; }
-"""
+TEMPLATE = "report.html.jinja"
 
 
 @dataclass(frozen=True)
@@ -36,36 +29,17 @@ class Picture:
     file: Path
     caption: str
 
+    @property
+    def base64(self) -> str:
+        """The bytes of the file as text."""
+        return base64.b64encode(self.file.read_bytes()).decode("ascii")
+
 
 def write_report(
     path: str | Path, title: str, facts: Mapping[str, object], tables: Sequence[Table], pictures: Sequence[Picture]
 ) -> Path:
-    """Write the file; pictures are put into it."""
+    """Write the file; pictures are put into it, and all text is escaped."""
     path = Path(path)
-    parts = [
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>',
-        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">',
-        f"<style>{STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n<dl>",
-        *(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items()),
-        "</dl>",
-        *(_picture(picture) for picture in pictures),
-        *(_table(table) for table in tables),
-        "</body>\n</html>\n",
-    ]
-    write_atomic(path, "\n".join(parts))
+    pages = Environment(loader=PackageLoader("rgnn.reports", "."), autoescape=True, undefined=StrictUndefined)
+    write_atomic(path, pages.get_template(TEMPLATE).render(title=title, facts=facts, tables=tables, pictures=pictures))
     return path
-
-
-def _table(table: Table) -> str:
-    def row(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    body = "\n".join(row(cells, "td") for cells in table.rows)
-    return f"<h2>{escape(table.title)}</h2>\n<table>\n{row(table.columns, 'th')}\n{body}\n</table>"
-
-
-def _picture(picture: Picture) -> str:
-    data = base64.b64encode(picture.file.read_bytes()).decode("ascii")
-    image = f'<img alt="{escape(picture.title)}" src="data:image/png;base64,{data}">'
-    caption = f"<figcaption>{escape(picture.caption)}</figcaption>"
-    return f"<h2>{escape(picture.title)}</h2>\n<figure>{image}{caption}</figure>"

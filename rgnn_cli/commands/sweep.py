@@ -105,16 +105,17 @@ def _config(
     from rgnn.analysis import SweepSettings, on_hardware
     from rgnn.base.errors import InputError
     from rgnn.chip.presets import load_hardware
+    from rgnn.evaluation import hardware_settings
     from rgnn.md import MDSettings, RunOrigin, check_structure, read_structure
     from rgnn.models.checkpoints import fingerprint
-    from rgnn_cli.session import parse as sweeps
+    from rgnn_cli.session import parse
 
     if structure is None:
         raise InputError("there is no structure to start from; name one, as in: rgnn sweep structure.xyz --bits 4,8")
     if not model.uses_chip:
         raise InputError("the model is all digital, so hardware means nothing to it; name a model with a chip.")
     base = model.hardware if hardware is None else load_hardware(hardware)
-    settings = sweeps.settings(model, base, sweeps.choices(*varied))
+    settings = hardware_settings(model, base, parse.choices(*varied))
     for setting in settings:
         on_hardware(model, setting)
     check_structure(read_structure(structure, frame), model, where=str(structure))

@@ -33,6 +33,16 @@ HardwareOption = Annotated[
     ),
 ]
 
+SweptBits = Annotated[
+    str | None, typer.Option("--bits", help="Input bits to sweep: 4 or 2:8 or 2,4,8.", rich_help_panel=HARDWARE)
+]
+SweptNoise = Annotated[
+    str | None, typer.Option("--noise", help="Fluctuations to sweep: 0,0.02,0.05,0.1.", rich_help_panel=HARDWARE)
+]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option("--vary", help="Any other setting to sweep, such as adc_bits=4:8.", rich_help_panel=HARDWARE),
+]
 
 Device = Literal["auto", "cpu", "cuda"]
 DeviceOption = Annotated[

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from rgnn.base.errors import InputError
-
-if TYPE_CHECKING:
-    from rgnn.chip.hardware import Hardware
-    from rgnn.models.base import ForceField
 
 
 def choices(bits: str | None, noise: str | None, vary: Sequence[str]) -> dict[str, list[Any]]:
@@ -25,22 +21,6 @@ def choices(bits: str | None, noise: str | None, vary: Sequence[str]) -> dict[st
             raise InputError(f"--vary is '{text}'; write it once for each setting, such as --vary adc_bits=4:8.")
         found[name] = _values(values)
     return found
-
-
-def settings(model: ForceField, base: Hardware, varied: Mapping[str, Sequence[Any]]) -> list[Hardware]:
-    """The ideal chip, the hardware as trained, what was asked for, and every combination of what is varied."""
-    from rgnn.evaluation import grid
-
-    own = model.hardware
-    if not model.uses_chip:
-        if varied or base != own:
-            raise InputError(
-                "the model is all digital, so hardware means nothing to it; leave --bits, --noise, --vary and "
-                "--hardware out."
-            )
-        return [own]
-    swept = grid(base, varied) if varied else [base]
-    return list(dict.fromkeys([own.ideal(), own, *swept]))
 
 
 def whole_numbers(text: str, option: str) -> list[int]:

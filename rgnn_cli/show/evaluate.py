@@ -1,238 +1,41 @@
-"""What an evaluation writes and shows: tables, figures, and one report with all of them."""
+"""What rgnn eval shows: the tables of the report, cut where they are long."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from rgnn.base.estimate import evenly
-from rgnn_cli.show import uncertainty as reliability
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import EvaluationSettings, HardwareErrors
-    from rgnn.evaluation.diagnosis import Diagnosis
-    from rgnn.evaluation.reliability import Reliability
-    from rgnn.models.base import ForceField
-    from rgnn.plots.evaluation import Sweep
-    from rgnn.reports.html import Picture, Table
+    from collections.abc import Sequence
+
+    from rgnn.evaluation import Evaluation, EvaluationPlan
     from rgnn_cli.session.console import Reporter
 
-# Settings whose layers are looked at one by one.
-DIAGNOSED = 6
 # Rows of a table on the screen; the rest is in the files.
 SHOWN = 24
 
 
-def write(
-    folder: Path,
-    model: ForceField,
-    data: GraphStore,
-    config: EvaluationSettings,
-    results: Sequence[HardwareErrors],
-    groups: dict[str, list[int]],
-    uncertainty: Sequence[Reliability],
-) -> list[Path]:
-    """eval.json, eval.csv, the figures and report.html."""
-    import json
+def introduce(report: Reporter, plan: EvaluationPlan) -> None:
+    """Which model is evaluated on which frames, and what the frames hold that it does not know."""
+    from ase.data import chemical_symbols
 
-    from rgnn.base.files import write_atomic
-    from rgnn.evaluation import csv_rows
-    from rgnn.evaluation.diagnosis import diagnose
-    from rgnn.reports.html import write_report
+    from rgnn.models.checkpoints import find_model
 
-    diagnoses = []
-    if model.uses_chip:
-        real = [r.hardware for r in results if r.hardware != model.hardware.ideal()]
-        diagnoses = [diagnose(model, data, config.frames, h, config.seed) for h in evenly(real, DIAGNOSED)]
-    record = {
-        "model": config.model,
-        "store": config.store,
-        "frames": list(config.frames),
-        "settings": [setting.to_mapping(groups) for setting in results],
-        "layers": [_diagnosis(d) for d in diagnoses],
-        "uncertainty": [r.to_mapping(groups) for r in uncertainty],
-    }
-    write_atomic(folder / "eval.json", json.dumps(record, indent=2))
-    write_atomic(folder / "eval.csv", "\n".join(csv_rows(results)) + "\n")
-    pictures = _pictures(folder, model, data, config, results, diagnoses) + reliability.picture(uncertainty, folder)
-    facts = _facts(model, config)
-    certain = reliability.tables(uncertainty, groups, _held_out(model, data))
-    tables = [*_tables(results, groups, model), *certain, *_layer_tables(diagnoses)]
-    page = write_report(folder / "report.html", f"Force errors of {config.model}", facts, tables, pictures)
-    return [page, folder / "eval.json", folder / "eval.csv", *(picture.file for picture in pictures)]
+    if plan.unknown_elements:
+        strange = ", ".join(chemical_symbols[z] for z in plan.unknown_elements)
+        report.warn(f"the model was not trained on {strange}, so errors there tell nothing of it.")
+    report.say(f"Model: {find_model(plan.settings.model)}; frames: {plan.store.path}, {plan.why}")
 
 
-def show(
-    report: Reporter,
-    results: Sequence[HardwareErrors],
-    groups: dict[str, list[int]],
-    model: ForceField,
-    data: GraphStore,
-    uncertainty: Sequence[Reliability],
-) -> None:
-    """The same tables on the screen, cut where they are long."""
+def show(report: Reporter, evaluation: Evaluation, files: Sequence[Path]) -> None:
+    """The tables, and where the rest is."""
+    from rgnn.reports.evaluation import evaluation_tables
+
+    model = evaluation.plan.model
     if model.uses_chip:
         report.say(f"As trained: {model.hardware.describe()}")
-    for table in [
-        *_tables(results, groups, model),
-        *reliability.tables(uncertainty, groups, _held_out(model, data))[:1],
-    ]:
+    for table in evaluation_tables(evaluation):
         report.table(table.title, table.columns, table.rows[:SHOWN])
         if len(table.rows) > SHOWN:
             report.say(f"... and {len(table.rows) - SHOWN} more in the files")
-
-
-def _held_out(model: ForceField, data: GraphStore) -> bool:
-    """Whether the frames are those that its training held out."""
-    from rgnn.data.store.split import held_out_frames
-
-    return held_out_frames(model.provenance, data) is not None
-
-
-def _facts(model: ForceField, config: EvaluationSettings) -> dict[str, object]:
-    from importlib.metadata import version
-
-    made = f"rgnn {version('rgnn')}, {config.repeats} draws of the noise, {config.chips} of chips, seed {config.seed}"
-    facts = {"Model": config.model, "Frames": f"{len(config.frames)} of {config.store}", "Chip": model.provenance.chip}
-    if model.uses_chip:
-        facts["As trained"] = model.hardware.describe()
-    if config.calibration:
-        facts["Calibration"] = f"converters that training did not see, from {len(config.calibration)} frames"
-    return {
-        **facts,
-        "Made by": made,
-        "Intervals": "95%, bootstrap over frames, draws and chips (1,000 times)",
-        "Error": "sum|dF| / sum|F| over force components; angle: mean over atoms",
-    }
-
-
-def _sweep(results: Sequence[HardwareErrors], model: ForceField) -> Sweep | None:
-    """What differs among the settings that were swept."""
-    from rgnn.plots.evaluation import PERCENT, Sweep
-
-    swept = [r for r in results if r.hardware != model.hardware.ideal()]
-    varied: dict[str, tuple[Any, ...]] = {}
-    for name in vars(model.hardware):
-        values = dict.fromkeys(getattr(r.hardware, name) for r in swept)
-        plain = [0.0 if v is None and name in PERCENT else v for v in values]
-        if len(plain) > 1 and name != "offset":
-            numbers = sorted(v for v in plain if isinstance(v, int | float))
-            varied[name] = tuple(numbers) + tuple(v for v in plain if not isinstance(v, int | float))
-    return Sweep(swept, varied) if varied else None
-
-
-def _pictures(
-    folder: Path,
-    model: ForceField,
-    data: GraphStore,
-    config: EvaluationSettings,
-    results: Sequence[HardwareErrors],
-    diagnoses: Sequence[Diagnosis],
-) -> list[Picture]:
-    from rgnn.plots import evaluation as plots
-    from rgnn.reports.html import Picture
-
-    pictures = []
-    sweep = _sweep(results, model) if model.uses_chip else None
-    if sweep is not None and len(results) > 3:
-        ideal = next((r for r in results if r.hardware == model.hardware.ideal()), None)
-        curves = plots.error_curves(sweep, ideal, folder / "curves.png")
-        pictures.append(Picture("Error against hardware", curves, "Shaded: 95% intervals."))
-        if sweep.lines[1] is not None:
-            heat = plots.heat_map(sweep, folder / "heatmap.png")
-            pictures.append(Picture("Error for every combination", heat, "sum|dF| / sum|F| in per cent."))
-    parity = plots.parity(model, data, config.frames, folder / "parity.png")
-    pictures.append(Picture("Predicted against labelled force components", parity, "One draw of the noise."))
-    if diagnoses:
-        ratio = plots.signal_to_noise(diagnoses, folder / "layers.png")
-        words = "Against the same model on the ideal chip; an infinite ratio is not drawn."
-        pictures.append(Picture("Signal to noise, layer by layer", ratio, words))
-    return pictures
-
-
-def _tables(results: Sequence[HardwareErrors], groups: dict[str, list[int]], model: ForceField) -> list[Table]:
-    from ase.data import chemical_symbols
-
-    from rgnn.reports.html import Table
-
-    own, digital = model.hardware, not model.uses_chip
-    elements = results[0].elements
-    symbols = [chemical_symbols[z] for z in elements]
-    ideal = next((s for s in results if s.hardware == own.ideal() and not digital), None)
-    rows, measures = [], []
-    for setting in results:
-        e, r, name = setting.errors(), setting.relative_error(), _title(setting, model)
-        against = None if ideal is None else setting.ratio_to(ideal)
-        ratio = [] if against is None else [f"{against.value:.3f} ± {(against.high - against.low) / 2:.3f}"]
-        rows.append([name, f"{100 * r.value:.2f} ± {50 * (r.high - r.low):.2f}%", *ratio])
-        measures.append([name, f"{e.mae:.4f}", f"{e.rmse:.4f}", f"{e.angle:.1f}°", f"{e.correlation:.4f}"])
-    ratio = [] if ideal is None else ["times the ideal chip's"]
-    tables = [
-        Table("Force errors, sum|dF| / sum|F| (± half of the 95% interval)", ["hardware", "error", *ratio], rows),
-        Table("MAE and RMSE in eV/Å, mean angle", ["hardware", "MAE", "RMSE", "angle", "correlation"], measures),
-    ]
-    by_element = [[f"{100 * s.errors(z).relative_error:.2f}%" for z in elements] for s in results]
-    named = [[_title(s, model), *row] for s, row in zip(results, by_element, strict=True)]
-    tables.append(Table("By element", ["hardware", *symbols], named))
-    if any(s.spread.chip is not None for s in results):
-        tables.append(_spread_table(results, model))
-    setting = next((r for r in results if r.hardware == own), results[0])
-    rows = []
-    for group, members in groups.items():
-        e = setting.errors(frames=members)
-        inner = [f"{100 * setting.errors(z, members).relative_error:.2f}%" for z in elements]
-        rows.append([group, f"{100 * e.relative_error:.2f}%", *inner, f"{e.mae:.4f}", f"{e.correlation:.4f}"])
-    if rows:
-        title = "By temperature" if digital else "By temperature, as trained"
-        tables.append(Table(title, ["", "all", *symbols, "MAE", "correlation"], rows))
-    return tables
-
-
-def _spread_table(results: Sequence[HardwareErrors], model: ForceField) -> Table:
-    from rgnn.reports.html import Table
-
-    def per_cent(value: float | None) -> str:
-        return "" if value is None else f"{100 * value:.3f}%"
-
-    rows = [[_title(s, model), per_cent(s.spread.read), per_cent(s.spread.chip)] for s in results]
-    return Table("Standard deviation of the error from draw to draw", ["hardware", "reads", "chips"], rows)
-
-
-def _title(setting: HardwareErrors, model: ForceField) -> str:
-    if setting.hardware == model.hardware:
-        return "as trained" if model.uses_chip else "all digital"
-    return "ideal chip" if setting.hardware == model.hardware.ideal() else setting.hardware.describe()
-
-
-def _layer_tables(diagnoses: Sequence[Diagnosis]) -> list[Table]:
-    from rgnn.reports.html import Table
-
-    if not diagnoses:
-        return []
-    layers = range(1, len(diagnoses[0].node) + 1)
-    columns = ["hardware", *(f"n{k}" for k in layers), *(f"e{k}" for k in layers), "forces", "clipped", "saturated"]
-    rows = []
-    for d in diagnoses:
-        saturated = "" if d.saturated is None else f"{100 * d.saturated:.3f}%"
-        numbers = [f"{x:.1f}" for x in (*d.node, *d.edge, d.force)]
-        rows.append([d.hardware.describe(), *numbers, f"{100 * d.clipped:.3f}%", saturated])
-    title = "Signal to noise in dB of node (n) and edge (e) features, and what lies outside the converters' ranges"
-    return [Table(title, columns, rows)]
-
-
-def _diagnosis(d: Diagnosis) -> dict[str, Any]:
-    def finite(values: Sequence[float]) -> list[float | None]:
-        return [x if abs(x) < float("inf") else None for x in values]
-
-    arrays = {f"layer {layer + 1} W{matrix}": vars(c) for (layer, matrix), c in d.counts.items()}
-    return {
-        "hardware": d.hardware.to_mapping(),
-        "node_db": finite(d.node),
-        "edge_db": finite(d.edge),
-        "force_db": finite([d.force])[0],
-        "clipped": d.clipped,
-        "saturated": d.saturated,
-        "arrays": arrays,
-    }
+    report.say(f"Results: {', '.join(str(file) for file in files)}")

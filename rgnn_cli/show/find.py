@@ -8,34 +8,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rgnn.chip.hardware import Hardware
-    from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import EvaluationSettings
-    from rgnn.models.base import ForceField
-    from rgnn_cli.session.console import Reporter
+    from rgnn.evaluation import EvaluationPlan
+    from rgnn_cli.session.session import Session
 
 
-def search(
-    report: Reporter,
-    model: ForceField,
-    data: GraphStore,
-    config: EvaluationSettings,
-    base: Hardware,
-    names: str,
-    within: float,
-    folder: Path,
-) -> None:
+def search(session: Session, plan: EvaluationPlan, base: Hardware, names: str, within: float, folder: Path) -> None:
     """Search, show what bears how much, and write find.json."""
     from rgnn.base.errors import InputError
     from rgnn.base.files import write_atomic
-    from rgnn.base.settings import dump_yaml
     from rgnn.evaluation.search import search as run_search
 
-    if not model.uses_chip:
+    report, config = session.report, plan.settings
+    if not plan.model.uses_chip:
         raise InputError("the model is all digital, so there is no hardware to search for.")
     wanted = [name.strip() for name in names.split(",")]
     with report.progress("Searching", None, "settings") as meter:
         found = run_search(
-            model, data, config.frames, base, wanted, within, config.repeats, config.chips, config.seed,
+            plan.model, plan.store, config.frames, base, wanted, within, config.repeats, config.chips, config.seed,
             lambda hardware: meter.advance(1, hardware.describe()),
         )  # fmt: skip
     ideal = found.ideal.relative_error()
@@ -45,19 +34,11 @@ def search(
         for f in found.found
     ]
     report.table("Hardware that does, the fewest bits first", ["hardware", "error", "times the ideal chip's"], rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {
-        "within": within,
-        "ideal": ideal.value,
-        "tried": found.tried,
-        "found": [
-            {"hardware": f.hardware.to_mapping(), "error": vars(f.error), "ratio": vars(f.ratio)} for f in found.found
-        ],
-    }
-    write_atomic(folder / "config.yaml", dump_yaml(config.to_mapping()))
+    record = {"within": within, **found.to_mapping()}
+    plan.save(folder)
     write_atomic(folder / "find.json", json.dumps(record, indent=2))
     if found.found:
         report.say(f"Cheapest: [bold]{found.found[0].hardware.describe()}[/]; written: {folder / 'find.json'}")
     else:
         report.warn("nothing that was tried keeps within that; allow more with --within, or search for less noise.")
-    report.result({"out": str(folder), **record})
+    session.result({"out": str(folder), **record})

@@ -187,6 +187,6 @@ def test_heating_in_nve_is_that_of_the_closed_form_and_none_for_an_energy() -> N
 
 
 def test_verdicts() -> None:
-    assert "worth a try" in verdict(0.001)
-    assert "published direct models" in verdict(0.03)
-    assert "NVT only" in verdict(0.2)
+    assert verdict(0.001) == "nearly_conservative"
+    assert verdict(0.03) == "as_published_direct_models"
+    assert verdict(0.2) == "far_from_conservative"

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
+import rgnn
 from rgnn import GraphStore, load_model
+from rgnn.base.errors import InputError
 from rgnn.data.store.split import split_frames
 from rgnn.evaluation import predict
+from rgnn.models.checkpoints import fingerprint
 
 
 def test_evaluates_held_out_frames_and_writes_results(cli, run) -> None:
@@ -36,6 +39,26 @@ def test_the_error_is_what_it_says(cli, run) -> None:
         absolute += np.abs(predict(model, g, model.hardware.ideal(), 0, index, 0) - g.forces.numpy()).sum()
         reference += np.abs(g.forces.numpy()).sum()
     assert out["settings"][0]["all"]["relative_error"] == pytest.approx(absolute / reference, rel=1e-5)
+
+
+def test_python_gives_the_numbers_of_the_command(cli, run) -> None:
+    """Frames, draws, calibration of missing ranges and groups are chosen in one place."""
+    out = json.loads(cli("eval", run, "--bits", "2,3", "--vary", "adc_bits=6", "--repeats", 2, "--frames", 2, "--json"))
+    found = rgnn.evaluate(run, bits=[2, 3], vary={"adc_bits": [6]}, repeats=2, frames=2)
+    assert found.plan.calibration and len(found.rows) == 4
+    assert json.loads(json.dumps(found.to_mapping())) == {
+        "settings": out["settings"],
+        "uncertainty": out["uncertainty"],
+    }
+
+
+def test_a_model_in_memory_keeps_its_ranges(run) -> None:
+    model = load_model(run)
+    before = fingerprint(model)
+    found = rgnn.evaluate(model, vary={"adc_bits": [6]}, repeats=1, frames=1)
+    assert found.plan.calibration and fingerprint(model) == before != fingerprint(found.plan.model)
+    with pytest.raises(InputError, match="no frame 99"):
+        rgnn.evaluate(model, frames=[99])
 
 
 def test_a_sweep_draws_a_heat_map(cli, run) -> None:
@@ -141,10 +164,10 @@ def test_conservation_of_energy(cli, run) -> None:
     assert {p.name for p in Path("c").iterdir()} == {"config.yaml", "conservation.json", "report.html"}
     record = json.loads(Path("c/conservation.json").read_text())
     trained = record["asymmetry"]["as trained, noise off"]
-    assert set(trained["by_step_A"]) == {"0.005", "0.01", "0.02"}
-    low, high = trained["by_step_A"]["0.01"]["95%"]
-    assert 0 <= low <= trained["by_step_A"]["0.01"]["value"] <= high <= 1
-    assert record["nve_meV_per_atom_ps"]["expected of the noise"] > 0
+    assert set(trained["by_step_angstrom"]) == {"0.005", "0.01", "0.02"}
+    low, high = trained["by_step_angstrom"]["0.01"]["95%"]
+    assert 0 <= low <= trained["by_step_angstrom"]["0.01"]["value"] <= high <= 1
+    assert record["nve_mev_per_atom_ps"]["expected_of_noise"] > 0
     assert 0 <= record["net_force"][0] < 1 and record["net_torque"] == [None]
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 
-from rgnn import Hardware, evaluate
+from rgnn import Hardware
 from rgnn.base.errors import InputError, Interrupted
-from rgnn.evaluation import ErrorSums, HardwareErrors, csv_rows, grid, predict
+from rgnn.base.events import Listener
+from rgnn.evaluation import ErrorSums, HardwareErrors, csv_rows, evaluate_hardware, grid, predict
 from rgnn.evaluation.diagnosis import diagnose
 from rgnn.evaluation.search import search
 from rgnn.graphs.graph import Labels
@@ -51,7 +52,7 @@ def test_sums_of_parts_are_the_sum(glass) -> None:
 
 def test_elements_settings_and_repeats(small_model, glass) -> None:
     settings = [Hardware().ideal(), Hardware(), Hardware(bits=1)]
-    results = evaluate(small_model, Frames(glass, glass), [0, 1], settings, repeats=3)
+    results = evaluate_hardware(small_model, Frames(glass, glass), [0, 1], settings, repeats=3)
     assert [r.sums.shape for r in results] == [(1, 1, 2, 3, 11), (1, 3, 2, 3, 11), (1, 3, 2, 3, 11)]
     ideal, trained, _ = results
     assert ideal.elements == (3, 8, 15)
@@ -67,22 +68,24 @@ def test_elements_settings_and_repeats(small_model, glass) -> None:
 
 def test_frames_together_have_the_errors_of_frames_apart(small_model, glass, monkeypatch) -> None:
     settings = [Hardware(noise=None), Hardware(noise=None, range="dynamic")]
-    together = evaluate(small_model, Frames(glass, glass, glass), [0, 1, 2], settings)
+    together = evaluate_hardware(small_model, Frames(glass, glass, glass), [0, 1, 2], settings)
     monkeypatch.setattr("rgnn.evaluation.run.BATCH_EDGES", 1)
-    for a, b in zip(together, evaluate(small_model, Frames(glass, glass, glass), [0, 1, 2], settings), strict=True):
+    for a, b in zip(
+        together, evaluate_hardware(small_model, Frames(glass, glass, glass), [0, 1, 2], settings), strict=True
+    ):
         np.testing.assert_allclose(a.sums, b.sums, rtol=1e-3)
 
 
 def test_noise_repeats_with_the_seed_and_frames(small_model, glass) -> None:
     frames = Frames(glass, glass)
-    a, b, c = (evaluate(small_model, frames, [0, 1], [Hardware()], seed=s)[0].sums for s in (0, 0, 1))
+    a, b, c = (evaluate_hardware(small_model, frames, [0, 1], [Hardware()], seed=s)[0].sums for s in (0, 0, 1))
     assert np.array_equal(a, b) and not np.array_equal(a, c)
     assert not np.array_equal(a[:, :, 0], a[:, :, 1])
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says(small_model, glass) -> None:
     """200 samples of 40 'frames' whose relative error is known."""
-    [setting] = evaluate(small_model, Frames(glass), [0], [Hardware(noise=None)])
+    [setting] = evaluate_hardware(small_model, Frames(glass), [0], [Hardware(noise=None)])
     rng = np.random.default_rng(1)
     covered = 0
     for k in range(200):
@@ -99,7 +102,7 @@ def test_the_interval_covers_the_mean_as_often_as_it_says(small_model, glass) ->
 def test_grid_and_table(small_model, glass) -> None:
     settings = grid(Hardware(), {"bits": [2, 8], "noise": [0.0, 0.1]})
     assert [(h.bits, h.noise) for h in settings] == [(2, None), (2, 0.1), (8, None), (8, 0.1)]
-    rows = csv_rows(evaluate(small_model, Frames(glass), [0], settings[:2]))
+    rows = csv_rows(evaluate_hardware(small_model, Frames(glass), [0], settings[:2]))
     assert len(rows) == 1 + 2 * 4
     columns = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
     assert columns["bits"] == "2" and columns["element"] == "0"
@@ -108,7 +111,7 @@ def test_grid_and_table(small_model, glass) -> None:
 
 def test_measures_without_a_meaning_are_none_and_do_not_warn(small_model, glass) -> None:
     still = replace(glass, labels=Labels(torch.zeros_like(glass.forces)))
-    [setting] = evaluate(small_model, Frames(still), [0], [Hardware(noise=None)])
+    [setting] = evaluate_hardware(small_model, Frames(still), [0], [Hardware(noise=None)])
     plain = setting.to_mapping()
     assert plain["all"]["relative_error"] is None and plain["all"]["correlation"] is None
     assert plain["all"]["mae"] > 0
@@ -116,7 +119,7 @@ def test_measures_without_a_meaning_are_none_and_do_not_warn(small_model, glass)
 
 
 def test_groups(small_model, glass) -> None:
-    [setting] = evaluate(small_model, Frames(glass, glass), [0, 1], [Hardware()])
+    [setting] = evaluate_hardware(small_model, Frames(glass, glass), [0, 1], [Hardware()])
     plain = setting.to_mapping({"cold": [0], "hot": [1]})
     assert plain["groups"]["cold"]["mae"] == pytest.approx(float(setting.errors(frames=[0]).mae))
     assert set(plain["elements"]) == {"3", "8", "15"}
@@ -124,9 +127,9 @@ def test_groups(small_model, glass) -> None:
 
 def test_nothing_to_evaluate(small_model, glass, cluster, graph_of) -> None:
     with pytest.raises(InputError, match="no frames"):
-        evaluate(small_model, Frames(), [], [Hardware()])
+        evaluate_hardware(small_model, Frames(), [], [Hardware()])
     with pytest.raises(InputError, match="frame 0 has no forces"):
-        evaluate(small_model, Frames(graph_of(*cluster(5))), [0], [Hardware()])
+        evaluate_hardware(small_model, Frames(graph_of(*cluster(5))), [0], [Hardware()])
 
 
 def test_intervals_hold_repeats_and_chips_too() -> None:
@@ -168,26 +171,27 @@ def test_a_ratio_on_the_same_frames_is_narrower_than_its_parts() -> None:
 
 def test_fresh_chips_are_drawn_where_something_is_frozen(small_model, glass) -> None:
     frozen, free = Hardware(noise=0.2, noise_sharing="chip"), Hardware(noise=0.2)
-    a, b = evaluate(small_model, Frames(glass), [0], [frozen, free], repeats=3, chips=2)
+    a, b = evaluate_hardware(small_model, Frames(glass), [0], [frozen, free], repeats=3, chips=2)
     assert (a.sums.shape[:2], b.sums.shape[:2]) == ((2, 1), (1, 3))
     assert not np.array_equal(a.sums[0], a.sums[1])
-    [second] = evaluate(small_model, Frames(glass), [0], [frozen.override(chip=1)])
+    [second] = evaluate_hardware(small_model, Frames(glass), [0], [frozen.override(chip=1)])
     np.testing.assert_array_equal(a.sums[1], second.sums[0])
 
 
 def test_a_grid_that_was_cut_off_goes_on(small_model, glass, tmp_path, monkeypatch) -> None:
     settings, asked = [Hardware(bits=b) for b in (2, 4, 6)], []
 
-    def stop() -> bool:
-        asked.append(1)
-        return len(asked) == 2
+    class Stopping(Listener):
+        def stop(self) -> bool:
+            asked.append(1)
+            return len(asked) == 2
 
     with pytest.raises(Interrupted):
-        evaluate(small_model, Frames(glass), [0], settings, keep=tmp_path, stop=stop)
+        evaluate_hardware(small_model, Frames(glass), [0], settings, keep=tmp_path, listener=Stopping())
     assert len(list(tmp_path.iterdir())) == 1
-    whole = evaluate(small_model, Frames(glass), [0], settings)
+    whole = evaluate_hardware(small_model, Frames(glass), [0], settings)
     monkeypatch.setattr("rgnn.evaluation.run.predict", fail_for_bits(2))
-    for a, b in zip(evaluate(small_model, Frames(glass), [0], settings, keep=tmp_path), whole, strict=True):
+    for a, b in zip(evaluate_hardware(small_model, Frames(glass), [0], settings, keep=tmp_path), whole, strict=True):
         np.testing.assert_array_equal(a.sums, b.sums)
 
 
@@ -219,13 +223,15 @@ def test_search_finds_what_a_scan_finds(small_model, glass) -> None:
     found = search(small_model, frames, [0], Hardware(noise=None), ["bits"], within)
     [only] = found.found
     errors = {
-        bits: evaluate(small_model, frames, [0], [Hardware(bits=bits, noise=None)])[0].ratio_to(found.ideal).value
+        bits: evaluate_hardware(small_model, frames, [0], [Hardware(bits=bits, noise=None)])[0]
+        .ratio_to(found.ideal)
+        .value
         for bits in range(1, only.hardware.bits + 1)
     }
     assert next(bits for bits, ratio in errors.items() if ratio <= 1 + within) == only.hardware.bits
     bearing = search(small_model, frames, [0], Hardware(bits=10), ["noise"], within, repeats=2).found[0]
     louder = bearing.hardware.override(noise=2 * bearing.hardware.noise)
-    [setting] = evaluate(small_model, frames, [0], [louder], repeats=2)
+    [setting] = evaluate_hardware(small_model, frames, [0], [louder], repeats=2)
     assert bearing.ratio.value <= 1 + within < setting.ratio_to(found.ideal).value
     with pytest.raises(InputError, match="search for bits, adc_bits or noise"):
         search(small_model, frames, [0], Hardware(), ["tile"], within)

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from rgnn import Chip, Graph, Hardware, evaluate, fit, kernels
+from rgnn import Chip, Graph, Hardware, fit, kernels
 from rgnn.base.rng import torch_stream
 from rgnn.costs import Figures, Workload, compare, operations
 from rgnn.costs.figures import LEVELS
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.writer import write_store
+from rgnn.evaluation import evaluate_hardware
 from rgnn.md import MDSettings, run_md
 from rgnn.models.base import ForceField
 from rgnn.models.committee import Committee
@@ -168,7 +169,7 @@ def dynamics(folder: Path) -> dict:
 
 def evaluation() -> dict:
     settings = [Hardware().ideal(), Hardware(bits=4), Hardware(bits=6, stuck_on=0.01)]
-    rows = evaluate(ready("default", small("default")), Frames(), [2, 3], settings, repeats=2, chips=2, seed=1)
+    rows = evaluate_hardware(ready("default", small("default")), Frames(), [2, 3], settings, repeats=2, chips=2, seed=1)
     return {"evaluation": json.loads(json.dumps([row.to_mapping({"all of them": [0, 1]}) for row in rows]))}
 
 

@@ -1,42 +1,18 @@
-"""What rgnn eval shows of the uncertainty of forces."""
-
-from __future__ import annotations
+"""What an evaluation reports of the uncertainty of forces."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import EvaluationSettings
-    from rgnn.evaluation.reliability import Reliability
-    from rgnn.models.base import ForceField
-    from rgnn.models.uncertainty import Uncertainty
-    from rgnn.reports.html import Picture, Table
-    from rgnn_cli.session.console import Reporter
+import numpy as np
+from ase.data import chemical_symbols
 
-
-def look(
-    report: Reporter, known: Sequence[Uncertainty], model: ForceField, data: GraphStore, config: EvaluationSettings
-) -> list[Reliability]:
-    """By each method that the model has, the one that rgnn md takes first; nothing for a model without."""
-    from rgnn.evaluation.reliability import reliability
-    from rgnn_cli.session.signals import asked_to_stop
-
-    if not known:
-        return []
-    total = len(known) * len(config.frames)
-    with asked_to_stop() as stop, report.progress("Uncertainty", total, "frames") as meter:
-        return reliability(model, known, data, config.frames, config.seed, lambda done, total: meter.update(done), stop)
+from rgnn.evaluation.reliability import Reliability
+from rgnn.plots.uncertainty import uncertainty_figure
+from rgnn.reports.html import Picture, Table
 
 
 def tables(found: Sequence[Reliability], groups: dict[str, list[int]], same_frames: bool) -> list[Table]:
     """All methods, and by element and temperature the one that rgnn md takes; `same_frames` it was calibrated on."""
-    import numpy as np
-    from ase.data import chemical_symbols
-
-    from rgnn.reports.html import Table
-
     if not found:
         return []
     first = found[0]
@@ -54,8 +30,6 @@ def tables(found: Sequence[Reliability], groups: dict[str, list[int]], same_fram
 
 
 def _row(r: Reliability) -> list[str]:
-    import numpy as np
-
     sigma, error = (f"{np.sqrt(np.square(x).mean()):.3f}" for x in (r.sigma, r.error))
     within = [f"{100 * r.within(k):.1f}%" for k in (1, 2)]
     return [sigma, error, f"{r.spearman:.2f}", *within, f"{100 * r.outside:.2f}%"]
@@ -63,9 +37,6 @@ def _row(r: Reliability) -> list[str]:
 
 def picture(found: Sequence[Reliability], folder: Path) -> list[Picture]:
     """The figure, in the folder of the evaluation."""
-    from rgnn.plots.uncertainty import uncertainty_figure
-    from rgnn.reports.html import Picture
-
     if not found:
         return []
     file = uncertainty_figure(found, folder / "uncertainty.png")
