@@ -8,24 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rgnn_cli.session import options
+from rgnn_cli.session.analysis import ANALYSIS, FitFrom, Reach, Skip, Width, analyse_one, settings
 
 if TYPE_CHECKING:
-    from rgnn.analysis import Analysis, AnalysisSettings, Trajectory
+    from rgnn.analysis import Analysis, Trajectory
     from rgnn_cli.session.console import Reporter
 
-ANALYSIS, REFERENCE = "Analysis", "Reference"
-
-Skip = Annotated[
-    str, typer.Option(help="Equilibration to leave out: 20% of each run, or 5ps.", rich_help_panel=ANALYSIS)
-]
-Width = Annotated[float, typer.Option(help="Bin of g(r), Å.", rich_help_panel=ANALYSIS)]
-Reach = Annotated[float, typer.Option(help="Largest distance of g(r), Å.", rich_help_panel=ANALYSIS)]
-FitFrom = Annotated[
-    float | None,
-    typer.Option(
-        help="Lag in ps that diffusion is fitted from; default: a twentieth of the run.", rich_help_panel=ANALYSIS
-    ),
-]
+REFERENCE = "Reference"
 
 
 def analyse(
@@ -64,9 +53,10 @@ def analyse(
     differ by. Writes report.html with all figures and tables, analysis.json and CSV files.
     """
     from rgnn.base.errors import InputError
+    from rgnn.reports.analysis import write_analysis
     from rgnn_cli.session import workspace
     from rgnn_cli.session.console import Reporter
-    from rgnn_cli.show.analyse import show, write
+    from rgnn_cli.show.analyse import show
 
     report = Reporter(quiet, as_json)
     config = settings(skip, width, reach, fit_from)
@@ -81,30 +71,10 @@ def analyse(
     fits = _fits(report, analysed) if arrhenius else {}
     folder = out or workspace.new_folder("analysis", opened[0].name)
     workspace.clear_run(folder)
-    files, record = write(folder, config, analysed, against, fits)
+    files, record = write_analysis(folder, config, analysed, against, fits)
     show(report, config, analysed, against, fits)
     report.say(f"Results: {', '.join(str(file) for file in files)}")
     report.result({"out": str(folder), **record})
-
-
-def settings(skip: str, width: float, reach: float, fit_from: float | None) -> AnalysisSettings:
-    """As the command line gives them."""
-    from rgnn.analysis import AnalysisSettings
-
-    part, ps = _skip(skip)
-    return AnalysisSettings(r_max=reach, width=width, skip=part, skip_ps=ps, fit_from=fit_from)
-
-
-def _skip(text: str) -> tuple[float, float | None]:
-    """'20%' or '0.2' of a run, or '5ps'."""
-    from rgnn.base.errors import InputError
-
-    try:
-        if text.endswith("ps"):
-            return 0.0, float(text.removesuffix("ps"))
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1), None
-    except ValueError:
-        raise InputError(f"--skip is {text!r}; write it as 20%, as 0.2 or as 5ps.") from None
 
 
 def _open(path: Path, format: str | None, interval: float | None, temperature: float | None = None) -> Trajectory:  # noqa: A002
@@ -119,20 +89,6 @@ def named_apart(opened: list[Trajectory]) -> list[Trajectory]:
 
     names = [t.name for t in opened]
     return [replace(t, name=str(t.path)) if names.count(t.name) > 1 else t for t in opened]
-
-
-def analyse_one(report: Reporter, trajectory: Trajectory, config: AnalysisSettings) -> Analysis:
-    """With a meter."""
-    from rgnn.analysis import analyse as run_analysis
-
-    with report.progress(f"Reading {trajectory.name}", None, "frames") as meter:
-
-        def progress(done: int, total: int) -> None:
-            if meter.total is None:
-                meter.start(done, total)
-            meter.update(done)
-
-        return run_analysis(trajectory, config, progress)
 
 
 def _fits(report: Reporter, analysed: list[Analysis]) -> dict:

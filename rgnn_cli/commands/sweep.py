@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rgnn_cli.commands import analyse
-from rgnn_cli.session import options
+from rgnn_cli.session import analysis, options
 from rgnn_cli.session.options import HARDWARE, RUNNING
 
 if TYPE_CHECKING:
@@ -35,10 +34,10 @@ def sweep(
     friction: Annotated[float, typer.Option(help="Of the thermostat, 1/fs.", rich_help_panel=DYNAMICS)] = 0.01,
     every: Annotated[int, typer.Option(min=1, help="Steps between frames.", rich_help_panel=DYNAMICS)] = 10,
     frame: Annotated[int, typer.Option(help="Frame of the structure file, from 0; -1 is the last.")] = -1,
-    skip: analyse.Skip = "20%",
-    width: analyse.Width = 0.02,
-    reach: analyse.Reach = 6.0,
-    fit_from: analyse.FitFrom = None,
+    skip: analysis.Skip = "20%",
+    width: analysis.Width = 0.02,
+    reach: analysis.Reach = 6.0,
+    fit_from: analysis.FitFrom = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: sweeps/NAME-001 and so on.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this sweep.", rich_help_panel=RUNNING)] = None,
     device: options.DeviceOption = "auto",
@@ -62,7 +61,7 @@ def sweep(
     from rgnn_cli.session.device import choose_device
 
     report = Reporter(quiet, as_json)
-    how = analyse.settings(skip, width, reach, fit_from)
+    how = analysis.settings(skip, width, reach, fit_from)
     if resume is not None:
         workspace.refuse_beside_resume(
             structure=structure, model=model, bits=bits, noise=noise, vary=vary, hardware=hardware, out=out, seed=seed

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 
 from rgnn.md import MDSettings, run_md
-from rgnn_cli.show import analyse as analysis_results
+from rgnn.reports import analysis as analysis_results
 
 
 @pytest.fixture(scope="module")
