@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 
 from rgnn.md import MDSettings, run_md
-from rgnn.reports import analysis as analysis_results
+from rgnn.reports import text
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_activation_energies_of_foreign_files(cli, shell, refused, workdir) -> N
 
 
 def test_what_is_missing_for_diffusion_is_said(cli, workdir, monkeypatch) -> None:
-    for place in ("rgnn.analysis", "rgnn.analysis.diffusion"):
+    for place in ("rgnn.analysis", "rgnn.analysis.diffusion", "rgnn.reports.analysis"):
         monkeypatch.setattr(f"{place}.kinisi_is_here", lambda: False)
     file = walks("w.traj", 800, 0.2, 0)
     out = cli("analyse", file, "--skip", 0)
@@ -139,6 +139,6 @@ def test_a_run_that_still_goes_on(cli, md_runs) -> None:
 def test_intervals_in_words() -> None:
     from rgnn.evaluation import Estimate
 
-    assert analysis_results.interval(Estimate(1.234e-5, 1e-5, 2e-5), 1e5) == "1.23 [1, 2]"
-    assert analysis_results.interval(Estimate(3.0, -np.inf, np.inf)) == "3"
-    assert analysis_results.percent(float("nan")) == ""
+    assert text.interval(Estimate(1.234e-5, 1e-5, 2e-5), 1e5) == "1.23 [1, 2]"
+    assert text.interval(Estimate(3.0, -np.inf, np.inf)) == "3"
+    assert text.percent(float("nan")) == ""
