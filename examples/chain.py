@@ -31,7 +31,7 @@ def main(folder: Path, epochs: int = 4, md_steps: int = 100) -> None:
     result = fit(model, store, train, held_out, TrainingSettings(epochs=epochs), folder / "run")
     print(f"best epoch {result.best.epoch}: {100 * result.best.relative_error:.1f}% of the mean force")
 
-    evaluation = evaluate(result.model, store, frames=held_out, bits=[2, 4], noise=[0.05, 0.2])
+    evaluation = evaluate(result.model, store, frames=held_out, bits=[2], noise=[0.05, 0.2], repeats=1)
     for setting in evaluation.rows:
         print(f"{setting.hardware.describe():>28}: sum|dF| / sum|F| = {setting.relative_error()}")
 
