@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
     import typer
 
+    from rgnn.base.settings import Settings
     from rgnn.training.distributed import Processes
 
 
@@ -119,7 +120,14 @@ class ConsoleListener(Listener):
         return self._stop()
 
 
-def given(ctx: typer.Context, settings: type, **renamed: str) -> dict[str, Any]:
+def was_typed(ctx: typer.Context, option: str) -> bool:
+    """Whether the user typed an option, rather than leaving it at its default."""
+    from click.core import ParameterSource
+
+    return ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def given(ctx: typer.Context, settings: type[Settings], **renamed: str) -> dict[str, Any]:
     """The options that the user typed and that are fields of a settings class, for `Settings.override`.
 
     Args:
@@ -127,12 +135,9 @@ def given(ctx: typer.Context, settings: type, **renamed: str) -> dict[str, Any]:
         settings: whose fields are looked for among the options.
         renamed: option=field, for options that are named otherwise than their field.
     """
-    from click.core import ParameterSource
-
-    fields = set(settings.model_fields)  # type: ignore[attr-defined]
     named = {name: name for name in ctx.params} | renamed
     return {
         field: ctx.params[option]
         for option, field in named.items()
-        if field in fields and ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE
+        if field in settings.model_fields and was_typed(ctx, option)
     }

@@ -1,0 +1,138 @@
+"""What a user asks of a training run, made into complete settings."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rgnn.base.choices import Preset
+from rgnn.base.errors import InputError
+from rgnn.base.events import SILENT, Listener
+from rgnn.chip.presets import load_hardware
+from rgnn.data.store.reader import GraphStore
+from rgnn.training.run import RunSettings, TrainingRun
+from rgnn.training.validation import FitResult
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """A training run as it is asked for; what is left out comes from the file, the preset or the defaults.
+
+    Attributes:
+        store: path of the graph store.
+        preset: name of settings to start from.
+        config: a YAML file with settings to start from.
+        adds_to: a run that was solved for, to whose frames those of the store are added.
+        chip: path of a chip folder.
+        chips: number of chips that a model is solved for on.
+        hardware: name of a hardware preset, or a YAML file.
+        hardware_changes: fields of the hardware, by name.
+        training: fields of the training settings, by name.
+    """
+
+    store: Path | None = None
+    preset: Preset | None = None
+    config: Path | None = None
+    adds_to: Path | None = None
+    chip: Path | None = None
+    chips: int | None = None
+    hardware: str | None = None
+    hardware_changes: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.config, self.preset, self.adds_to)) > 1:
+            raise InputError("a settings file, a preset and a run to add to each set everything; give one of them.")
+        if self.adds_to is not None and (self.chip is not None or self.chips is not None):
+            raise InputError("added frames are read on the chips of the run; leave the chip and the number of chips out.")
+        if self.adds_to is not None and self.store is None:
+            raise InputError(f"{self.adds_to}: the frames of a store are added to this run; name the store.")
+
+    def settings(self, newest_store: Callable[[], Path]) -> RunSettings:
+        """Complete settings; `newest_store` is called where neither the request nor its file names a store.
+
+        Raises:
+            InputError: a value that makes no sense, or a combination that excludes itself.
+        """
+        run = self._start()
+        if self.store is not None or not run.store:
+            run = run.override(store=str(self.store if self.store is not None else newest_store()))
+        if self.chip is not None:
+            run = run.override(chip=str(self.chip))
+        if self.chips is not None:
+            run = run.override(chips=self.chips)
+        if self.config is None and self.adds_to is None and self.preset != "published":
+            # Nobody asked for a cutoff, so that of the store will do.
+            run = run.override(model=run.model.override(cutoff=GraphStore(run.store).cutoff))
+        return self.changed(run)
+
+    def changed(self, run: RunSettings) -> RunSettings:
+        """A run's settings with the hardware and the training settings that are asked for.
+
+        Raises:
+            InputError: a training setting that has no effect on weights that are solved for.
+        """
+        of_steps = sorted({"epochs", "learning_rate", "batch_size", "loss"} & self.training.keys())
+        if run.model.is_solved and of_steps:
+            unused = ", ".join(name.replace("_", " ") for name in of_steps)
+            raise InputError(f"weights that are solved for in one pass have no use for {unused}; leave that out.")
+        hardware = run.hardware if self.hardware is None else load_hardware(self.hardware)
+        return run.override(
+            hardware=hardware.override(**self.hardware_changes), training=run.training.override(**self.training)
+        )
+
+    def _start(self) -> RunSettings:
+        if self.adds_to is not None:
+            return RunSettings.adding_to(self.adds_to)
+        return RunSettings.read(self.config) if self.config is not None else RunSettings.preset(self.preset or "default")
+
+
+def train(
+    store: str | Path | GraphStore,
+    out: str | Path,
+    *,
+    preset: Preset | None = None,
+    config: str | Path | None = None,
+    chip: str | Path | None = None,
+    chips: int | None = None,
+    adds_to: str | Path | None = None,
+    hardware: str | None = None,
+    bits: int | None = None,
+    noise: float | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    listener: Listener = SILENT,
+    **training: Any,
+) -> FitResult:
+    """Train a model on a graph store into a run folder: what `rgnn train` does.
+
+    Args:
+        store: the graph store, or its path.
+        out: run folder; made where absent.
+        preset: settings to start from: "default" (the published architecture), "published", "gnnff", "ridge" or
+            "moments".
+        config: a YAML file with settings to start from, in place of a preset.
+        chip: a chip folder; a synthetic chip where it is None.
+        chips: number of chips that a ridge readout is solved for on.
+        adds_to: a run that was solved for, to whose frames those of the store are added.
+        hardware: name of a hardware preset, or a YAML file.
+        bits, noise: input bits and relative fluctuation of a weight; None leaves them as they are, noise 0 is none.
+        device: where to compute, as torch names it.
+        resume: continue an interrupted run with the same arguments.
+        listener: receives progress, and may ask to stop.
+        training: fields of `TrainingSettings`, such as epochs and seed.
+
+    Raises:
+        InputError, BrokenRunError, Interrupted, OSError: as `rgnn.fit`; InputError also where `out` holds a run and
+            `resume` is False.
+    """
+    path = store.path if isinstance(store, GraphStore) else Path(store)
+    changes = {name: value for name, value in (("bits", bits), ("noise", noise)) if value is not None}
+    paths = {"config": config, "chip": chip, "adds_to": adds_to}
+    named = {name: None if given is None else Path(given) for name, given in paths.items()}
+    request = TrainingRequest(
+        path, preset, chips=chips, hardware=hardware, hardware_changes=changes, training=training, **named
+    )
+    if not resume and (Path(out) / "config.yaml").exists():
+        raise InputError(f"{out}: holds a run already; resume it, or choose another folder.")
+    return TrainingRun.prepare(request.settings(lambda: path), device).run(out, resume=resume, listener=listener)
