@@ -7,11 +7,11 @@ and rows as an unbroken one on the same device. Forces in the files are those th
 removed, and its size before that is logged.
 """
 
-from rgnn.md.batch import run_many
+from rgnn.md.batch import run_batch
 from rgnn.md.integrators import Thermostat
-from rgnn.md.loop import run_md
 from rgnn.md.minimisation import Minimised, minimise
 from rgnn.md.outputs import element_temperature, opened, read_log
+from rgnn.md.run import run_atoms
 from rgnn.md.settings import MDRecord, MDResult, MDSettings, RunOrigin, Stage
 from rgnn.md.state import State
 from rgnn.md.structures import check_structure, outside_training, read_structure, read_structures
@@ -33,6 +33,6 @@ __all__ = [
     "read_log",
     "read_structure",
     "read_structures",
-    "run_many",
-    "run_md",
+    "run_atoms",
+    "run_batch",
 ]

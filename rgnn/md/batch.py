@@ -7,7 +7,7 @@ thread, the caller's, evaluates the model. So nothing of a run is written twice 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,12 @@ import torch
 from ase import Atoms
 
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
+from rgnn.base.events import SILENT, Listener, Named
 from rgnn.base.rng import torch_stream
 from rgnn.calculator import RGNNCalculator
 from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
-from rgnn.md.loop import Run
+from rgnn.md.run import prepare_run
 from rgnn.models.base import ForceField
 from rgnn.models.inference import predict
 from rgnn.models.uncertainty import Uncertainty
@@ -53,7 +54,7 @@ class BatchServer:
     def __init__(self, model: ForceField, n_runs: int, uncertainty: Uncertainty | None = None) -> None:
         self.model, self.uncertainty = model, uncertainty
         self.live = set(range(n_runs))
-        self.steps, self.temperatures = [0] * n_runs, [0.0] * n_runs
+        self.steps, self.notes = [0] * n_runs, [""] * n_runs
         self.stopping = False
         self._changed = threading.Condition()
         self._asked: dict[int, ForceRequest] = {}
@@ -77,8 +78,8 @@ class BatchServer:
             self.live.discard(number)
             self._changed.notify_all()
 
-    def serve(self, hardware: Hardware, progress: Callable[[int, float], None], stop: Callable[[], bool]) -> None:
-        """Answer until no run is left; `stop` is asked once for all of them, so that all stop at the same step."""
+    def serve(self, hardware: Hardware, total: int, listener: Listener) -> None:
+        """Answer until no run is left; the listener is asked once for all of them, so that all stop at the same step."""
         begun = max(self.steps)
         try:
             while True:
@@ -88,9 +89,10 @@ class BatchServer:
                         return
                     asked, self._asked = dict(sorted(self._asked.items())), {}
                 answers = self._evaluate(asked, hardware)
-                self.stopping = self.stopping or stop()
-                if min(self.steps[k] for k in asked) > begun:
-                    progress(min(self.steps[k] for k in asked), float(np.mean([self.temperatures[k] for k in asked])))
+                self.stopping = self.stopping or listener.stop()
+                slowest = min(asked, key=lambda k: self.steps[k])
+                if self.steps[slowest] > begun:
+                    listener.progress(self.steps[slowest], total, self.notes[slowest])
                 with self._changed:
                     self._answers.update(answers)
                     self._changed.notify_all()
@@ -143,26 +145,38 @@ class SharedCalculator(RGNNCalculator):
         self.together, self.number = together, number
 
     def evaluate(self, g: Graph) -> ForceResult:
-        """As of its base."""
+        """See the base class; the other runs of the batch are evaluated with this one."""
         return self.together.ask(self.number, ForceRequest(g, self.seed, self.calls, self.estimates))
 
 
-def _unwatched(step: int, temperature: float) -> None:
-    """Nothing."""
+class _Follower(Listener):
+    """Listens to one run of a batch: keeps its step and temperature, and asks it to stop with all the others."""
+
+    def __init__(self, name: str, number: int, server: BatchServer, to: Listener) -> None:
+        self.name, self.number, self.server, self.to = name, number, server, to
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        self.server.steps[self.number], self.server.notes[self.number] = int(done), note
+
+    def info(self, text: str) -> None:
+        self.to.info(f"{self.name}: {text}")
+
+    def warn(self, text: str) -> None:
+        self.to.warn(f"{self.name}: {text}")
+
+    def stop(self) -> bool:
+        return self.server.stopping
 
 
-def run_many(
+def run_batch(
     structures: Sequence[Atoms] | None,
     model: ForceField,
-    configs: Sequence[MDSettings],
+    settings: Sequence[MDSettings],
     outs: Sequence[str | Path],
     *,
     resume: bool = False,
     origins: Sequence[RunOrigin] | None = None,
-    progress: Callable[[int, float], None] = _unwatched,
-    stop: Callable[[], bool] = lambda: False,
-    tell: Callable[[str], None] = lambda message: None,
-    warn: Callable[[str], None] = lambda message: None,
+    listener: Listener = SILENT,
     uncertainty: Uncertainty | None = None,
 ) -> list[MDResult | BrokenRunError | Interrupted]:
     """Run molecular dynamics of several structures at once, each into a folder of its own.
@@ -170,63 +184,54 @@ def run_many(
     Without read noise each run equals the same run alone, to the rounding of sums in another order. With it, the draws
     of a step depend on which runs are in the batch, so a resumed batch equals an unbroken one where all its runs stood
     at the same step (they do when it was stopped, and when it was killed, unless that fell between two restart files).
-    A run that ends or breaks off leaves the batch, and the others go on.
+    A run that ends or breaks off leaves the batch, and the others continue.
 
     Args:
         structures: where to start; None on `resume`.
         model: on the device to compute on.
-        configs: of each run; they differ in the seed, and agree in bits and noise.
+        settings: of each run; they differ in the seed, and agree in bits and noise.
         outs: folders of the runs.
-        resume: go on from the restart files.
+        resume: continue from the restart files.
         origins: of each run, for its config.yaml.
-        progress: told of (step, mean temperature in K) after each step of the batch.
-        stop: asked once a step; True saves all states, and every run's outcome is Interrupted.
-        tell, warn, uncertainty: as in `run_md`.
+        listener: receives the smallest step of the runs and the sentences of each, with the name of its folder; True
+            from `stop`, which is asked once a step, saves all states, and every run's outcome is Interrupted.
+        uncertainty: of the model, as of `run_atoms`.
 
     Returns:
-        What each run came to: its result, or the error that it broke off with.
+        The outcome of each run: its result, or the error that it broke off with.
 
     Raises:
-        InputError: as `run_md`, before any run has begun; or the runs differ in bits or noise.
+        InputError: as `run_atoms`, before any run has begun; or the runs differ in bits or noise.
     """
-    if len({(c.bits, c.noise) for c in configs}) != 1:
+    if len({(s.bits, s.noise) for s in settings}) != 1:
         raise InputError("runs of one batch share a chip; give them the same bits and noise, or run them apart.")
-    together = BatchServer(model, len(outs), uncertainty)
-    runs = [
-        Run.prepare(
-            None if structures is None else structures[k],
-            model,
-            config,
-            Path(out),
-            resume=resume,
-            origin=None if origins is None else origins[k],
-            stop=stop,
-            tell=lambda message, name=Path(out).name: tell(f"{name}: {message}"),  # type: ignore[misc]
-            warn=lambda message, name=Path(out).name: warn(f"{name}: {message}"),  # type: ignore[misc]
-            uncertainty=uncertainty,
-            calculator=partial(SharedCalculator, together, k),
-        )
-        for k, (config, out) in enumerate(zip(configs, outs, strict=True))
-    ]
-    together.steps = [run.state.step for run in runs]
+    server = BatchServer(model, len(outs), uncertainty)
+    runs = []
+    for k, (own, out) in enumerate(zip(settings, outs, strict=True)):
+        minimising = Named(Path(out).name, listener)
+        run = prepare_run(
+            None if structures is None else structures[k], model, own, Path(out), resume=resume,
+            origin=None if origins is None else origins[k], listener=minimising, uncertainty=uncertainty,
+            calculator=partial(SharedCalculator, server, k),
+        )  # fmt: skip
+        run.listener = _Follower(Path(out).name, k, server, listener)
+        runs.append(run)
+    server.steps = [run.state.step for run in runs]
     outcomes: list[Any] = [None] * len(runs)
 
     def work(number: int) -> None:
-        def follow(step: int, temperature: float) -> None:
-            together.steps[number], together.temperatures[number] = step, temperature
-
         try:
-            outcomes[number] = runs[number].go(follow, lambda: together.stopping)
+            outcomes[number] = runs[number].run()
         except BaseException as error:
             outcomes[number] = error
         finally:
-            together.leave(number)
+            server.leave(number)
 
     threads = [threading.Thread(target=work, args=(number,), name=f"run {number}") for number in range(len(runs))]
     for thread in threads:
         thread.start()
     try:
-        together.serve(model.hardware.with_given(configs[0].bits, configs[0].noise), progress, stop)
+        server.serve(model.hardware.with_given(settings[0].bits, settings[0].noise), max(own.total_steps for own in settings), listener)
     finally:
         for thread in threads:
             thread.join()

@@ -1,15 +1,23 @@
-"""Steps in each ensemble: ASE's integrators, with random numbers and a target temperature that follow the step."""
+"""What moves the atoms in ASE: its integrators, with random numbers and a target temperature that follow the step."""
+
+from collections.abc import Callable
 
 import numpy as np
 from ase import units
+from ase.data import chemical_symbols
 from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
 from ase.md.nose_hoover_chain import NoseHooverChainThermostat
 from ase.md.verlet import VelocityVerlet
 
 from rgnn.base.rng import numpy_stream
-from rgnn.md.settings import Ensemble, MDSettings
+from rgnn.calculator import RGNNCalculator
+from rgnn.data.frames import LARGEST_FORCE
+from rgnn.graphs.neighbours import neighbour_list
+from rgnn.md.settings import Ensemble, MDResult, MDSettings
 from rgnn.md.state import State
+from rgnn.models.base import ForceField
+from rgnn.models.uncertainty import Uncertainty
 
 # Thermostats in a Nose-Hoover chain, as ASE has them.
 CHAIN = 3
@@ -99,3 +107,117 @@ class Integrator:
         atoms.set_momenta(chain.integrate_nhc(atoms.get_momenta(), half), apply_constraint=False)
         self.state.chain = chain._p_eta / chain._Q
         return forces
+
+
+class AseMover:
+    """Moves the atoms of one run by ASE's integrators, with forces from the model's calculator.
+
+    Args:
+        state, model, settings: of the run.
+        calculator: makes the calculator.
+        uncertainty: of the model; None estimates nothing.
+    """
+
+    writes = True
+
+    def __init__(
+        self,
+        state: State,
+        model: ForceField,
+        settings: MDSettings,
+        calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
+        uncertainty: Uncertainty | None = None,
+    ) -> None:
+        self.state, self.settings, s = state, settings, settings
+        options = {"remove_net_force": True, "any_element": s.any_element, "uncertainty": uncertainty}
+        self.calculator = calculator(model, s.bits, s.noise, s.seed, **options)
+        self.calculator.calls = state.step + (state.forces is not None)  # one call for each step, and one for step 0
+        state.atoms.calc = self.calculator
+        self.integrator = Integrator(state, settings)
+        a = state.atoms
+        index, _ = neighbour_list(a.positions, a.cell[:], a.pbc, model.settings.cutoff)
+        self.alone = np.bincount(index[0], minlength=len(a)) == 0
+        self.moved, self.bonds_broke = np.zeros((len(a), 3)), False
+
+    @property
+    def net_force(self) -> float:
+        """Size of the sum of the forces of the last call, before its removal."""
+        return float(np.linalg.norm(self.calculator.net_force))
+
+    @property
+    def sigma(self) -> np.ndarray | None:
+        """[N] of the last call."""
+        return self.calculator.sigma
+
+    def start(self) -> None:
+        """Compute the first forces."""
+        self.state.forces = self.state.atoms.get_forces(md=True)
+
+    def stopping(self, asked: bool) -> bool:
+        """As asked: this process runs alone."""
+        return asked
+
+    def step(self, estimate: bool) -> float:
+        """One step of the integrator, with the work of the forces along it by the trapezoidal rule."""
+        state = self.state
+        before, positions = state.forces, state.atoms.get_positions()
+        assert before is not None
+        self.calculator.estimates = estimate
+        try:
+            state.forces = self.integrator.step(before)
+        except RuntimeError as error:
+            if "converge" not in str(error):  # what ASE says where atoms fly apart that a constraint holds together
+                raise
+            self.bonds_broke = True
+        state.step += 1
+        if self.bonds_broke or state.forces is None:
+            return float(state.atoms.get_temperature())
+        self.moved = state.atoms.positions - positions
+        state.work += 0.5 * float(((before + state.forces) * self.moved).sum())
+        return float(state.atoms.get_temperature())
+
+    def fault(self) -> str | None:
+        """An absurd force, an atom that went too far or lost its last neighbour, or bonds that could not be kept."""
+        forces, isolated = self.state.forces, self.calculator.isolated
+        if self.bonds_broke or forces is None:
+            return "bonds of fixed length could not be kept"
+        largest = np.abs(forces).max(axis=1)
+        worst = int(np.nan_to_num(largest, nan=np.inf).argmax())
+        if not largest[worst] <= LARGEST_FORCE:
+            return f"the force on {self._atom(worst)} is {largest[worst]:.4g} eV/Angstrom"
+        path = np.linalg.norm(self.moved, axis=1)
+        farthest, limit = int(path.argmax()), self.settings.max_displacement
+        if not path[farthest] <= limit:
+            return (
+                f"{self._atom(farthest)} moved {path[farthest]:.3g} Angstrom in one step, more than "
+                f"max_displacement = {limit:g}"
+            )
+        lost = np.flatnonzero(isolated & ~self.alone)
+        if len(lost):
+            return f"{self._atom(lost[0])} lost its last neighbour"
+        self.alone = isolated
+        return None
+
+    def hottest(self) -> str:
+        """The most energetic atom."""
+        momenta, masses = self.state.atoms.get_momenta(), self.state.atoms.get_masses()
+        return f", with {self._atom(int(((momenta**2).sum(axis=1) / masses).argmax()))} the most energetic"
+
+    def good(self) -> State:
+        """A copy of the state."""
+        return self.state.copy()
+
+    def update(self) -> bool:
+        """Nothing: the integrators work on the state itself."""
+        return True
+
+    def result(self, found: MDResult | None) -> MDResult:
+        """The result as it is."""
+        assert found is not None
+        return found
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _atom(self, index: int) -> str:
+        return f"atom {index} ({chemical_symbols[self.state.atoms.numbers[index]]})"

@@ -1,6 +1,5 @@
-"""What a run folder says of its run: config.yaml before the first step, and what it came to after the last."""
+"""What a run folder says of its run: config.yaml before the first step, and the summary after the last."""
 
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ def write_record(
     config: MDSettings,
     origin: RunOrigin | None,
     resume: bool,
-    command: str = "rgnn md",
     versions: MDVersions | None = None,
 ) -> None:
     """Write config.yaml; a resumed run keeps the origin it had, unless another is given.
@@ -29,8 +27,7 @@ def write_record(
     Args:
         out: run folder, which exists.
         model, config, origin: of the run.
-        resume: it goes on.
-        command: that starts such a run.
+        resume: the run continues.
         versions: None are those of this process.
     """
     if resume and origin is None and (out / "config.yaml").is_file():
@@ -41,13 +38,11 @@ def write_record(
         model_fingerprint=fingerprint(model),
         versions=versions or MDVersions.here(),
     )
-    folder = shlex.quote(str(out))
-    note = f"# Goes on with: {command} --resume {folder}\n# Repeats with: {command} --config {folder}/config.yaml\n"
-    write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))
+    write_atomic(out / "config.yaml", dump_yaml(record.to_mapping()))
 
 
 def summarise(out: Path, state: State, config: MDSettings, seconds: float, first: int) -> MDResult:
-    """What a run came to, from its log; this process has taken `seconds` for the steps after `first`."""
+    """The result of a run, from its log; this process has taken `seconds` for the steps after `first`."""
     log = read_log(out)
     half = log["step"] >= min(state.step / 2, log["step"][-1])
     rate = (state.step - first) / max(seconds, 1e-9)

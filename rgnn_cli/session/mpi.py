@@ -6,31 +6,63 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rgnn_cli.session.console import Reporter, stderr
-from rgnn_cli.session.options import Device
+from rgnn.base.errors import InputError, Interrupted
+from rgnn_cli.session.console import stderr
+from rgnn_cli.session.session import Session
 
 if TYPE_CHECKING:
-    from rgnn.md import MDSettings, RunOrigin
     from rgnn.md.lammps.world import MPIWorld
-    from rgnn.models.base import ForceField
+    from rgnn.md.plan import Job, MDRequest
 
-# What --input leaves to the options.
+# Options that a LAMMPS input leaves open.
 _BESIDE_INPUT = ("engine", "ghosts", "bits", "noise", "seed", "any_element")
-_OPTION = {"write_every": "every"}
 
 
-def join(report: Reporter) -> MPIWorld:
-    """The ranks; all but the first show nothing from here on."""
+def is_wanted(request: MDRequest, elements: str | None) -> bool:
+    """Whether LAMMPS moves the atoms of what is asked for.
+
+    Raises:
+        InputError: an option was given that means nothing with the engine.
+    """
+    from rgnn.md.plan import is_batch
+    from rgnn.md.settings import MDRecord
+
+    if elements is not None:
+        raise InputError("--elements names the atom types of --input; give that as well, or leave it out.")
+    engine = request.changes.get("engine")
+    source = request.config if request.resume is None else request.resume
+    if engine is None and source is not None and not is_batch(source):
+        engine = MDRecord.read(source).md.engine
+    if engine == "lammps" and request.together:
+        raise InputError("--engine lammps runs one structure at a time; name one, or leave --engine out.")
+    if engine != "lammps" and "ghosts" in request.changes:
+        raise InputError("--ghosts is for LAMMPS' processes; give --engine lammps as well, or leave it out.")
+    return engine == "lammps"
+
+
+@contextmanager
+def joined(session: Session) -> Iterator[MPIWorld]:
+    """The ranks: all but the first show nothing, and an error that only some of them have ends all."""
     from rgnn.md.lammps.world import MPIWorld
 
     world = MPIWorld(lambda error: _show_alone(world, error))
     if world.rank:
-        report.mute()
+        session.report.mute()
         stderr.quiet = True
-    return world
+    if world.size > 1 and "OMP_NUM_THREADS" not in os.environ:
+        session.default_threads(1)
+    try:
+        yield world
+    except Interrupted:
+        raise
+    except BaseException as error:
+        if not world.all_come_here():
+            world.fail(error)
+        raise
 
 
 def _show_alone(world: MPIWorld, error: BaseException) -> int:
@@ -43,145 +75,85 @@ def _show_alone(world: MPIWorld, error: BaseException) -> int:
     return show(error)
 
 
-@contextmanager
-def _one_fate(world: MPIWorld) -> Iterator[None]:
-    """An error that all ranks have ends the command as always; one that some have ends all ranks."""
-    from rgnn.base.errors import Interrupted
-
-    try:
-        yield
-    except Interrupted:
-        raise
-    except BaseException as error:
-        if not world.all_come_here():
-            world.fail(error)
-        raise
-
-
-def refuse_what_has_no_use(settings: MDSettings, elements: str | None, ghosts: bool, together: bool) -> None:
-    """Raise InputError where an option was given that means nothing with this engine."""
-    from rgnn.base.errors import InputError
-
-    if elements is not None:
-        raise InputError("--elements names the atom types of --input; give that as well, or leave it out.")
-    if settings.engine == "lammps" and together:
-        raise InputError("--engine lammps runs one structure at a time; name one, or leave --engine out.")
-    if settings.engine != "lammps" and ghosts:
-        raise InputError("--ghosts is for LAMMPS' processes; give --engine lammps as well, or leave it out.")
-
-
-def run(
-    report: Reporter,
-    world: MPIWorld,
-    settings: MDSettings,
-    origin: RunOrigin,
-    out: Path | None,
-    resume: Path | None,
-    device: Device,
-    threads: int | None,
-) -> None:
-    """Run with these settings, into `out` or a new folder, or go on with `resume`."""
-    from rgnn.md import RunOrigin, check_structure, read_structure
+def run(session: Session, request: MDRequest) -> None:
+    """Run, or continue, what is asked for on all ranks."""
     from rgnn.md.lammps.run import run_lammps
-    from rgnn_cli.session import workspace
-    from rgnn_cli.session.signals import asked_to_stop
+    from rgnn.md.plan import plan
     from rgnn_cli.show.md import finish
 
-    with _one_fate(world):
-        model = _model(report, world, origin.model, device, threads)
-        atoms = None
-        if resume is None:
-            atoms = read_structure(origin.structure, origin.frame, origin.format)
-            check_structure(atoms, model, settings.any_element, origin.structure)
-            origin = RunOrigin.of(origin.structure, origin.model, origin.frame, origin.format)
-        folder = resume
-        if folder is None and world.rank == 0:
-            folder = out or workspace.new_folder("md", Path(origin.structure).stem)
-            workspace.clear_run(folder)
-        folder = world.same(folder)
-        _introduce(report, world, model, settings, origin, folder)
-        with asked_to_stop() as stop, report.progress("Dynamics", settings.total_steps, "steps") as meter:
+    with joined(session) as world:
+        # Rank 0 makes the folder; the others load the same model and structure and are given its name.
+        first = plan(request, session.device, session.newest_model) if world.rank == 0 else None
+        folder = world.broadcast_object(None if first is None else first.out)
+        job = plan(request, session.device, session.newest_model, folder) if first is None else first
+        _introduce(session, world, job)
+        with session.listening("Dynamics", "steps") as listener:
             result = run_lammps(
-                atoms,
-                model,
-                settings,
-                folder,
-                world,
-                resume=resume is not None,
-                origin=origin,
-                started=lambda step: meter.start(step, settings.total_steps),
-                progress=lambda step, kelvin: meter.update(step, f"{kelvin:.0f} K"),
-                stop=stop,
-            )
+                None if job.structures is None else job.structures[0], job.model, job.settings, job.out, world,
+                resume=job.resume, origin=None if job.resume else job.origin, listener=listener,
+            )  # fmt: skip
         if world.rank == 0:
             more = {"ranks": str(result.ranks), "memory of each rank": _memory(result.memory_gb)}
             alone = "" if result.ranks == 1 else f"mpirun -n {result.ranks} "
-            finish(report, result, folder, settings, more, f"{alone}rgnn md")
+            finish(session, result, job.out, job.settings, more, f"{alone}rgnn md")
 
 
-def run_input(
-    report: Reporter,
-    world: MPIWorld,
-    path: Path,
-    model: Path | None,
-    elements: str | None,
-    given: dict[str, Any],
-    device: Device,
-    threads: int | None,
-) -> None:
-    """Run a user's LAMMPS input; `given` are the options of md, most of which the input itself decides on."""
-    from dataclasses import asdict
-
-    from rgnn.base.errors import InputError
-    from rgnn.md import MDSettings
+def run_input(session: Session, request: MDRequest, path: Path, elements: str | None) -> None:
+    """Run a user's LAMMPS input, which decides itself what runs and how."""
     from rgnn.md.lammps.script import run_script
-    from rgnn_cli.session import workspace
+    from rgnn.md.settings import MDSettings
+    from rgnn.models.checkpoints import load_model
 
-    with _one_fate(world):
-        for name in sorted(name for name, value in given.items() if value is not None and name not in _BESIDE_INPUT):
-            what = "a structure" if name == "structure" else f"--{_OPTION.get(name, name)}"
-            raise InputError(f"--input says itself what runs and how, so {what} cannot be given; leave it out.")
-        settings = MDSettings(**{name: given[name] for name in _BESIDE_INPUT if given[name] is not None})
-        found = model or workspace.last("model")
-        if found is None:
-            raise InputError("there is no model here yet; train one with rgnn train, or name one with --model.")
-        loaded = _model(report, world, str(found), device, threads)
-        hardware = loaded.hardware.with_given(settings.bits, settings.noise)
-        report.say(f"Input: {path}; model: {found}, {_hardware(loaded, settings)}; {_ranks(world.size)}")
+    with joined(session) as world:
+        _refuse_beside_input(request)
+        settings = MDSettings().override(**request.changes)
+        found = request.model or session.newest_model()
+        model = load_model(found, session.device)
+        hardware = model.hardware.with_given(settings.bits, settings.noise)
+        said = hardware.describe() if model.uses_chip else "all digital"
+        session.report.say(f"Input: {path}; model: {found}, {said}; {_ranks(world.size)}")
         names = [name.strip() for name in (elements or "").split(",") if name.strip()]
         result = run_script(
-            path,
-            loaded,
-            names,
-            world,
-            hardware=hardware,
-            seed=settings.seed,
-            ghosts=settings.ghosts,
+            path, model, names, world, hardware=hardware, seed=settings.seed, ghosts=settings.ghosts,
             any_element=settings.any_element,
-        )
+        )  # fmt: skip
         facts = {
             "net force, removed": f"{result.net_force:.3g} eV/Å",
             "speed": f"{result.steps_per_second:.3g} steps/s",
             "memory of each rank": _memory(result.memory_gb),
         }
-        report.facts(f"{result.steps} steps on {_ranks(result.ranks)}", facts)
-        report.result({"input": str(path), **asdict(result)})
+        session.report.facts(f"{result.steps} steps on {_ranks(result.ranks)}", facts)
+        session.result({"input": str(path), **asdict(result)})
 
 
-def _model(report: Reporter, world: MPIWorld, path: str, device: Device, threads: int | None) -> ForceField:
-    """The model, with one thread for each of several ranks unless something else is asked for."""
-    from rgnn.models.checkpoints import load_model
-    from rgnn_cli.session.device import choose_device
+def _refuse_beside_input(request: MDRequest) -> None:
+    """Raise InputError where an option is given that the input decides on."""
+    options = {"write_every": "every"}
+    given: dict[str, object] = {"a structure": request.structures or None, "--temperature": request.temperature}
+    given |= {"--frame": request.frame, "--frames": request.frames, "--format": request.format, "--out": request.out}
+    given |= {"--config": request.config, "--resume": request.resume}
+    given |= {f"--{options.get(n, n)}": v for n, v in request.changes.items() if n not in _BESIDE_INPUT}
+    for what, value in sorted(given.items()):
+        if value is not None:
+            raise InputError(f"--input decides itself what runs and how, so {what} cannot be given; leave it out.")
 
-    if threads is None and world.size > 1 and "OMP_NUM_THREADS" not in os.environ:
-        threads = 1
-    return load_model(path, choose_device(report, device, threads))
 
+def _introduce(session: Session, world: MPIWorld, job: Job) -> None:
+    """What is about to run, in four lines."""
+    from rgnn_cli.show.md import hardware_in_words, in_words
 
-def _hardware(model: ForceField, settings: MDSettings) -> str:
-    if not model.uses_chip:
-        return "all digital"
-    return model.hardware.with_given(settings.bits, settings.noise).describe()
+    say, settings, near = session.report.say, job.settings, job.model.locality
+    say(f"Structure: {job.origin.structure}; model: {job.origin.model}, {hardware_in_words(job)}")
+    say(f"Dynamics: {in_words(settings)}, {settings.total_steps} steps of {settings.timestep:g} fs")
+    how = (
+        f"ghosts within {near.cutoff:g} Å, features exchanged after each layer"
+        if settings.ghosts == "exchange"
+        else f"ghosts within {near.reach:.3g} Å, nothing exchanged"
+    )
+    say(f"LAMMPS: {_ranks(world.size)}, {how}")
+    say(f"Run: {job.out}")
+    for message in job.warnings:
+        session.report.warn(message)
 
 
 def _ranks(size: int) -> str:
@@ -191,22 +163,3 @@ def _ranks(size: int) -> str:
 def _memory(gigabytes: tuple[float, ...]) -> str:
     low, high = min(gigabytes), max(gigabytes)
     return f"{high:.2f} GB" if high - low < 0.01 else f"{low:.2f} to {high:.2f} GB"
-
-
-def _introduce(
-    report: Reporter, world: MPIWorld, model: ForceField, settings: MDSettings, origin: RunOrigin, folder: Path
-) -> None:
-    """What is about to run, in four lines."""
-    from rgnn_cli.show.md import in_words
-
-    report.say(f"Structure: {origin.structure}; model: {origin.model}, {_hardware(model, settings)}")
-    report.say(f"Dynamics: {in_words(settings)}, {settings.total_steps} steps of {settings.timestep:g} fs")
-    how = (
-        f"ghosts within {model.settings.cutoff:g} Å, features exchanged after each layer"
-        if settings.ghosts == "exchange"
-        else f"ghosts within {model.locality.reach:.3g} Å, nothing exchanged"
-    )
-    report.say(f"LAMMPS: {_ranks(world.size)}, {how}")
-    report.say(f"Run: {folder}")
-    if settings.warning:
-        report.warn(settings.warning)

@@ -42,6 +42,10 @@ class Session:
         self._device, self._threads = device, threads
         self.processes: Processes | None = None
 
+    def default_threads(self, threads: int) -> None:
+        """Compute with so many threads unless the user has asked for a number."""
+        self._threads = self._threads or threads
+
     @cached_property
     def device(self) -> torch.device:
         """The device to compute on; also sets the number of threads.

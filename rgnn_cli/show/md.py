@@ -1,44 +1,49 @@
-"""Md."""
+"""What rgnn md shows of runs, before and after."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
-from rgnn.md import MDResult, MDSettings, RunOrigin
-from rgnn.models.base import ForceField
-from rgnn.models.uncertainty import Uncertainty
-from rgnn_cli.session.console import Meter, Reporter
+from rgnn.base.errors import BrokenRunError, Interrupted
+
+if TYPE_CHECKING:
+    from rgnn.md import MDResult, MDSettings
+    from rgnn.md.plan import Job
+    from rgnn_cli.session.session import Session
 
 # What moves the atoms, in words.
 MOVED_BY = {"nvt": "Langevin", "bussi": "Bussi", "nose-hoover": "Nose-Hoover chain", "nve": "NVE"}
 
 
-def _hardware(model: ForceField, settings: MDSettings) -> str:
-    """In words, checked."""
-    hardware = model.hardware.with_given(settings.bits, settings.noise)
-    if not model.uses_chip:
+def introduction(session: Session, job: Job) -> None:
+    """What is about to run, in a few lines."""
+    say, settings = session.report.say, job.settings
+    steps = f"{settings.total_steps} steps of {settings.timestep:g} fs"
+    for folder in job.left_out:
+        say(f"{folder}: broke off, and is left as it is.")
+    if job.together:
+        say(f"Model: {job.origin.model}, {hardware_in_words(job)}")
+        say(f"Dynamics: {len(job.folders)} runs together, {in_words(settings)}, {steps}")
+        say(f"Runs: {job.out}")
+    else:
+        say(f"Structure: {job.origin.structure}; model: {job.origin.model}, {hardware_in_words(job)}")
+        say(f"Dynamics: {in_words(settings)}, {steps}")
+        say(f"Run: {job.out}")
+    if job.uncertainty is not None:
+        say(f"Uncertainty of forces: by {job.uncertainty.calibration.method}, every {settings.write_every} steps")
+    for message in job.warnings:
+        session.report.warn(message)
+
+
+def hardware_in_words(job: Job) -> str:
+    """The hardware that the runs read."""
+    if not job.model.uses_chip:
         return "all digital"
-    return hardware.describe() + (" (as trained)" if hardware == model.hardware else "")
-
-
-def _introduce(report: Reporter, settings: MDSettings, origin: RunOrigin, hardware: str, folder: Path) -> None:
-    """What is about to run, in three lines."""
-    report.say(f"Structure: {origin.structure}; model: {origin.model}, {hardware}")
-    report.say(f"Dynamics: {in_words(settings)}, {settings.total_steps} steps of {settings.timestep:g} fs")
-    report.say(f"Run: {folder}")
-    if settings.warning:
-        report.warn(settings.warning)
-
-
-def introduce_uncertainty(report: Reporter, known: Uncertainty | None, model: ForceField, settings: MDSettings) -> None:
-    """By what the uncertainty of forces is estimated, and what it holds for; nothing where it is not."""
-    if known is None:
-        return
-    report.say(f"Uncertainty of forces: by {known.calibration.method}, every {settings.write_every} steps")
-    if model.hardware.with_given(settings.bits, settings.noise) != model.hardware:
-        report.warn(
-            "the uncertainty was calibrated on the hardware as trained, which this is not; take it for a trend."
-        )
+    return job.hardware.describe() + (" (as trained)" if job.hardware == job.model.hardware else "")
 
 
 def in_words(settings: MDSettings) -> str:
@@ -53,21 +58,52 @@ def in_words(settings: MDSettings) -> str:
     return ", then ".join(said)
 
 
-class Show:
-    """Shows steps and temperature on a meter that begins where the run does."""
+def result(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunError | Interrupted]) -> None:
+    """The figures, a table of results, the files, and what to type next.
 
-    def __init__(self, meter: Meter, total: int) -> None:
-        self.meter, self.total, self.started = meter, total, False
+    Raises:
+        Interrupted: runs were stopped; all states are saved.
+        BrokenRunError: some of several runs broke off; the others went to their end.
+    """
+    if not job.together:
+        (only,) = outcomes
+        assert not isinstance(only, BrokenRunError | Interrupted)
+        finish(session, only, job.out, job.settings)
+        return
+    stopped = [outcome for outcome in outcomes if isinstance(outcome, Interrupted)]
+    if stopped:
+        raise Interrupted(f"{len(stopped)} runs stopped as asked; their states are saved", "dynamics", job.out)
+    _table(session, job, outcomes)
+    broken = [outcome for outcome in outcomes if isinstance(outcome, BrokenRunError)]
+    if broken:
+        n = len(outcomes)
+        raise BrokenRunError(f"{len(broken)} of {n} runs broke off: {broken[0]}" if n > 1 else str(broken[0]))
 
-    def __call__(self, step: int, temperature: float) -> None:
-        if not self.started:
-            self.meter.start(step - 1, self.total)
-            self.started = True
-        self.meter.update(step, f"{temperature:.0f} K")
+
+def _table(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunError | Interrupted]) -> None:
+    """One line for each of several runs."""
+    from rgnn.plots.dynamics import run_figure
+
+    rows, results = [], list[dict[str, Any]]()
+    outside = () if job.uncertainty is None else ("",)
+    for folder, outcome in zip(job.folders, outcomes, strict=True):
+        if isinstance(outcome, BrokenRunError | Interrupted):
+            rows.append((folder.name, "broke off", "", "", "", *outside))
+            results.append({"out": str(folder), "error": str(outcome)})
+            continue
+        figure, peaks = run_figure(folder, folder / "dynamics.png")
+        values = (f"{outcome.temperature:.0f}", f"{outcome.work:.3g}", outcome.heating.partition(":")[0])
+        looks = () if not outside else (f"{outcome.uncertainty_outside} of {outcome.uncertainty_checks}",)
+        rows.append((folder.name, str(outcome.steps), *values, *looks))
+        results.append({"out": str(folder), "figure": str(figure), "first_peaks": peaks, **asdict(outcome)})
+    columns = ("run", "steps", "K", "work, meV/atom/ps", "heating", *(["outside of training"] if outside else []))
+    session.report.table("Means over the second half", columns, rows)
+    session.report.say(f"In [bold]{job.out}[/]: a folder for each run, with its figure dynamics.png")
+    session.result({"out": str(job.out), "runs": results})
 
 
 def finish(
-    report: Reporter,
+    session: Session,
     result: MDResult,
     folder: Path,
     settings: MDSettings,
@@ -75,11 +111,9 @@ def finish(
     command: str = "rgnn md",
 ) -> None:
     """The figure, the table with `more` facts, the files, and what to type next."""
-    from dataclasses import asdict
-    from shlex import quote
-
     from rgnn.plots.dynamics import run_figure
 
+    report = session.report
     figure, peaks = run_figure(folder, folder / "dynamics.png")
     last = settings.ensemble_at(result.steps)
     wanted = "" if last == "nve" else f" (thermostat {settings.target(result.steps):g} K at the end)"
@@ -103,4 +137,4 @@ def finish(
     report.say(f"In [bold]{folder}[/]: {', '.join(('log.csv', *frames, 'final.xyz', 'summary.json', figure.name))}")
     longer = "" if settings.stages else f"   or   {command} --resume {quote(str(folder))} --steps {2 * result.steps}"
     report.say(f"Next: look at {figure}{longer}")
-    report.result({"out": str(folder), "figure": str(figure), "first_peaks": peaks, **asdict(result)})
+    session.result({"out": str(folder), "figure": str(figure), "first_peaks": peaks, **asdict(result)})

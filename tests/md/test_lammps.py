@@ -82,7 +82,7 @@ class Member:
     def sum(self, values):
         return np.sum(self._all(values), axis=0)
 
-    def swap(self, sent, expected=None):
+    def all_to_all(self, sent, expected=None):
         if expected is None:
             return [rows[self.rank] for rows in self._all(sent)]
         for rank, rows in enumerate(sent):

@@ -110,4 +110,4 @@ class ForceFix:
 
     def _everywhere(self, values: np.ndarray) -> np.ndarray:
         """The rows of all ranks, on each of them."""
-        return np.concatenate(self.world.swap([values] * self.world.size))
+        return np.concatenate(self.world.all_to_all([values] * self.world.size))

@@ -35,7 +35,7 @@ class Directory:
         if world.sum(np.array([moved], np.int64))[0] == 0:
             return
         self.tags = tags
-        everywhere = world.swap([np.stack([tags, atomic_numbers], axis=1)] * world.size)
+        everywhere = world.all_to_all([np.stack([tags, atomic_numbers], axis=1)] * world.size)
         n_tags = 1 + max(int(rows[:, 0].max(initial=0)) for rows in everywhere)
         self.owner, self.atomic_numbers = np.full(n_tags, -1, np.int32), np.zeros(n_tags, np.int64)
         for rank, rows in enumerate(everywhere):
@@ -116,7 +116,7 @@ class RankHalo:
 
     def _swap(self, x: Tensor, out: list[Tensor], expected: list[int]) -> Tensor:
         sent = [x.index_select(0, rows.to(x.device)).cpu().numpy() for rows in out]
-        return torch.from_numpy(np.concatenate(self.world.swap(sent, expected))).to(x.device)
+        return torch.from_numpy(np.concatenate(self.world.all_to_all(sent, expected))).to(x.device)
 
 
 def shared_graph(world: World, directory: Directory, own: OwnEdges) -> Graph:
@@ -128,18 +128,18 @@ def shared_graph(world: World, directory: Directory, own: OwnEdges) -> Graph:
     starts = own.starts
     # The edges of neighbours that others own.
     halo = directory.by_owner(world, np.setdiff1d(own.neighbour, own.tags))
-    asked = world.swap(halo)
+    asked = world.all_to_all(halo)
     rows = [_rows(own.tags, tags) for tags in asked]
     degree = np.diff(starts)
     edges_out = [ranges(degree[r], starts[r]) for r in rows]
-    degrees = world.swap([degree[r] for r in rows], [len(tags) for tags in halo])
+    degrees = world.all_to_all([degree[r] for r in rows], [len(tags) for tags in halo])
     edges_in = [int(counts.sum()) for counts in degrees]
-    ends = world.swap([own.neighbour[e] for e in edges_out], edges_in)
-    vectors = world.swap([own.vector[e] for e in edges_out], edges_in)
+    ends = world.all_to_all([own.neighbour[e] for e in edges_out], edges_in)
+    vectors = world.all_to_all([own.vector[e] for e in edges_out], edges_in)
     # The features of what these edges end at.
     known = np.concatenate([own.tags, *halo])
     further = directory.by_owner(world, np.setdiff1d(np.concatenate(ends), known))
-    wanted = world.swap(further)
+    wanted = world.all_to_all(further)
     nodes = np.concatenate([known, *further])
     by_tag = np.argsort(nodes)
 

@@ -15,7 +15,7 @@ from rgnn.chip.hardware import Hardware
 from rgnn.md.lammps.engine import start_lammps
 from rgnn.md.lammps.fix import ForceFix
 from rgnn.md.lammps.forces import RankForces
-from rgnn.md.lammps.run import peak_memory
+from rgnn.md.lammps.world import peak_memory
 from rgnn.md.lammps.world import MPIWorld
 from rgnn.models.base import ForceField
 
@@ -99,7 +99,7 @@ def run_script(
         raise BrokenRunError(f"{path}: LAMMPS stopped ({first_line(error)}).") from None
     finally:
         lmp.close()
-    memory = world.swap([np.array([peak_memory()])] * world.size)
+    memory = world.all_to_all([np.array([peak_memory()])] * world.size)
     steps = max(fix.calls - 1, 0)
     return ScriptResult(
         steps,

@@ -1,5 +1,7 @@
 """The processes that share a run, and how they talk: sums over all, and rows passed from each to each."""
 
+import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -24,15 +26,23 @@ class World(Protocol):
     def sum(self, values: np.ndarray) -> np.ndarray:
         """The sum over all ranks, on each of them. All must call."""
 
-    def swap(self, sent: Sequence[np.ndarray], expected: Sequence[int] | None = None) -> list[np.ndarray]:
+    def all_to_all(self, sent: Sequence[np.ndarray], expected: Sequence[int] | None = None) -> list[np.ndarray]:
         """Rows from each rank for rows to each rank; all of one type and width.
 
         With `expected`, the numbers of rows to come, only ranks with rows for each other take part; without, all must.
         """
 
 
+def peak_memory() -> float:
+    """Peak memory of this process, GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
 class MPIWorld:
     """All processes of one mpirun; alone without it.
+
+    Making one is what joins MPI. From then on ASE's readers and writers work on each rank alone.
 
     Args:
         show: shows an error to the user and gives its exit code, where one rank has to end all.
@@ -63,7 +73,7 @@ class MPIWorld:
         """The largest of all ranks. All must call."""
         return float(self.comm.allreduce(value, self._mpi.MAX))
 
-    def swap(self, sent: Sequence[np.ndarray], expected: Sequence[int] | None = None) -> list[np.ndarray]:
+    def all_to_all(self, sent: Sequence[np.ndarray], expected: Sequence[int] | None = None) -> list[np.ndarray]:
         if expected is None:
             counts = np.empty(self.size, np.int64)
             self.comm.Alltoall(np.array([len(rows) for rows in sent], np.int64), counts)
@@ -79,10 +89,10 @@ class MPIWorld:
 
     def gather(self, values: np.ndarray) -> np.ndarray | None:
         """[all rows, ...] of the ranks one after the other, on rank 0; None on the others. All must call."""
-        parts = self.swap([values if rank == 0 else values[:0] for rank in range(self.size)])
+        parts = self.all_to_all([values if rank == 0 else values[:0] for rank in range(self.size)])
         return np.concatenate(parts) if self.rank == 0 else None
 
-    def same(self, value: Any) -> Any:
+    def broadcast_object(self, value: Any) -> Any:
         """What rank 0 has, on all of them."""
         return self.comm.bcast(value)
 
