@@ -1,4 +1,4 @@
-"""Force fields from resistive-memory reservoir graph neural networks (ForceField).
+"""Force fields from resistive-memory reservoir graph neural networks (RGNN).
 
 The public names below load their modules when first used, so `import rgnn` is quick.
 """
@@ -7,54 +7,59 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rgnn.calculator import RGNNCalculator
-    from rgnn.chip.chip import Chip
-    from rgnn.chip.hardware import Hardware
-    from rgnn.data.store.reader import GraphStore
-    from rgnn.evaluation import evaluate
-    from rgnn.graphs.graph import Graph
-    from rgnn.models.base import Prediction
-    from rgnn.models.checkpoints import load_model, save_model
-    from rgnn.models.message_passing.model import RGNN
-    from rgnn.models.moments.model import MomentForces
-    from rgnn.training.fit import fit
+    from rgnn.calculator import RGNNCalculator as RGNNCalculator
+    from rgnn.chip.chip import Chip as Chip
+    from rgnn.chip.hardware import Hardware as Hardware
+    from rgnn.data.conversion import convert as convert
+    from rgnn.data.store.reader import GraphStore as GraphStore
+    from rgnn.evaluation import evaluate as evaluate
+    from rgnn.graphs.graph import Graph as Graph
+    from rgnn.md.plan import run_md as run_md
+    from rgnn.md.settings import MDSettings as MDSettings
+    from rgnn.models.base import Prediction as Prediction
+    from rgnn.models.checkpoints import load_model as load_model
+    from rgnn.models.checkpoints import save_model as save_model
+    from rgnn.models.message_passing.model import RGNN as RGNN
+    from rgnn.models.moments.model import MomentForces as MomentForces
+    from rgnn.training.fit import fit as fit
+    from rgnn.training.request import train as train
+    from rgnn.training.run import RunSettings as RunSettings
+    from rgnn.training.settings import TrainingSettings as TrainingSettings
 
-__all__ = [
-    "RGNN",
-    "Chip",
-    "Graph",
-    "GraphStore",
-    "Hardware",
-    "MomentForces",
-    "Prediction",
-    "RGNNCalculator",
-    "evaluate",
-    "fit",
-    "load_model",
-    "save_model",
-]
-
-_HOME = {
+# The home of each public name.
+_HOMES = {
     "RGNN": "models.message_passing.model",
-    "MomentForces": "models.moments.model",
-    "Prediction": "models.base",
     "Chip": "chip.chip",
     "Graph": "graphs.graph",
     "GraphStore": "data.store.reader",
     "Hardware": "chip.hardware",
+    "MDSettings": "md.settings",
+    "MomentForces": "models.moments.model",
+    "Prediction": "models.base",
     "RGNNCalculator": "calculator",
+    "RunSettings": "training.run",
+    "TrainingSettings": "training.settings",
+    "convert": "data.conversion",
     "evaluate": "evaluation",
     "fit": "training.fit",
     "load_model": "models.checkpoints",
+    "run_md": "md.plan",
     "save_model": "models.checkpoints",
+    "train": "training.request",
 }
+
+__all__ = list(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("rgnn")
+    if name not in _HOMES:
         raise AttributeError(f"module 'rgnn' has no attribute '{name}'")
-    return getattr(import_module(f"rgnn.{_HOME[name]}"), name)
+    return getattr(import_module(f"rgnn.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*_HOMES, "__version__"])

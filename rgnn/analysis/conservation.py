@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms, units
 
 from rgnn.base.errors import InputError
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.estimate import Estimate
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import numpy_stream
@@ -22,7 +23,7 @@ from rgnn.chip.hardware import Hardware
 from rgnn.data.frames import Frame
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.skin import SkinList
-from rgnn.md import MDSettings, read_log, run_md
+from rgnn.md import MDSettings, read_log, run_atoms
 from rgnn.models.base import ForceField
 from rgnn.models.inference import predict
 
@@ -168,7 +169,7 @@ def expected_heating(variance: np.ndarray, masses: np.ndarray, timestep: float) 
 
 
 def nve_heating(
-    model: ForceField, atoms: Atoms, config: MDSettings, stop: Callable[[], bool] = lambda: False
+    model: ForceField, atoms: Atoms, config: MDSettings, listener: Listener = SILENT
 ) -> Estimate:
     """What the forces heat a solid by in a short NVE run, meV/atom/ps: twice what its kinetic energy grows by.
 
@@ -179,10 +180,10 @@ def nve_heating(
 
     Raises:
         InputError: too few steps.
-        BrokenRunError, Interrupted: as in `run_md`.
+        BrokenRunError, Interrupted: as in `rgnn.md.run_atoms`.
     """
     with TemporaryDirectory(prefix="rgnn-nve-") as folder:
-        run_md(atoms, model, config, Path(folder) / "run", stop=stop)
+        run_atoms(atoms, model, config, Path(folder) / "run", listener=listener)
         log = read_log(Path(folder) / "run")
     kept = log["time_fs"] >= SETTLING * log["time_fs"][-1]
     if kept.sum() < FEWEST_ROWS:

@@ -79,7 +79,7 @@ class BatchServer:
             self._changed.notify_all()
 
     def serve(self, hardware: Hardware, total: int, listener: Listener) -> None:
-        """Answer until no run is left; the listener is asked once for all of them, so that all stop at the same step."""
+        """Answer until no run is left; the listener is asked once for all runs, so that all stop at the same step."""
         begun = max(self.steps)
         try:
             while True:
@@ -231,7 +231,11 @@ def run_batch(
     for thread in threads:
         thread.start()
     try:
-        server.serve(model.hardware.with_given(settings[0].bits, settings[0].noise), max(own.total_steps for own in settings), listener)
+        server.serve(
+            model.hardware.with_given(settings[0].bits, settings[0].noise),
+            max(own.total_steps for own in settings),
+            listener,
+        )
     finally:
         for thread in threads:
             thread.join()

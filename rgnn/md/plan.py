@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
-from rgnn.base.events import Listener
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.run_folder import clear_run, new_folder, refuse_existing
 from rgnn.chip.hardware import Hardware
 from rgnn.md.batch import run_batch
@@ -55,7 +55,7 @@ class MDRequest:
     def __post_init__(self) -> None:
         if self.resume is None:
             return
-        beside = {"a structure": self.structures or None, "--frame": self.frame, "--frames": self.frames}
+        beside: dict[str, object] = {"a structure": self.structures or None, "--frame": self.frame, "--frames": self.frames}
         beside |= {"--format": self.format, "--out": self.out, "--config": self.config}
         for what, value in beside.items():
             if value is not None:
@@ -106,9 +106,7 @@ class MDRequest:
         except ValueError:
             kelvin, to = None, None
         if kelvin is None or (":" in self.temperature and to is None):
-            raise InputError(
-                f"the temperature is '{self.temperature}', but it must be one number, or two as 300:1500."
-            )
+            raise InputError(f"the temperature is '{self.temperature}', but it must be one number, or two as 300:1500.")
         if to is None:
             return settings.override(**changes, temperature=kelvin)
         steps = changes.pop("steps", None) or settings.total_steps
@@ -290,3 +288,52 @@ def is_batch(folder: Path) -> bool:
 def named(model: Path) -> str:
     """The path of a model to record: a link such as runs/latest will point elsewhere tomorrow."""
     return os.path.relpath(model.resolve()) if model.is_symlink() else str(model)
+
+
+def run_md(
+    structure: str | Path | Atoms | None,
+    model: str | Path | ForceField | None = None,
+    out: str | Path | None = None,
+    *,
+    frame: int = -1,
+    resume: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    listener: Listener = SILENT,
+    **settings: Any,
+) -> MDResult:
+    """Run molecular dynamics of one structure: what `rgnn md` does.
+
+    Args:
+        structure: a structure file or atoms; None on `resume`.
+        model: a model folder, a training run, or a model; None on `resume` takes that of the run.
+        out: run folder; None makes md/NAME-001 and so on.
+        frame: frame of the structure file; -1 is the last.
+        resume: a run to continue, with `steps` as its new total where it is given.
+        device: where to compute.
+        listener: receives progress, and may ask to stop.
+        settings: fields of `MDSettings`, such as steps, temperature, timestep, bits and noise.
+
+    Raises:
+        InputError, BrokenRunError, Interrupted: as `rgnn.md.run_atoms`.
+    """
+    if isinstance(structure, Atoms) or isinstance(model, ForceField):
+        loaded = model if isinstance(model, ForceField) else load_model(_known(model), device)
+        atoms = structure if isinstance(structure, Atoms) or structure is None else read_structure(structure, frame)
+        chosen = MDSettings(**settings)
+        folder = new_folder("md", "run") if out is None and resume is None else Path(out or resume or "")
+        return run_atoms(atoms, loaded, chosen, folder, resume=resume is not None, listener=listener)
+    request = MDRequest(
+        () if structure is None else (Path(structure),), None if model is None else Path(model),
+        frame=None if resume is not None else frame, changes=settings, out=None if out is None else Path(out),
+        resume=None if resume is None else Path(resume),
+    )  # fmt: skip
+    (result,) = plan(request, device, lambda: _known(None)).run(listener)
+    assert isinstance(result, MDResult)
+    return result
+
+
+def _known(model: str | Path | ForceField | None) -> Path:
+    """The path of a model, which must be given."""
+    if model is None or isinstance(model, ForceField):
+        raise InputError("there is no model to run with; name a model folder or a training run.")
+    return Path(model)

@@ -14,10 +14,12 @@ from ase import Atoms
 from pydantic import model_validator
 
 from rgnn.base.errors import InputError
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.settings import Settings, dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
-from rgnn.md import MDSettings, RunOrigin, run_md
+from rgnn.md.run import run_atoms
+from rgnn.md.settings import MDSettings, RunOrigin
 from rgnn.models.base import ForceField
 from rgnn.models.calibration import needs_calibration
 
@@ -81,8 +83,7 @@ def run_sweep(
     model: ForceField,
     config: SweepSettings,
     out: str | Path,
-    progress: Callable[[int, int, float], None] = lambda number, step, temperature: None,
-    stop: Callable[[], bool] = lambda: False,
+    listener: Listener = SILENT,
 ) -> list[Path]:
     """Run, or finish, every setting; the folders of the runs.
 
@@ -91,12 +92,11 @@ def run_sweep(
         model: on the device to compute on.
         config: of the sweep.
         out: folder of the sweep.
-        progress: told of (number of the setting, step, temperature in K).
-        stop: as in `run_md`.
+        listener: receives the steps of all runs one after the other, and may ask to stop.
 
     Raises:
         InputError: hardware that the model lacks a range for; nothing has run then.
-        BrokenRunError, Interrupted: as in `run_md`; the same call goes on.
+        BrokenRunError, Interrupted: as in `rgnn.md.run_atoms`; the same call continues.
     """
     models = [on_hardware(model, hardware) for hardware in config.settings]
     folders = [folder_of(out, number, hardware) for number, hardware in enumerate(config.settings)]
@@ -110,12 +110,28 @@ def run_sweep(
         note = "# The hardware of this run, in place of the model's own; goes on with rgnn sweep --resume.\n"
         write_atomic(folder / "hardware.yaml", note + dump_yaml({"hardware": mine.hardware.to_mapping()}))
 
-        def told(step: int, temperature: float, number: int = number) -> None:
-            progress(number, step, temperature)
-
-        start = None if resume else atoms
-        run_md(start, mine, config.md, folder, resume=resume, origin=config.origin, progress=told, stop=stop)
+        start, own = None if resume else atoms, _OneOf(number, len(folders), mine.hardware, listener)
+        run_atoms(start, mine, config.md, folder, resume=resume, origin=config.origin, listener=own)
     return folders
+
+
+class _OneOf(Listener):
+    """Passes on the steps of one of several runs as steps of all of them."""
+
+    def __init__(self, number: int, runs: int, hardware: Hardware, to: Listener) -> None:
+        self.number, self.runs, self.hardware, self.to = number, runs, hardware, to
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        self.to.progress(self.number * total + done, self.runs * total, f"{self.hardware.describe()}: {note}")
+
+    def info(self, text: str) -> None:
+        self.to.info(text)
+
+    def warn(self, text: str) -> None:
+        self.to.warn(text)
+
+    def stop(self) -> bool:
+        return self.to.stop()
 
 
 def names(settings: Sequence[Hardware], own: Hardware) -> list[str]:

@@ -44,7 +44,9 @@ class TrainingRequest:
         if sum(given is not None for given in (self.config, self.preset, self.adds_to)) > 1:
             raise InputError("a settings file, a preset and a run to add to each set everything; give one of them.")
         if self.adds_to is not None and (self.chip is not None or self.chips is not None):
-            raise InputError("added frames are read on the chips of the run; leave the chip and the number of chips out.")
+            raise InputError(
+                "added frames are read on the chips of the run; leave chip and chips out."
+            )
         if self.adds_to is not None and self.store is None:
             raise InputError(f"{self.adds_to}: the frames of a store are added to this run; name the store.")
 
@@ -84,7 +86,9 @@ class TrainingRequest:
     def _start(self) -> RunSettings:
         if self.adds_to is not None:
             return RunSettings.adding_to(self.adds_to)
-        return RunSettings.read(self.config) if self.config is not None else RunSettings.preset(self.preset or "default")
+        return (
+            RunSettings.read(self.config) if self.config is not None else RunSettings.preset(self.preset or "default")
+        )
 
 
 def train(

@@ -12,6 +12,7 @@ from rgnn_cli.session import options
 if TYPE_CHECKING:
     from rgnn.data.fetch.registry import ChecksumLock, Dataset
     from rgnn_cli.session.console import Reporter
+    from rgnn_cli.session.sample import fetch_sample
 
 
 def fetch_data(

@@ -13,9 +13,7 @@ from rgnn_cli.session.options import RUNNING
 
 DYNAMICS, OUTPUT, MACHINES = "Dynamics", "Output", "Many machines"
 
-Structures = Annotated[
-    list[Path] | None, typer.Argument(help="Structure files that ASE reads; several run together.")
-]
+Structures = Annotated[list[Path] | None, typer.Argument(help="Structure files that ASE reads; several run together.")]
 ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Model folder or training run; default: the newest here.")
 ]
@@ -44,7 +42,9 @@ AnyElement = Annotated[
 UncertaintyOption = Annotated[
     UncertaintyChoice,
     typer.Option(
-        "--uncertainty", help="Uncertainty of forces in each log row; auto is the model's best.", rich_help_panel=DYNAMICS
+        "--uncertainty",
+        help="Uncertainty of forces in log rows; auto is the model's best.",
+        rich_help_panel=DYNAMICS,
     ),
 ]
 EngineOption = Annotated[
@@ -63,13 +63,9 @@ Elements = Annotated[
     typer.Option(help="Elements of atom types 1, 2, ... in --input, such as Li,O,P.", rich_help_panel=MACHINES),
 ]
 Frame = Annotated[int, typer.Option(help="Frame of the structure file, from 0; -1 is the last.")]
-Frames = Annotated[
-    str | None, typer.Option(help="Frames of the file to run together: 0:10, 0:90:10 or all.")
-]
+Frames = Annotated[str | None, typer.Option(help="Frames of the file to run together: 0:10, 0:90:10 or all.")]
 Format = Annotated[str | None, typer.Option("--format", help="Format of the structure file, where ASE cannot tell.")]
-Out = Annotated[
-    Path | None, typer.Option(help="Run folder; default: md/NAME-001 and so on.", rich_help_panel=OUTPUT)
-]
+Out = Annotated[Path | None, typer.Option(help="Run folder; default: md/NAME-001 and so on.", rich_help_panel=OUTPUT)]
 Every = Annotated[int, typer.Option(min=1, help="Steps between frames and log rows.", rich_help_panel=OUTPUT)]
 TrajectoryOption = Annotated[
     Trajectory, typer.Option("--trajectory", help="Trajectory files to write.", rich_help_panel=OUTPUT)

@@ -143,6 +143,7 @@ def _go(report: Reporter, model: ForceField, config: SweepSettings, folder: Path
     from rgnn.md import read_structure
     from rgnn.md.sweep import names
     from rgnn.models.checkpoints import fingerprint
+    from rgnn_cli.session.session import ConsoleListener
     from rgnn_cli.session.signals import asked_to_stop
     from rgnn_cli.show.sweep import show_and_write
 
@@ -162,19 +163,10 @@ def _go(report: Reporter, model: ForceField, config: SweepSettings, folder: Path
     report.say(f"Structure: {origin.structure}; model: {origin.model}; {len(titles)} settings in {folder}")
     report.say(f"Dynamics: Langevin at {md.initial_temperature:g} K, {md.total_steps} steps of {md.timestep:g} fs each")
     with asked_to_stop() as stop, report.progress("Sweeping", None, "steps") as meter:
-
-        def progress(number: int, step: int, kelvin: float) -> None:
-            done = number * md.total_steps + step
-            if meter.total is None:
-                meter.start(done - 1, len(titles) * md.total_steps)
-            meter.update(done, f"{titles[number]}: {kelvin:.0f} K")
-
         try:
-            folders = run_sweep(atoms, model, config, folder, progress, stop)
+            folders = run_sweep(atoms, model, config, folder, ConsoleListener(report, meter, stop))
         except Interrupted as stopped:
-            raise Interrupted(
-                f"{str(stopped).split(';')[0]}; rgnn sweep --resume {quote(str(folder))} goes on."
-            ) from None
+            raise Interrupted(str(stopped), "sweep", folder) from None
     show_and_write(report, config, titles, folders, folder, how)
 
 

@@ -29,9 +29,7 @@ PresetOption = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
-Epochs = Annotated[
-    int | None, typer.Option(min=1, help="Passes over the training frames.", rich_help_panel=TRAINING)
-]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training frames.", rich_help_panel=TRAINING)]
 LearningRate = Annotated[float | None, typer.Option(help="Initial learning rate of Adam.", rich_help_panel=TRAINING)]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Frames per training step.", rich_help_panel=TRAINING)]
 LossOption = Annotated[
@@ -42,7 +40,8 @@ SplitOption = Annotated[
     typer.Option("--split", help="Validation frames: contiguous blocks or single frames.", rich_help_panel=TRAINING),
 ]
 AddTo = Annotated[
-    Path | None, typer.Option(help="Run of --preset ridge that the store's frames are added to.", rich_help_panel=TRAINING)
+    Path | None,
+    typer.Option(help="Run of --preset ridge to add the store's frames to.", rich_help_panel=TRAINING),
 ]
 Out = Annotated[Path | None, typer.Option(help="Run folder; default: runs/train-001 and so on.")]
 Resume = Annotated[Path | None, typer.Option(help="Run to continue.", rich_help_panel=RUNNING)]

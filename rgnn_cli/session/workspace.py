@@ -26,6 +26,7 @@ __all__ = [
 
 LAST = Path(".rgnn") / "last.yaml"
 
+
 def remember(kind: str, path: Path) -> None:
     """Note that `path` is the newest store or model here."""
     known = read_yaml(LAST) if LAST.exists() else {}

@@ -98,7 +98,9 @@ def test_a_saved_model_is_the_same(model, glass, tmp_path) -> None:
     assert fingerprint(again) == fingerprint(model)
     noise = [torch_stream(0, "noise") for _ in range(2)]
     with torch.no_grad():
-        assert torch.equal(again(glass, again.read(None, noise[0])).forces, model(glass, model.read(None, noise[1])).forces)
+        assert torch.equal(
+            again(glass, again.read(None, noise[0])).forces, model(glass, model.read(None, noise[1])).forces
+        )
 
 
 def test_matrices_and_counts_are_those_of_the_model(model, glass) -> None:

@@ -15,8 +15,7 @@ from rgnn.chip.hardware import Hardware
 from rgnn.md.lammps.engine import start_lammps
 from rgnn.md.lammps.fix import ForceFix
 from rgnn.md.lammps.forces import RankForces
-from rgnn.md.lammps.world import peak_memory
-from rgnn.md.lammps.world import MPIWorld
+from rgnn.md.lammps.world import MPIWorld, peak_memory
 from rgnn.models.base import ForceField
 
 # Commands that ask for an energy or a stress, which the model has not.
