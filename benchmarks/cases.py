@@ -18,7 +18,7 @@ from rgnn.data.store.writer import write_store
 from rgnn.evaluation import evaluate_hardware, grid
 from rgnn.graphs.neighbours import neighbour_list
 from rgnn.kernels.operands import Operand, integers_are_exact_and_fast
-from rgnn.md import MDSettings, run_md
+from rgnn.md import MDSettings, run_atoms
 from rgnn.models import families
 from rgnn.models.base import ForceField
 from rgnn.training.gradient import GradientFit
@@ -115,7 +115,7 @@ def molecular_dynamics() -> Work:
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            run_md(atoms.copy(), model, MDSettings(steps=STEPS, any_element=True), Path(folder) / "md")
+            run_atoms(atoms.copy(), model, MDSettings(steps=STEPS, any_element=True), Path(folder) / "md")
 
     return run
 

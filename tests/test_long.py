@@ -8,7 +8,7 @@ from rgnn import evaluate, load_model
 from rgnn.analysis.observables import radial_distribution
 from rgnn.chip.hardware import Hardware
 from rgnn.data.conversion import convert
-from rgnn.md import MDSettings, read_log, read_structure, run_md
+from rgnn.md import MDSettings, read_log, read_structure, run_atoms
 from rgnn.plots.dynamics import second_half
 from rgnn.training.run import RunSettings, TrainingRun
 
@@ -33,10 +33,10 @@ def test_accuracy_on_a_sample_it_has_never_seen(shared, model, tmp_path) -> None
 
 
 def test_ten_thousand_steps_keep_temperature_and_structure(shared, model, tmp_path) -> None:
-    """No atom lost (run_md would raise), mean temperature within 5%, first peaks within 0.05 Angstrom."""
+    """No atom lost (run_atoms would raise), mean temperature within 5%, first peaks within 0.05 Angstrom."""
     labelled = [a for a in ase.io.read(shared / "data/lipo_chgnet_test.xyz", ":") if a.info["temperature"] == 600]
     ase.io.write(tmp_path / "structure.xyz", labelled[0])
-    run_md(read_structure(tmp_path / "structure.xyz"), model, MDSettings(temperature=600), tmp_path / "run")
+    run_atoms(read_structure(tmp_path / "structure.xyz"), model, MDSettings(temperature=600), tmp_path / "run")
     log = read_log(tmp_path / "run")
     assert log["step"][-1] == 10_000
     assert np.mean(log["temperature_K"]) == pytest.approx(600, rel=0.05)

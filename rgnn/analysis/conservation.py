@@ -14,7 +14,6 @@ import numpy as np
 from ase import Atoms, units
 
 from rgnn.base.errors import InputError
-from rgnn.base.events import SILENT, Listener
 from rgnn.base.estimate import Estimate
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import numpy_stream
@@ -168,9 +167,7 @@ def expected_heating(variance: np.ndarray, masses: np.ndarray, timestep: float) 
     return float(per_time * 1000 * units.fs * 1000)
 
 
-def nve_heating(
-    model: ForceField, atoms: Atoms, config: MDSettings, listener: Listener = SILENT
-) -> Estimate:
+def nve_heating(model: ForceField, atoms: Atoms, config: MDSettings, listener: Listener = SILENT) -> Estimate:
     """What the forces heat a solid by in a short NVE run, meV/atom/ps: twice what its kinetic energy grows by.
 
     There is no energy to look at, but in a nearly harmonic solid half of what it is given shows as motion

@@ -55,7 +55,11 @@ class MDRequest:
     def __post_init__(self) -> None:
         if self.resume is None:
             return
-        beside: dict[str, object] = {"a structure": self.structures or None, "--frame": self.frame, "--frames": self.frames}
+        beside: dict[str, object] = {
+            "a structure": self.structures or None,
+            "--frame": self.frame,
+            "--frames": self.frames,
+        }
         beside |= {"--format": self.format, "--out": self.out, "--config": self.config}
         for what, value in beside.items():
             if value is not None:

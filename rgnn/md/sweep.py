@@ -6,7 +6,7 @@ own, with the hardware beside it. What is finished is kept, and what was cut off
 
 import copy
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 

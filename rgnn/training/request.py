@@ -44,9 +44,7 @@ class TrainingRequest:
         if sum(given is not None for given in (self.config, self.preset, self.adds_to)) > 1:
             raise InputError("a settings file, a preset and a run to add to each set everything; give one of them.")
         if self.adds_to is not None and (self.chip is not None or self.chips is not None):
-            raise InputError(
-                "added frames are read on the chips of the run; leave chip and chips out."
-            )
+            raise InputError("added frames are read on the chips of the run; leave chip and chips out.")
         if self.adds_to is not None and self.store is None:
             raise InputError(f"{self.adds_to}: the frames of a store are added to this run; name the store.")
 

@@ -29,7 +29,8 @@ class RunningStatistics:
     @property
     def begun(self) -> bool:
         """Whether they have followed any batch so far."""
-        return any(bool(count.any()) for count in self._counts)
+        ranges = any(not bool(low.isnan().any()) for low in self._lows)
+        return ranges or any(bool(count.any()) for count in self._counts)
 
     def begin(self) -> None:
         """A batch."""
@@ -89,7 +90,8 @@ class RunningStatistics:
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     """All numbers one after the other."""
-    return torch.cat([x.flatten() if x.is_floating_point() else x.flatten().float() for x in tensors])
+    numbers = [x.flatten() if x.is_floating_point() else x.flatten().float() for x in tensors]
+    return torch.cat(numbers) if numbers else torch.zeros(0)
 
 
 @torch.no_grad()

@@ -12,7 +12,6 @@ from rgnn_cli.session import options
 if TYPE_CHECKING:
     from rgnn.data.fetch.registry import ChecksumLock, Dataset
     from rgnn_cli.session.console import Reporter
-    from rgnn_cli.session.sample import fetch_sample
 
 
 def fetch_data(
@@ -34,6 +33,7 @@ def fetch_data(
     from rgnn.base.errors import InputError
     from rgnn.data.fetch.registry import DATASETS, ChecksumLock, expand
     from rgnn_cli.session.console import Reporter
+    from rgnn_cli.session.sample import fetch_sample
 
     report = Reporter(quiet, as_json)
     if show:

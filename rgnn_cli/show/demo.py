@@ -32,9 +32,7 @@ def training(session: Session, store: GraphStore, out: Path, epochs: int) -> Pat
     from rgnn.training.request import train
 
     with session.listening("Training", "steps") as listener:
-        result = train(
-            store, out, bits=4, noise=0.05, epochs=epochs, device=str(session.device), listener=listener
-        )
+        result = train(store, out, bits=4, noise=0.05, epochs=epochs, device=str(session.device), listener=listener)
     best, curve = result.best, training_curve(result.history, out / "training.png")
     session.report.say(
         f"Best model: {out / 'best'} (validation error {100 * best.relative_error:.1f}% of the mean force); curve: "

@@ -160,12 +160,13 @@ class Repulsion(RGNN):
         )
         self.sigma, self.random = sigma, torch.Generator().manual_seed(0)
 
-    def forward(self, g, reading=None):
+    def predict(self, g, reading):
         d = g.edge_length[:, None]
         push = torch.zeros(g.n_atoms, 3, dtype=torch.float64).index_add(
             0, g.edge_index[0], -20 * (1 - d / 4.2) ** 2 * g.edge_vector / d
         )
-        return Prediction(push + self.sigma * torch.randn(push.shape, generator=self.random, dtype=torch.float64))
+        noise = torch.randn(push.shape, generator=self.random, dtype=torch.float64)
+        return Prediction(push + self.sigma * noise)
 
 
 def lithium() -> Atoms:

@@ -10,6 +10,8 @@ from ase import Atoms
 
 from rgnn.md import MDSettings, run_md
 from rgnn.reports import text
+from rgnn.md import MDSettings, run_atoms
+from rgnn_cli.show import analyse as analysis_results
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def made(quick_model, trajectory, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for name, kelvin in (("cold", 200.0), ("hot", 500.0)):
         config = MDSettings(steps=120, temperature=kelvin, write_every=1)
-        run_md(ase.io.read(trajectory, 0), quick_model, config, folder / name)
+        run_atoms(ase.io.read(trajectory, 0), quick_model, config, folder / name)
     return folder
 
 

@@ -22,6 +22,7 @@ from rgnn.data.sample import sample_frames
 from rgnn.data.store.writer import write_store
 from rgnn.evaluation import evaluate_hardware
 from rgnn.md import MDSettings, run_md
+from rgnn.md import MDSettings, run_atoms
 from rgnn.models.base import ForceField
 from rgnn.models.committee import Committee
 from rgnn.models.families import build, family_of
@@ -161,7 +162,7 @@ def dynamics(folder: Path) -> dict:
     found = {}
     for ensemble, hardware in (("nvt", {}), ("bussi", {"noise": 0.0}), ("nve", {"bits": 6})):
         config = MDSettings(steps=20, temperature=400, ensemble=ensemble, write_every=5, seed=3, **hardware)
-        result = run_md(atoms, ready("default", small("default")), config, folder / ensemble)
+        result = run_atoms(atoms, ready("default", small("default")), config, folder / ensemble)
         rows = [line.split(",") for line in (folder / ensemble / "log.csv").read_text().splitlines()[1:]]
         found[f"dynamics/{ensemble}"] = [float(x) for row in rows for x in row if x] + [result.work, result.heat]
     return found

@@ -11,6 +11,7 @@ import ase.io
 import numpy as np
 import torch
 from ase import units
+from listeners import Heard
 
 from rgnn import load_model
 from rgnn.base.errors import Interrupted
@@ -63,7 +64,9 @@ run_lammps(glass, model, nvt, folder / f"nvt-{world.size}", world)
 with contextlib.suppress(Interrupted):
     # Only the last rank is asked to stop.
     last = world.rank == world.size - 1
-    run_lammps(glass, model, nvt, folder / f"cut-{world.size}", world, stop=lambda: next(steps) == 7 and last)
+    run_lammps(
+        glass, model, nvt, folder / f"cut-{world.size}", world, listener=Heard(lambda: next(steps) == 7 and last)
+    )
 result = run_lammps(None, model, nvt, folder / f"cut-{world.size}", world, resume=True)
 assert result.steps == 12 and result.ranks == len(result.memory_gb) == world.size
 noisy = quiet.override(steps=4, write_every=1, restart_every=2).override(noise=0.05)

@@ -14,10 +14,11 @@ from ase.constraints import (
     Hookean,
 )
 from ase.io.trajectory import Trajectory
+from listeners import Heard
 from springs import CONFIG, Springs, StopAt, assert_same, crystal
 
 from rgnn.base.errors import InputError, Interrupted
-from rgnn.md import MDSettings, State, element_temperature, read_log, read_structure, run_md
+from rgnn.md import MDSettings, State, element_temperature, read_log, read_structure, run_atoms
 from rgnn.md.constraints import constraints_of, freedom, hold
 
 EACH = [
@@ -41,10 +42,10 @@ def held(*constraints) -> Atoms:
 def test_each_is_kept_and_a_resumed_run_is_the_same(tmp_path, constraint, left: int, ensemble: str) -> None:
     config = CONFIG.override(ensemble=ensemble)
     start = held(constraint)
-    run_md(start, Springs(), config, tmp_path / "whole")
+    run_atoms(start, Springs(), config, tmp_path / "whole")
     with pytest.raises(Interrupted):
-        run_md(start, Springs(), config, tmp_path / "cut", stop=StopAt(13))
-    run_md(None, Springs(), config, tmp_path / "cut", resume=True)
+        run_atoms(start, Springs(), config, tmp_path / "cut", listener=Heard(StopAt(13)))
+    run_atoms(None, Springs(), config, tmp_path / "cut", resume=True)
     assert_same(tmp_path / "whole", tmp_path / "cut")
     state = State.load(tmp_path / "whole", Springs(), config)
     assert state.atoms.get_number_of_degrees_of_freedom() == left
@@ -79,7 +80,7 @@ def test_degrees_of_freedom_of_atoms_add_up() -> None:
 def test_held_atoms_leave_the_others_their_temperature(tmp_path, ensemble: str) -> None:
     start = held(FixAtoms([0, 3, 6]), FixCartesian([1], mask=(False, False, True)))
     config = MDSettings(steps=4000, timestep=2, friction=0.05, ensemble=ensemble, write_every=5, trajectory="xyz")
-    run_md(start, Springs(), config, tmp_path / "run")
+    run_atoms(start, Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
     assert log["temperature_K"][60:].mean() == pytest.approx(300, rel=0.08)
     assert log["T_F"][100:].mean() == pytest.approx(300, rel=0.1)
@@ -125,14 +126,14 @@ def test_the_net_force_is_removed_from_all_atoms_held_or_not(tmp_path) -> None:
     """True forces on all atoms add up to zero, so the removal never leads farther from them."""
 
     class Leaning(Springs):
-        def forward(self, g, hardware=None, generator=None):
-            forces = super().forward(g)
-            forces[:, 2] += 0.4
-            return forces
+        def predict(self, g, reading):
+            found = super().predict(g, reading)
+            found.forces[:, 2] += 0.4
+            return found
 
     start = held(FixAtoms([0, 5]))
-    run_md(start, Springs(), CONFIG, tmp_path / "true")
-    run_md(start, Leaning(), CONFIG, tmp_path / "leaning")
+    run_atoms(start, Springs(), CONFIG, tmp_path / "true")
+    run_atoms(start, Leaning(), CONFIG, tmp_path / "leaning")
     logs = [read_log(tmp_path / name) for name in ("true", "leaning")]
     np.testing.assert_allclose(logs[0]["max_force"], logs[1]["max_force"], rtol=1e-6)
     assert logs[1]["net_force"][0] == pytest.approx(8 * 0.4)

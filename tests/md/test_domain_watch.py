@@ -4,13 +4,14 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from listeners import Heard
 from springs import StopAt, assert_same
 
 from rgnn import RGNN
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.writer import write_store
-from rgnn.md import MDSettings, read_log, run_many, run_md
+from rgnn.md import MDSettings, read_log, run_atoms, run_batch
 from rgnn.md.domain_watch import UncertaintyMonitor
 from rgnn.md.lammps.run import _require_supported
 from rgnn.models.checkpoints import load_model
@@ -49,10 +50,11 @@ def structure(frames) -> Atoms:
     return Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
 
 
-def watched(structure, trained, config, out, method="posterior", **options):
+def watched(structure, trained, config, out, method="posterior", stop=lambda: False, **options):
     said = []
     model, known = trained
-    result = run_md(structure, model, config, out, uncertainty=known[method], warn=said.append, **options)
+    heard = Heard(stop, warn=said.append)
+    result = run_atoms(structure, model, config, out, uncertainty=known[method], listener=heard, **options)
     return result, said, read_log(out)
 
 
@@ -97,7 +99,7 @@ def test_compression_is_told_of(structure, trained, tmp_path) -> None:
 def test_forces_do_not_depend_on_being_watched(structure, trained, tmp_path) -> None:
     for method in (None, "posterior", "committee"):
         known = trained[1].get(method)
-        run_md(structure, trained[0], CONFIG, tmp_path / str(method), uncertainty=known)
+        run_atoms(structure, trained[0], CONFIG, tmp_path / str(method), uncertainty=known)
     last = [(tmp_path / name / "final.xyz").read_text() for name in ("None", "posterior", "committee")]
     assert last[0] == last[1] == last[2]
     assert "uncertainty_ratio" not in read_log(tmp_path / "None")
@@ -118,9 +120,9 @@ def test_runs_of_a_batch_are_watched_each_on_its_own(structure, trained, tmp_pat
     wild.rattle(0.2, seed=3)
     model, known = trained
     config = SLOW.override(noise=0.0)
-    results = run_many(
+    results = run_batch(
         [structure, wild], model, [config, config], [tmp_path / "tame", tmp_path / "wild"],
-        uncertainty=known["posterior"], warn=said.append,
+        uncertainty=known["posterior"], listener=Heard(warn=said.append),
     )  # fmt: skip
     assert results[0].uncertainty_outside == 0 < results[1].uncertainty_outside
     assert said and all(message.startswith("wild: at step") for message in said)

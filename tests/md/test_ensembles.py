@@ -6,11 +6,12 @@ import pytest
 import torch
 from ase import units
 from ase.md.nose_hoover_chain import NoseHooverChainNVT
+from listeners import Heard
 from springs import CONFIG, Springs, StopAt, assert_same, crystal
 
 from rgnn import RGNNCalculator
 from rgnn.base.errors import InputError, Interrupted
-from rgnn.md import MDSettings, Stage, State, read_log, run_md
+from rgnn.md import MDSettings, Stage, State, read_log, run_atoms
 from rgnn.md.integrators import Integrator
 from rgnn.models.base import Prediction
 
@@ -38,7 +39,7 @@ def test_each_thermostat_samples_the_canonical_ensemble(tmp_path, ensemble: str)
         steps=4000, temperature=300, timestep=2, ensemble=ensemble, friction=friction, write_every=5, trajectory="xyz"
     )
     start = crystal()
-    run_md(start, Springs(), config, tmp_path / "run")
+    run_atoms(start, Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
     kelvin = log["temperature_K"][100:]
     assert kelvin.mean() == pytest.approx(300, rel=0.05)
@@ -70,10 +71,10 @@ def test_the_chain_is_that_of_ase_where_no_centre_of_mass_is_fixed() -> None:
 @pytest.mark.parametrize("step", [0, 7])
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path, ensemble: str, step: int) -> None:
     config = CONFIG.override(ensemble=ensemble)
-    run_md(crystal(), Springs(), config, tmp_path / "whole")
+    run_atoms(crystal(), Springs(), config, tmp_path / "whole")
     with pytest.raises(Interrupted):
-        run_md(crystal(), Springs(), config, tmp_path / "cut", stop=StopAt(step))
-    run_md(None, Springs(), config, tmp_path / "cut", resume=True)
+        run_atoms(crystal(), Springs(), config, tmp_path / "cut", listener=Heard(StopAt(step)))
+    run_atoms(None, Springs(), config, tmp_path / "cut", resume=True)
     assert_same(tmp_path / "whole", tmp_path / "cut")
 
 
@@ -81,10 +82,10 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, ensemble: str, step: int
 def test_stages_go_on_where_they_were(tmp_path, step: int) -> None:
     """In a stage, at the seams between two, and in the middle of a ramp."""
     config = CONFIG.override(steps=24, temperature=900.0, stages=STAGES)
-    run_md(crystal(), Springs(), config, tmp_path / "whole")
+    run_atoms(crystal(), Springs(), config, tmp_path / "whole")
     with pytest.raises(Interrupted):
-        run_md(crystal(), Springs(), config, tmp_path / "cut", stop=StopAt(step))
-    run_md(None, Springs(), config, tmp_path / "cut", resume=True)
+        run_atoms(crystal(), Springs(), config, tmp_path / "cut", listener=Heard(StopAt(step)))
+    run_atoms(None, Springs(), config, tmp_path / "cut", resume=True)
     assert_same(tmp_path / "whole", tmp_path / "cut")
 
 
@@ -98,7 +99,7 @@ def test_the_target_follows_the_step(tmp_path) -> None:
     assert [config.ensemble_at(step) for step in (0, 6, 7, 17, 18, 24)] == ["nvt"] * 2 + ["bussi"] * 2 + [
         "nose-hoover"
     ] * 2
-    run_md(crystal(), Springs(), config, tmp_path / "run")
+    run_atoms(crystal(), Springs(), config, tmp_path / "run")
     np.testing.assert_allclose(read_log(tmp_path / "run")["target_K"], target)
 
 
@@ -106,7 +107,7 @@ def test_the_target_follows_the_step(tmp_path) -> None:
 def test_temperature_follows_a_ramp(tmp_path, ensemble: str) -> None:
     ramp = Stage(name="ramp", steps=1600, temperature_from=100, temperature_to=900)
     config = MDSettings(stages=(ramp,), ensemble=ensemble, timestep=2, friction=0.05, trajectory="xyz", write_every=4)
-    result = run_md(crystal(2), Springs(), config, tmp_path / "run")
+    result = run_atoms(crystal(2), Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
     for part in (slice(60, 200), slice(260, 400)):
         assert log["temperature_K"][part].mean() == pytest.approx(log["target_K"][part].mean(), rel=0.1)
@@ -138,7 +139,7 @@ def test_heating_by_the_model_is_foretold_from_its_work(tmp_path, ensemble: str,
     config = MDSettings(
         steps=6000, temperature=300, timestep=2, ensemble=ensemble, friction=0.02, write_every=4, trajectory="xyz"
     )
-    result = run_md(crystal(2), Pumping(), config, tmp_path / "run")
+    result = run_atoms(crystal(2), Pumping(), config, tmp_path / "run")
     assert result.work > 10
     assert result.heat == pytest.approx(-result.work, rel=0.1)
     assert result.heating.startswith(("noticeable", "too much"))
@@ -151,8 +152,8 @@ def test_heating_by_the_model_is_foretold_from_its_work(tmp_path, ensemble: str,
 
 def test_springs_do_not_heat(tmp_path) -> None:
     config = MDSettings(steps=4000, timestep=2, friction=0.02, write_every=4, trajectory="xyz")
-    result = run_md(crystal(2), Springs(), config, tmp_path / "run")
+    result = run_atoms(crystal(2), Springs(), config, tmp_path / "run")
     assert abs(result.temperature_shift) < 6
     assert result.heating.startswith(("good", "noticeable"))
-    short = run_md(crystal(), Springs(), CONFIG, tmp_path / "short")
+    short = run_atoms(crystal(), Springs(), CONFIG, tmp_path / "short")
     assert "too short" in short.heating

@@ -24,7 +24,7 @@ from rgnn.data.sample import sample_frames
 from rgnn.graphs.neighbours import edge_vectors, neighbour_list
 from rgnn.kernels import use
 from rgnn.kernels.plain import gate
-from rgnn.md import MDSettings, read_log, run_md
+from rgnn.md import MDSettings, read_log, run_atoms
 from rgnn.md.lammps.forces import Atoms as RankAtoms
 from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.halo import sorted_edges
@@ -323,7 +323,7 @@ def assert_same_run(one: Path, other: Path, atol: float) -> None:
 @with_lammps
 def test_without_a_thermostat_lammps_and_ase_go_the_same_way(folder, small_model, frame, tmp_path) -> None:
     config = MDSettings(steps=30, temperature=400, write_every=3, seed=5, noise=0.0, any_element=True, ensemble="nve")
-    run_md(frame, small_model, config, tmp_path / "ase")
+    run_atoms(frame, small_model, config, tmp_path / "ase")
     assert_same_run(tmp_path / "ase", folder / "nve-1", atol=2e-5)
     log, ours = read_log(tmp_path / "ase"), read_log(folder / "nve-1")
     assert list(log) == list(ours)

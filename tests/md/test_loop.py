@@ -9,6 +9,7 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.constraints import Hookean
 from ase.io.trajectory import Trajectory
+from listeners import Heard
 from springs import CONFIG, DISTANCE, Scripted, Springs, StopAt, assert_same, contents, crystal
 
 from rgnn import RGNN, Chip, Graph, Hardware
@@ -27,7 +28,7 @@ from rgnn.md import (
     read_log,
     read_structure,
     read_structures,
-    run_md,
+    run_atoms,
 )
 from rgnn.models.settings import MessagePassingSettings
 from rgnn.plots.dynamics import run_figure
@@ -51,24 +52,24 @@ def model() -> RGNN:
 @pytest.fixture(scope="module")
 def unbroken(model, tmp_path_factory):
     out = tmp_path_factory.mktemp("unbroken") / "run"
-    run_md(crystal(), model, CONFIG, out)
+    run_atoms(crystal(), model, CONFIG, out)
     return out
 
 
 def test_a_run_repeats_itself_and_another_seed_does_not(model, unbroken, tmp_path) -> None:
-    run_md(crystal(), model, CONFIG, tmp_path / "again")
+    run_atoms(crystal(), model, CONFIG, tmp_path / "again")
     assert_same(unbroken, tmp_path / "again")
-    run_md(crystal(), model, CONFIG.override(seed=8), tmp_path / "other")
+    run_atoms(crystal(), model, CONFIG.override(seed=8), tmp_path / "other")
     assert not np.array_equal(contents(unbroken)[0]["positions"], contents(tmp_path / "other")[0]["positions"])
 
 
 @pytest.mark.parametrize("step", [0, 5, 6, 20])
 def test_a_stopped_and_resumed_run_equals_an_unbroken_one(model, unbroken, tmp_path, step: int) -> None:
     out = tmp_path / "run"
-    with pytest.raises(Interrupted, match=rf"step {step} .*--resume"):
-        run_md(crystal(), model, CONFIG, out, stop=StopAt(step))
+    with pytest.raises(Interrupted, match=rf"step {step} as asked"):
+        run_atoms(crystal(), model, CONFIG, out, listener=Heard(StopAt(step)))
     seen = []
-    run_md(None, model, CONFIG, out, resume=True, progress=lambda at, kelvin: seen.append(at))
+    run_atoms(None, model, CONFIG, out, resume=True, listener=Heard(progress=lambda at, total, note: seen.append(at)))
     assert seen == list(range(step + 1, 25))
     assert_same(unbroken, out)
 
@@ -79,31 +80,31 @@ def test_a_killed_run_goes_on_from_its_restart_without_doubled_rows(model, unbro
     class Killed(BaseException):
         pass
 
-    def kill(at, kelvin):
+    def kill(at, total, note):
         if at == 18:
             raise Killed
 
     out = tmp_path / "run"
     with pytest.raises(Killed):
-        run_md(crystal(), model, CONFIG, out, progress=kill)
+        run_atoms(crystal(), model, CONFIG, out, listener=Heard(progress=kill))
     assert read_log(out)["step"].tolist() == [0, 3, 6, 9, 12, 15, 18]
     for name in ("log.csv", "trajectory.xyz"):
         with (out / name).open("r+b") as file:
             file.truncate((out / name).stat().st_size - 20)
-    run_md(None, model, CONFIG, out, resume=True)
+    run_atoms(None, model, CONFIG, out, resume=True)
     assert_same(unbroken, out)
     assert read_log(out)["step"].tolist() == [0, 3, 6, 9, 12, 15, 18, 21, 24]
 
 
 def test_steps_count_the_total_so_a_finished_run_can_be_lengthened(model, unbroken, tmp_path) -> None:
     out = tmp_path / "run"
-    run_md(crystal(), model, CONFIG.override(steps=14), out)
-    run_md(None, model, CONFIG, out, resume=True)
+    run_atoms(crystal(), model, CONFIG.override(steps=14), out)
+    run_atoms(None, model, CONFIG, out, resume=True)
     assert_same(unbroken, out)
-    result = run_md(None, model, CONFIG, out, resume=True)  # nothing is left to do
+    result = run_atoms(None, model, CONFIG, out, resume=True)  # nothing is left to do
     assert result.steps == 24
     with pytest.raises(InputError, match="done 24 steps"):
-        run_md(None, model, CONFIG.override(steps=20), out, resume=True)
+        run_atoms(None, model, CONFIG.override(steps=20), out, resume=True)
 
 
 def test_resume_refuses_another_model_and_other_settings(model, unbroken, tmp_path) -> None:
@@ -111,14 +112,14 @@ def test_resume_refuses_another_model_and_other_settings(model, unbroken, tmp_pa
     shutil.copytree(unbroken, out)
     before = (out / "config.yaml").read_text()
     with pytest.raises(InputError, match=r"temperature = 200.*, not 300"):
-        run_md(None, model, CONFIG.override(temperature=300.0), out, resume=True)
+        run_atoms(None, model, CONFIG.override(temperature=300.0), out, resume=True)
     with pytest.raises(InputError, match="another model"):
-        run_md(None, Springs(), CONFIG, out, resume=True)
+        run_atoms(None, Springs(), CONFIG, out, resume=True)
     assert (out / "config.yaml").read_text() == before
     with pytest.raises(InputError, match="no restart file"):
-        run_md(None, model, CONFIG, tmp_path / "empty", resume=True)
+        run_atoms(None, model, CONFIG, tmp_path / "empty", resume=True)
     with pytest.raises(InputError, match="holds a run already"):
-        run_md(crystal(), model, CONFIG, out)
+        run_atoms(crystal(), model, CONFIG, out)
 
 
 def test_outputs_shorter_than_the_restart_are_refused(model, unbroken, tmp_path) -> None:
@@ -127,7 +128,7 @@ def test_outputs_shorter_than_the_restart_are_refused(model, unbroken, tmp_path)
         shutil.copytree(unbroken, out)
         (out / name).unlink()
         with pytest.raises(InputError, match=name):
-            run_md(None, model, CONFIG.override(steps=30), out, resume=True)
+            run_atoms(None, model, CONFIG.override(steps=30), out, resume=True)
 
 
 def test_labels_of_the_file_and_unusual_masses(model, tmp_path) -> None:
@@ -135,10 +136,10 @@ def test_labels_of_the_file_and_unusual_masses(model, tmp_path) -> None:
     start = crystal()
     start.set_masses([6.015 if z == 3 else 18.998 for z in start.numbers])
     start.arrays["REF_forces"] = np.ones((8, 3))
-    run_md(start, model, CONFIG, tmp_path / "a")
+    run_atoms(start, model, CONFIG, tmp_path / "a")
     with pytest.raises(Interrupted):
-        run_md(start, model, CONFIG, tmp_path / "b", stop=StopAt(11))
-    run_md(None, model, CONFIG, tmp_path / "b", resume=True)
+        run_atoms(start, model, CONFIG, tmp_path / "b", listener=Heard(StopAt(11)))
+    run_atoms(None, model, CONFIG, tmp_path / "b", resume=True)
     assert_same(tmp_path / "a", tmp_path / "b")
     last = ase.io.read(tmp_path / "b" / "trajectory.xyz")
     assert "REF_forces" not in last.arrays
@@ -153,7 +154,7 @@ def test_what_lies_in_a_run_folder(model, tmp_path) -> None:
     ase.io.write(structure, crystal())
     origin = RunOrigin.of(structure, "some/model")
     out = tmp_path / "run"
-    result = run_md(read_structure(structure), model, CONFIG, out, origin=origin)
+    result = run_atoms(read_structure(structure), model, CONFIG, out, origin=origin)
     record = MDRecord.read(out)
     assert record.md == CONFIG
     assert record.origin == origin
@@ -178,7 +179,7 @@ def test_what_lies_in_a_run_folder(model, tmp_path) -> None:
 
 
 def test_a_run_shorter_than_the_writing_interval_still_sums_up(model, tmp_path) -> None:
-    result = run_md(crystal(), model, CONFIG.override(steps=2), tmp_path / "run")
+    result = run_atoms(crystal(), model, CONFIG.override(steps=2), tmp_path / "run")
     assert result.steps == 2
     assert result.temperature > 0
     run_figure(tmp_path / "run", tmp_path / "figure.png")
@@ -186,7 +187,7 @@ def test_a_run_shorter_than_the_writing_interval_still_sums_up(model, tmp_path) 
 
 def test_a_molecule_has_a_figure_without_radial_distribution(model, tmp_path) -> None:
     molecule = Atoms("LiF", [[0, 0, 0], [1.6, 0, 0]])
-    run_md(molecule, model, CONFIG.override(steps=6), tmp_path / "run")
+    run_atoms(molecule, model, CONFIG.override(steps=6), tmp_path / "run")
     assert run_figure(tmp_path / "run", tmp_path / "figure.png")[1] == {}
 
 
@@ -195,8 +196,8 @@ def test_one_file_of_frames_is_enough(model, unbroken, tmp_path, kind: str) -> N
     """To resume from, to draw, and to read; it is the file that a run with both writes."""
     config, out = CONFIG.override(trajectory=kind), tmp_path / "run"
     with pytest.raises(Interrupted):
-        run_md(crystal(), model, config, out, stop=StopAt(11))
-    run_md(None, model, config, out, resume=True)
+        run_atoms(crystal(), model, config, out, listener=Heard(StopAt(11)))
+    run_atoms(None, model, config, out, resume=True)
     assert [p.suffix for p in out.glob("trajectory.*")] == [f".{kind}"]
     with opened(out) as frames, opened(unbroken) as expected:
         assert len(frames) == len(expected) == 9
@@ -219,7 +220,7 @@ def test_the_log_tells_target_and_mean_force_and_speed_lies_beside_it(unbroken) 
 def test_a_run_of_an_earlier_rgnn_goes_on_with_its_columns(model, unbroken, tmp_path) -> None:
     """Its log had fewer columns and its restart file fewer settings."""
     out = tmp_path / "run"
-    run_md(crystal(), model, CONFIG.override(steps=14), out)
+    run_atoms(crystal(), model, CONFIG.override(steps=14), out)
     rows = [line.split(",") for line in (out / "log.csv").read_text().splitlines()]
     (out / "log.csv").write_text("".join(",".join(row[:-2]) + "\n" for row in rows))
     tensors, settings = read_tensors(out / "restart.safetensors", "rgnn dynamics restart", 1)
@@ -228,7 +229,7 @@ def test_a_run_of_an_earlier_rgnn_goes_on_with_its_columns(model, unbroken, tmp_
     del settings["constraints"]
     write_tensors(out / "restart.safetensors", tensors, settings)
     (out / "speed.csv").unlink()
-    run_md(None, model, CONFIG, out, resume=True)
+    run_atoms(None, model, CONFIG, out, resume=True)
     log, whole = read_log(out), read_log(unbroken)
     assert list(log) == list(whole)[:-2]
     np.testing.assert_array_equal(log["temperature_K"], whole["temperature_K"])
@@ -238,15 +239,15 @@ def test_forces_beyond_those_of_training_are_told(tmp_path) -> None:
     model, said, start = Springs(), [], crystal()
     start.rattle(0.1, seed=1)
     model.provenance = Provenance(seen=TrainingDomain(largest_force=0.01, frames=1))
-    run_md(start, model, CONFIG.override(steps=1), tmp_path / "run", tell=said.append)
+    run_atoms(start, model, CONFIG.override(steps=1), tmp_path / "run", listener=Heard(info=said.append))
     assert len(said) == 1
-    assert "where the training set has 0.01 at most; --minimise" in said[0]
+    assert "where the training set has 0.01 at most; a minimisation" in said[0]
 
 
 def test_noise_and_bits_are_as_asked(model, tmp_path) -> None:
     quiet = CONFIG.override(noise=0.0)
-    run_md(crystal(), model, quiet, tmp_path / "quiet")
-    run_md(crystal(), model, quiet.override(bits=8), tmp_path / "fine")
+    run_atoms(crystal(), model, quiet, tmp_path / "quiet")
+    run_atoms(crystal(), model, quiet.override(bits=8), tmp_path / "fine")
     assert MDRecord.read(tmp_path / "quiet").md.noise == 0
     logs = [read_log(tmp_path / name)["max_force"] for name in ("quiet", "fine")]
     assert not np.array_equal(*logs)
@@ -266,7 +267,7 @@ def test_langevin_keeps_temperature_and_centre_of_mass(tmp_path) -> None:
     """Eight atoms: counting 3N degrees of freedom instead of 3N - 3 would show as 14%."""
     config = MDSettings(steps=6000, temperature=300, timestep=2, friction=0.05, write_every=4, restart_every=10_000)
     start = crystal()
-    result = run_md(start, Springs(), config, tmp_path / "run")
+    result = run_atoms(start, Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
     assert log["temperature_K"][100:].mean() == pytest.approx(300, rel=0.05)
     assert log["T_Li"][100:].mean() == pytest.approx(300, rel=0.07)
@@ -278,7 +279,7 @@ def test_langevin_keeps_temperature_and_centre_of_mass(tmp_path) -> None:
 
 def test_nve_conserves_the_energy_of_springs_and_says_what_to_expect(tmp_path) -> None:
     config = MDSettings(steps=400, temperature=300, ensemble="nve", timestep=0.5)
-    result = run_md(crystal(), Springs(), config, tmp_path / "run")
+    result = run_atoms(crystal(), Springs(), config, tmp_path / "run")
     log = read_log(tmp_path / "run")
     assert "does not conserve energy" in result.warning
     assert np.abs(log["heat_eV"]).max() < 2e-3 * log["kinetic_eV"].max()  # all heat is work of the forces
@@ -341,15 +342,15 @@ def push(forces):
 def test_absurd_forces_break_the_run(tmp_path, change, message: str) -> None:
     out = tmp_path / "run"
     with pytest.raises(BrokenRunError, match=message) as error:
-        run_md(crystal(), Scripted(12, change), CONFIG, out)
-    assert "--timestep" in str(error.value)
+        run_atoms(crystal(), Scripted(12, change), CONFIG, out)
+    assert "smaller timestep" in str(error.value)
     assert contents_step(out) == 11
     broken = ase.io.read(out / "broken.xyz")
     assert broken.info["step"] == 12
     assert not np.abs(broken.get_forces()).max() < 1000
     assert read_log(out)["step"].tolist() == [0, 3, 6, 9]
     assert not (out / "final.xyz").exists()
-    result = run_md(None, Springs(), CONFIG, out, resume=True)  # with a model that is well there, it goes on
+    result = run_atoms(None, Springs(), CONFIG, out, resume=True)  # with a model that is well there, it goes on
     assert result.steps == 24
     assert not (out / "broken.xyz").exists()
 
@@ -362,18 +363,18 @@ def test_a_runaway_temperature_breaks_the_run(tmp_path) -> None:
     with pytest.raises(
         BrokenRunError, match=r"temperature reached [\d.e+]+ K, with atom [12] \(\w+\) the most energetic"
     ):
-        run_md(crystal(), Scripted(5, kick), CONFIG.override(max_displacement=50.0), tmp_path / "run")
+        run_atoms(crystal(), Scripted(5, kick), CONFIG.override(max_displacement=50.0), tmp_path / "run")
 
 
 def test_an_atom_that_moves_too_far_in_a_step_breaks_the_run(tmp_path) -> None:
     with pytest.raises(
         BrokenRunError, match=r"step \d atom [12] \(\w+\) moved 0\.\d+ Angstrom in one step, more than max_disp"
     ) as error:
-        run_md(crystal(), Scripted(5, push), CONFIG.override(max_displacement=0.05), tmp_path / "run")
+        run_atoms(crystal(), Scripted(5, push), CONFIG.override(max_displacement=0.05), tmp_path / "run")
     broken = ase.io.read(tmp_path / "run" / "broken.xyz")
     assert contents_step(tmp_path / "run") == broken.info["step"] - 1
     assert f"step {broken.info['step']}" in str(error.value)
-    assert "--minimise" in str(error.value)
+    assert "after a minimisation" in str(error.value)
 
 
 def test_a_lost_atom_breaks_the_run(tmp_path) -> None:
@@ -384,12 +385,12 @@ def test_a_lost_atom_breaks_the_run(tmp_path) -> None:
 
     trio = Atoms("LiFLi", [[0, 0, 0], [2.0, 0, 0], [4.0, 0, 0]])
     with pytest.raises(BrokenRunError, match=r"atom 0 \(Li\) lost its last neighbour"):
-        run_md(trio, Scripted(0, push), CONFIG.override(steps=500), tmp_path / "run")
+        run_atoms(trio, Scripted(0, push), CONFIG.override(steps=500), tmp_path / "run")
 
 
 def test_a_broken_start_says_that_nothing_moved(tmp_path) -> None:
     with pytest.raises(BrokenRunError, match=r"step 0 .* nothing has moved"):
-        run_md(crystal(), Scripted(0, infinite), CONFIG, tmp_path / "run")
+        run_atoms(crystal(), Scripted(0, infinite), CONFIG, tmp_path / "run")
 
 
 # Structures and settings

@@ -5,10 +5,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms
 from ase.neighborlist import neighbor_list
+from listeners import Heard
 from springs import CONFIG, DISTANCE, Springs, crystal
 
 from rgnn.base.errors import BrokenRunError, Interrupted
-from rgnn.md import minimise, run_md
+from rgnn.md import minimise, run_atoms
 
 
 class Harmonic(Calculator):
@@ -75,7 +76,7 @@ def test_it_stops_when_asked_and_at_broken_forces(bowl) -> None:
 def test_a_run_can_start_with_it(tmp_path) -> None:
     start, said = crystal(), []
     start.rattle(0.08, seed=3)
-    run_md(start, Springs(), CONFIG.override(minimise=0.01), tmp_path / "run", tell=said.append)
+    run_atoms(start, Springs(), CONFIG.override(minimise=0.01), tmp_path / "run", listener=Heard(info=said.append))
     assert "Minimised: the largest force went from" in said[0]
     relaxed = ase.io.read(tmp_path / "run" / "minimised.xyz")
     np.testing.assert_allclose(neighbor_list("d", relaxed, 2.6), DISTANCE, atol=0.02)
