@@ -15,7 +15,7 @@ from ase import Atoms, units
 
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
-from rgnn.base.events import SILENT, Listener
+from rgnn.base.events import SILENT, Listener, Named
 from rgnn.base.rng import numpy_stream
 from rgnn.calculator import RGNNCalculator
 from rgnn.chip.hardware import Hardware
@@ -333,7 +333,7 @@ def measure_conservation(
 
     Raises:
         InputError: too few steps.
-        BrokenRunError, Interrupted: as in `run_md`.
+        BrokenRunError, Interrupted: as of `rgnn.md.run_atoms`.
     """
     noisy = model.uses_chip and model.hardware.noise is not None
     runs = 2 if noisy else 1
@@ -352,10 +352,10 @@ def measure_conservation(
     start = structures[len(structures) // 2]
     kelvin = float(start.info.get("temperature", 300.0))
     config = MDSettings(steps=nve_steps, temperature=kelvin, ensemble="nve", seed=seed, write_every=1, any_element=True)
-    heating = Heating(nve_heating(model, start, config.override(noise=0.0), listener.stop))
+    heating = Heating(nve_heating(model, start, config.override(noise=0.0), Named("NVE", listener)))
     listener.progress(probed + 1, probed + runs, "NVE")
     if noisy:
-        trained = nve_heating(model, start, config, listener.stop)
+        trained = nve_heating(model, start, config, Named("NVE", listener))
         listener.progress(probed + 2, probed + runs, "NVE")
         heating = Heating(heating.noise_off, trained)
         if model.hardware.varies_between_reads:

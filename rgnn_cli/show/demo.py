@@ -43,15 +43,15 @@ def training(session: Session, store: GraphStore, out: Path, epochs: int) -> Pat
 
 def evaluation(session: Session, model: Path, store: GraphStore, out: Path) -> None:
     """Force errors on the frames held out of training, with all figures."""
-    from rgnn.models.checkpoints import load_model
-    from rgnn_cli.commands import evaluate as command
+    from rgnn.evaluation import Evaluation, plan
+    from rgnn.reports.evaluation import write_evaluation
+    from rgnn_cli.show.evaluate import introduce, show
 
-    loaded = load_model(model, session.device)
-    frames, why = command._frames(loaded, store, None)
-    settings = [loaded.hardware.ideal(), loaded.hardware]
-    config = command._config(model, loaded, store, frames, settings, 2, 1, 0)
-    session.report.say(f"Model: {model / 'best'}; frames: {store.path}, {why}")
-    command._go(session.report, loaded, store, config, out)
+    planned = plan(model, store.path, repeats=2, device=session.device)
+    introduce(session.report, planned)
+    with session.listening("Evaluating", "passes") as listener:
+        found = Evaluation(planned, planned.run(listener, keep=out), planned.reliability(listener))
+    show(session.report, found, write_evaluation(found, out))
 
 
 def dynamics(session: Session, structure: Path, model: Path, out: Path, steps: int) -> None:

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from rgnn.md import MDSettings, run_md
-from rgnn.reports import text
 from rgnn.md import MDSettings, run_atoms
-from rgnn_cli.show import analyse as analysis_results
+from rgnn.reports import text
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from rgnn.costs.figures import LEVELS
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.writer import write_store
 from rgnn.evaluation import evaluate_hardware
-from rgnn.md import MDSettings, run_md
 from rgnn.md import MDSettings, run_atoms
 from rgnn.models.base import ForceField
 from rgnn.models.committee import Committee
