@@ -13,7 +13,7 @@ import ase.io
 import numpy as np
 
 FRAMES_OF_EACH = 27  # of each file and temperature
-OUT = Path(__file__).parent.parent / "rgnn" / "sample" / "lipo.xyz.xz"
+OUT = Path(__file__).parent.parent / "rgnn" / "data" / "sample" / "lipo.xyz.xz"
 
 
 def main(files: list[str], out: Path = OUT) -> None:

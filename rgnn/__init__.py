@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from rgnn.calculator import RGNNCalculator as RGNNCalculator
     from rgnn.chip.chip import Chip as Chip
     from rgnn.chip.hardware import Hardware as Hardware
+    from rgnn.chip.presets import load_hardware as load_hardware
     from rgnn.data.conversion import convert as convert
+    from rgnn.data.fetch.registry import make_sample_store as make_sample_store
     from rgnn.data.store.reader import GraphStore as GraphStore
     from rgnn.evaluation import evaluate as evaluate
     from rgnn.graphs.graph import Graph as Graph
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from rgnn.models.checkpoints import save_model as save_model
     from rgnn.models.message_passing.model import RGNN as RGNN
     from rgnn.models.moments.model import MomentForces as MomentForces
+    from rgnn.models.settings import MessagePassingSettings as MessagePassingSettings
+    from rgnn.models.settings import MomentSettings as MomentSettings
     from rgnn.training.fit import fit as fit
     from rgnn.training.request import train as train
     from rgnn.training.run import RunSettings as RunSettings
@@ -28,21 +32,25 @@ if TYPE_CHECKING:
 
 # The home of each public name.
 _HOMES = {
-    "RGNN": "models.message_passing.model",
     "Chip": "chip.chip",
     "Graph": "graphs.graph",
     "GraphStore": "data.store.reader",
     "Hardware": "chip.hardware",
     "MDSettings": "md.settings",
+    "MessagePassingSettings": "models.settings",
     "MomentForces": "models.moments.model",
+    "MomentSettings": "models.settings",
     "Prediction": "models.base",
+    "RGNN": "models.message_passing.model",
     "RGNNCalculator": "calculator",
     "RunSettings": "training.run",
     "TrainingSettings": "training.settings",
     "convert": "data.conversion",
     "evaluate": "evaluation",
     "fit": "training.fit",
+    "load_hardware": "chip.presets",
     "load_model": "models.checkpoints",
+    "make_sample_store": "data.fetch.registry",
     "run_md": "md.plan",
     "save_model": "models.checkpoints",
     "train": "training.request",

@@ -9,13 +9,13 @@ import pytest
 
 import rgnn
 
-ROOT = Path(rgnn.__file__).parent
+PROJECT = Path(__file__).parents[1]
 
 
 def test_imports_go_one_way_and_no_two_modules_import_each_other() -> None:
     """The layers of pyproject.toml, which `lint-imports` checks too; and no circle of modules anywhere."""
     done = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports")], cwd=ROOT.parent, capture_output=True, text=True, check=False
+        [Path(sys.executable).with_name("lint-imports")], cwd=PROJECT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
     graph = grimp.build_graph("rgnn", "rgnn_cli")
@@ -31,6 +31,14 @@ def test_imports_go_one_way_and_no_two_modules_import_each_other() -> None:
 def test_import_rgnn_is_light() -> None:
     heavy = "{'typer', 'rich', 'matplotlib', 'zarr', 'torch', 'ase'}"
     code = f"import rgnn, sys; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_is_light() -> None:
+    """`rgnn --help` waits for nothing that a single command needs."""
+    heavy = "{'matplotlib', 'zarr', 'torch', 'ase', 'pydantic', 'numpy', 'numba', 'yaml'}"
+    code = f"import rgnn_cli.app, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

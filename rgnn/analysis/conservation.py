@@ -309,7 +309,7 @@ class Conservation:
 
 def structure_of(frame: Frame) -> Atoms:
     """The atoms of a frame, with its temperature in K in `info` where it is known."""
-    atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+    atoms = frame.to_atoms()
     if frame.temperature is not None:
         atoms.info["temperature"] = frame.temperature
     return atoms

@@ -62,6 +62,10 @@ class Frame:
     energy: float | None = None
     temperature: float | None = None
 
+    def to_atoms(self) -> Atoms:
+        """The structure for ASE, without its labels."""
+        return Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
+
     @property
     def digest(self) -> int:
         """Equal for frames with equal atoms and forces, and for no others."""

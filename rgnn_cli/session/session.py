@@ -126,9 +126,8 @@ class ConsoleListener(Listener):
 
 def was_typed(ctx: typer.Context, option: str) -> bool:
     """Whether the user typed an option, rather than leaving it at its default."""
-    from click.core import ParameterSource
-
-    return ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE
+    source = ctx.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"  # the enumeration is click's or Typer's, by its version
 
 
 def given(ctx: typer.Context, settings: type[Settings], **renamed: str) -> dict[str, Any]:

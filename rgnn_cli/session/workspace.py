@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rgnn.base.errors import InputError
 from rgnn.base.run_folder import RUN_FILES, clear_run, new_folder, refuse_existing, refuse_foreign
-from rgnn.base.settings import dump_yaml, read_yaml
+from rgnn.base.yamlfiles import dump_yaml, read_yaml
 
 __all__ = [
     "RUN_FILES",

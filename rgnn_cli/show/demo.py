@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 def sample(session: Session, out: Path) -> GraphStore:
     """The packaged sample as a store, and its coldest frame as a structure file."""
     import ase.io
-    from ase import Atoms
 
     from rgnn.data.fetch.registry import make_sample_store
     from rgnn.data.sample import sample_frames
@@ -21,8 +20,7 @@ def sample(session: Session, out: Path) -> GraphStore:
     store = make_sample_store(out / "data")
     session.report.say(f"Made: {store.path}, {len(store)} frames of amorphous Li3PO4, labels of CHGNet 0.3.0")
     frame = min(sample_frames(), key=lambda f: f.temperature or 0.0)
-    atoms = Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
-    ase.io.write(out / "structure.xyz", atoms, format="extxyz")
+    ase.io.write(out / "structure.xyz", frame.to_atoms(), format="extxyz")
     return store
 
 
