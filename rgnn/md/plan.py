@@ -272,8 +272,6 @@ def _resumed_batch(request: MDRequest, out: Path, device: torch.device | str) ->
 
 def _of_run(folder: Path, model: Path | None) -> MDRecord:
     """The record of a run to resume; its model may have been moved."""
-    if not (folder / "config.yaml").is_file():
-        raise InputError(f"{folder}: is not a run (it has no config.yaml); name a folder such as md/structure-001.")
     record = MDRecord.read(folder)
     if model is None and not record.origin.model:
         raise InputError(f"{folder}/config.yaml: names no model; name it with --model.")

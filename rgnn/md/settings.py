@@ -5,7 +5,7 @@ from functools import cached_property
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -24,7 +24,10 @@ NVE_WARNING = (
 
 DEFAULT_STEPS, DEFAULT_TEMPERATURE = 10_000, 300.0
 
-Kelvin = Annotated[Number, Field(gt=0, le=20_000)]
+
+def _kelvin() -> Any:
+    """A temperature that may be left out."""
+    return Field(default=None, gt=0, le=20_000, json_schema_extra={"unit": "K"})
 
 
 class Stage(Settings):
@@ -34,11 +37,11 @@ class Stage(Settings):
     """Name for people."""
     steps: Whole = 0
     """Number of steps, at least 1."""
-    temperature: Kelvin | None = None
+    temperature: Number | None = _kelvin()
     """Temperature that is held, K."""
-    temperature_from: Kelvin | None = None
+    temperature_from: Number | None = _kelvin()
     """Temperature at the first step of a ramp, K."""
-    temperature_to: Kelvin | None = None
+    temperature_to: Number | None = _kelvin()
     """Temperature at the last step of a ramp, K."""
     ensemble: Ensemble | None = None
     """Ensemble of the stage; None is the run's."""
@@ -77,7 +80,7 @@ class MDSettings(Settings):
 
     steps: Whole | None = Field(default=None, ge=1)
     """Number of steps in total, over all restarts; None is 10000, or with stages their sum."""
-    temperature: Kelvin | None = None
+    temperature: Number | None = _kelvin()
     """Temperature of the starting velocities and of the thermostat, K; None is 300, or with stages that at the begin of
     the first."""
     timestep: Number = Field(default=1.0, gt=0, le=20, json_schema_extra={"unit": "fs"})
@@ -223,9 +226,15 @@ class MDRecord(Settings):
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """From a YAML file, or the config.yaml of a run folder; what it leaves out takes its default."""
+        """From a YAML file, or the config.yaml of a run folder; what it leaves out takes its default.
+
+        Raises:
+            InputError: there is no such file, or a value in it cannot be used.
+        """
         path = Path(path)
         file = path / "config.yaml" if path.is_dir() else path
+        if not file.is_file():
+            raise InputError(f"{path}: is not a run nor a file of settings; name a folder such as md/structure-001.")
         return cls.from_mapping(read_yaml(file), str(file))
 
 

@@ -80,7 +80,6 @@ def train(
     them. Ctrl-C saves the state, and rgnn train --resume RUN continues from it with the same result.
     Several processes share the frames of each step: torchrun --nproc-per-node 2 --no-python rgnn train ...
     """
-    from rgnn.chip.hardware import Hardware
     from rgnn.training.request import TrainingRequest
     from rgnn.training.run import RunSettings, TrainingRun
     from rgnn.training.settings import TrainingSettings
@@ -96,7 +95,7 @@ def train(
             return
         request = TrainingRequest(
             store, preset if was_typed(ctx, "preset") else None, config, add_to, chip, chips, hardware,
-            given(ctx, Hardware), given(ctx, TrainingSettings),
+            {name: n for name, n in (("bits", bits), ("noise", noise)) if n is not None}, given(ctx, TrainingSettings),
         )  # fmt: skip
         if resume is None:
             settings = request.settings(lambda: show.store_of(session))

@@ -184,7 +184,7 @@ def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store, trajec
     assert record["model"]["elements"]
     cli("train", "--resume", "runs/r", "--quiet")  # nothing is left to sum
     assert "seed 0, not 5" in refused(2, "train", "--resume", "runs/r", "--seed", 5)
-    assert "without --epochs, --loss" in refused(2, "train", store, "--preset", "ridge", "--epochs", 3, "--loss", "mse")
+    assert "no use for epochs, loss" in refused(2, "train", store, "--preset", "ridge", "--epochs", 3, "--loss", "mse")
     assert "are in runs/r already" in refused(2, "train", store, "--add-to", "runs/r")
     assert "name it" in refused(2, "train", "--add-to", "runs/r")
     cli("convert", trajectory, "--every", 2, "--out", "data/more.zarr", "--quiet")

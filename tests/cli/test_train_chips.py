@@ -39,7 +39,7 @@ def test_a_run_on_several_chips_is_a_run(cli, refused, store, trajectory, commit
     cli("convert", trajectory, "--every", 2, "--out", "data/more.zarr", "--quiet")
     cli("train", "data/more.zarr", "--add-to", committee, "--out", "runs/more", "--quiet")
     assert yaml.safe_load(Path("runs/more/config.yaml").read_text())["chips"] == 3
-    assert "leave --chip and --chips out" in refused(2, "train", store, "--add-to", committee, "--chips", 2)
+    assert "leave chip and chips out" in refused(2, "train", store, "--add-to", committee, "--chips", 2)
     assert "--chips" in refused(2, "train", "--resume", committee, "--chips", 2)
     assert "take --preset ridge" in refused(2, "train", store, "--chips", 2)
     cli("train", store, "--config", "small.yaml", "--chips", 1, "--out", committee, "--overwrite", "--quiet")
