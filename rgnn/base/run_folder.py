@@ -14,6 +14,8 @@ _FILES = [
     "msd.csv", "rdf.png", "msd.png", "arrhenius.png", "temperature.png", "sweep.json", "sweep.csv", "sweep.png",
     "conservation.json",
 ]  # fmt: skip
+# Folders with one of these files are read whole; of a run folder, which others write into, these parts are.
+_MARKS, _KEPT = ("zarr.json", "model.safetensors", "chip.safetensors"), ("best", "last")
 # What training, dynamics and evaluation write into their folders.
 RUN_FILES = frozenset(_FILES) | {f"{name}.partial" for name in _FILES}
 
@@ -31,10 +33,25 @@ def new_folder(parent: str | Path, stem: str) -> Path:
             return path
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise InputError where something already lies at `path` and may not be replaced."""
+def refuse_existing(path: Path, overwrite: bool, *inputs: str | Path | None) -> None:
+    """Raise InputError where something already lies at `path` and may not be replaced.
+
+    Args:
+        path: the folder to write.
+        overwrite: whether what lies there may be replaced.
+        inputs: what is read, and so must not be replaced; those that are None or "" are not looked at.
+    """
     if path.exists() and not overwrite:
         raise InputError(f"{path} already exists; give another --out, or --overwrite to replace it.")
+    out = path.resolve()
+    for given in inputs:
+        if given is None or str(given) == "" or not Path(given).exists():
+            continue
+        read = Path(given).resolve()
+        whole = any((read / name).exists() for name in _MARKS)
+        kept = {read} if whole else {read / name for name in _KEPT}
+        if out == read or out in read.parents or not kept.isdisjoint([out, *out.parents]):
+            raise InputError(f"{path} holds what is read from {given}, and would replace it; give another --out.")
 
 
 def refuse_foreign(path: Path, beside: Collection[str] = ()) -> None:

@@ -212,10 +212,10 @@ def plan(
     """
     if request.resume is not None and is_batch(request.resume):
         return _resumed_batch(request, request.resume, device)
-    if request.out is not None and folder is None:
-        refuse_existing(request.out, request.overwrite)
     record = request.record(newest_model)
     settings, origin = record.md, record.origin
+    if request.out is not None and folder is None:
+        refuse_existing(request.out, request.overwrite, origin.model, origin.structure, *request.structures)
     model = load_model(origin.model, device)
     known = chosen_uncertainty(origin.model, model, settings.uncertainty)
     if request.together:

@@ -96,7 +96,7 @@ def evaluate(
         frames=frames, seed=seed or 0, device=session.device, newest_store=session.newest_store,
     )  # fmt: skip
     if out is not None:
-        workspace.refuse_existing(out, overwrite)
+        workspace.refuse_existing(out, overwrite, path, plan.store.path)
     folder = out or workspace.new_folder("eval", _name(path))
     workspace.clear_run(folder)
     introduce(session.report, plan)

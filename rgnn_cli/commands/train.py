@@ -100,7 +100,7 @@ def train(
         if resume is None:
             settings = request.settings(lambda: show.store_of(session))
             if out is not None:
-                workspace.refuse_existing(out, overwrite)
+                workspace.refuse_existing(out, overwrite, settings.store, settings.chip, add_to)
         else:
             workspace.refuse_beside_resume(
                 store=store, chip=chip, chips=chips, preset=request.preset, add_to=add_to, config=config, out=out,

@@ -190,3 +190,9 @@ def test_costs(cli, refused, run) -> None:
     assert "ISAAC" in cli("costs", run, "--sources")
     Path("mine.yaml").write_text("read_time: {low: {value: 1}}")
     assert "needs a value" in refused(2, "costs", run, "--table", "mine.yaml")
+
+
+def test_what_is_read_is_not_replaced(refused, run, store) -> None:
+    for out in (run, run / "best", store):
+        assert "holds what is read from" in refused(2, "eval", run, store, "--out", out, "--overwrite")
+    assert (run / "best" / "model.safetensors").is_file()

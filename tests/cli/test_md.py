@@ -209,3 +209,9 @@ def test_a_stopped_batch_goes_on(cli, run, structure, trajectory) -> None:
     for name in ("0-tiny-0", "1-tiny-1"):
         for file in ("log.csv", "trajectory.xyz", "final.xyz"):
             assert Path("whole", name, file).read_bytes() == Path("cut", name, file).read_bytes()
+
+
+def test_what_is_read_is_not_replaced(refused, run, structure) -> None:
+    for out in (run, run / "best", structure.parent):
+        assert "holds what is read from" in refused(2, "md", structure, "--model", run, "--out", out, "--overwrite")
+    assert (run / "best" / "model.safetensors").is_file() and structure.is_file()

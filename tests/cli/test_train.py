@@ -186,10 +186,10 @@ def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store, trajec
     assert "seed 0, not 5" in refused(2, "train", "--resume", "runs/r", "--seed", 5)
     assert "no use for epochs, loss" in refused(2, "train", store, "--preset", "ridge", "--epochs", 3, "--loss", "mse")
     assert "are in runs/r already" in refused(2, "train", store, "--add-to", "runs/r")
-    assert "name it" in refused(2, "train", "--add-to", "runs/r")
+    assert "name the store" in refused(2, "train", "--add-to", "runs/r")
     cli("convert", trajectory, "--every", 2, "--out", "data/more.zarr", "--quiet")
     same = refused(2, "train", "data/more.zarr", "--add-to", "runs/r", "--out", "runs/r", "--overwrite")
-    assert "is the run that frames are added to" in same
+    assert "holds what is read from runs/r" in same
     out = cli("train", "data/more.zarr", "--add-to", "runs/r", "--out", "runs/more", "--json")
     assert 0 < json.loads(out)["best"]["relative_error"] < 1
     assert yaml.safe_load(Path("runs/more/config.yaml").read_text())["adds_to"] == "runs/r"

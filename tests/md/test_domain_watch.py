@@ -145,10 +145,7 @@ def test_the_worst_atom_of_each_element_is_named_once() -> None:
     assert "at step 20 the force on atom 2 (O)" in said[1]
 
 
-def test_lammps_refuses_to_estimate(structure) -> None:
-    class State:
-        constraints = ()
-
-    _require_supported(CONFIG, State())
-    with pytest.raises(InputError, match="--engine lammps does not do the uncertainty of forces"):
-        _require_supported(CONFIG.override(uncertainty="posterior"), State())
+def test_lammps_refuses_to_estimate() -> None:
+    _require_supported(CONFIG)
+    with pytest.raises(InputError, match="the engine lammps does not do the uncertainty of forces"):
+        _require_supported(CONFIG.override(uncertainty="posterior"))

@@ -11,10 +11,11 @@ import pytest
 import torch
 from ase.neighborlist import neighbor_list
 
-from rgnn import Graph, RGNNCalculator, evaluate, kernels
+from rgnn import Graph, RGNNCalculator, kernels
 from rgnn.base.errors import InputError
 from rgnn.chip.published import read_conductances, read_torch_file
 from rgnn.data.formats import read_frames
+from rgnn.evaluation import evaluate_hardware
 from rgnn.models.message_passing.published import model_from_published, published_names, read_checkpoint
 
 
@@ -120,7 +121,7 @@ def correlations(model, frames) -> dict[int, float]:
         def graph(self, index: int) -> Graph:
             return graphs[index]
 
-    [setting] = evaluate(model, Frames(), range(len(graphs)), [model.hardware])
+    [setting] = evaluate_hardware(model, Frames(), range(len(graphs)), [model.hardware])
     temperature = np.array([f.temperature for f in frames])
     return {
         int(t): float(setting.errors(frames=np.flatnonzero(temperature == t)).correlation)

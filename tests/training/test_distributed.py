@@ -15,6 +15,7 @@ from rgnn.graphs.graph import Labels
 from rgnn.models.checkpoints import fingerprint
 from rgnn.training import gradient as training
 from rgnn.training.distributed import ALONE, Processes
+from rgnn.training.fit import fitter_for
 from rgnn.training.gradient import GradientFit
 from rgnn.training.linear import FORMAT, VERSION
 from rgnn.training.log import read_epochs
@@ -97,15 +98,15 @@ def test_a_gradient_in_parts_is_that_of_all_components(graph_of, cluster, loss: 
     gradients = []
     for parts in ([Graph.batch(graphs)], graphs):
         trainer = GradientFit(untrained("clean"), CONFIG.override(loss=loss), None)
-        trainer._look_at(graphs[0])
+        trainer.initialise_statistics(graphs[0])
         value = trainer.step(*parts)
         gradients.append(trainer.sums[:-2].clone())
         assert int(trainer.model.moments.norms[0].batches.max()) == 2
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
     apart = GradientFit(untrained("clean"), CONFIG, None)
-    apart._look_at(graphs[0])
+    apart.initialise_statistics(graphs[0])
     with torch.no_grad():
-        errors = [CONFIG.override(loss=loss).loss_function(apart.model.eval()(g), g.forces) for g in graphs]
+        errors = [CONFIG.override(loss=loss).loss_function(apart.model.eval()(g).forces, g.forces) for g in graphs]
     sizes = [3 * g.n_atoms for g in graphs]
     assert value == pytest.approx(sum(n * float(e) for n, e in zip(sizes, errors, strict=True)) / sum(sizes), rel=1e-5)
 
@@ -114,8 +115,8 @@ def test_a_gradient_in_parts_is_that_of_all_components(graph_of, cluster, loss: 
 def test_each_part_of_a_step_is_read_with_noise_of_its_own(frames, name: str, alike: bool) -> None:
     """All else is the same for them."""
     trainer, seen = GradientFit(untrained(name), CONFIG, None), []
-    trainer._look_at(frames.graph(0))
-    trainer.model.register_forward_hook(lambda model, inputs, forces: seen.append(forces.detach()))
+    trainer.initialise_statistics(frames.graph(0))
+    trainer.model.register_forward_hook(lambda model, inputs, found: seen.append(found.forces.detach()))
     trainer.step(frames.graph(1), frames.graph(1))
     assert torch.equal(*seen) == alike
 
@@ -132,7 +133,7 @@ def test_what_cannot_be_divided_is_refused() -> None:
     with pytest.raises(InputError, match="accumulate is 3, but it must be at most 2 frames"):
         TrainingSettings(batch_size=2, accumulate=3)
     with pytest.raises(InputError, match="batch_size is 4, too few frames for 5 processes"):
-        GradientFit(untrained("clean"), CONFIG, None, Processes(rank=1, count=5))
+        fitter_for(untrained("clean"), CONFIG, None, Processes(rank=1, count=5))
 
 
 def test_a_state_of_before_there_were_parts_goes_on(frames, tmp_path) -> None:
@@ -149,7 +150,9 @@ def test_one_process_is_alone(monkeypatch) -> None:
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     assert Processes.join() == ALONE
-    assert ALONE.share(range(5)) == range(5) and ALONE.same({"a": [1]}) == {"a": [1]} and not ALONE.any(False)
+    assert (
+        ALONE.share(range(5)) == range(5) and ALONE.broadcast_object({"a": [1]}) == {"a": [1]} and not ALONE.any(False)
+    )
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert Processes.join() == ALONE
