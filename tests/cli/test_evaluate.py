@@ -10,6 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 import rgnn
 from rgnn import GraphStore, load_model
 from rgnn.base.errors import InputError
+from rgnn.costs import estimate_costs
 from rgnn.data.store.split import split_frames
 from rgnn.evaluation import predict
 from rgnn.models.checkpoints import fingerprint
@@ -181,15 +182,18 @@ def test_presets_and_files_of_hardware(cli, refused, run) -> None:
     assert "--vary" in refused(2, "eval", run, "--vary", "adc_bits")
 
 
-def test_costs(cli, refused, run) -> None:
+def test_costs(cli, refused, run, trajectory) -> None:
     out = cli("costs", run)
     for words in ("output conversions", "an estimate, not measured", "2.7", "Assumed", "Left out"):
         assert words in out
     record = json.loads(cli("costs", run, "--bits", 2, "--json"))
+    assert record == estimate_costs(run, bits=2).to_mapping()
     assert 4 * record["conversions"] == json.loads(cli("costs", run, "--bits", 8, "--json"))["conversions"]
     assert "ISAAC" in cli("costs", run, "--sources")
     Path("mine.yaml").write_text("read_time: {low: {value: 1}}")
     assert "needs a value" in refused(2, "costs", run, "--table", "mine.yaml")
+    cli("convert", trajectory, "--cutoff", 5, "--out", "data/wide.zarr", "--quiet")
+    assert "cutoff" in refused(2, "costs", run, "data/wide.zarr")
 
 
 def test_what_is_read_is_not_replaced(refused, run, store) -> None:
