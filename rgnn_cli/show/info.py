@@ -1,15 +1,47 @@
-"""Words for what `rgnn info` and the commands that make a store say of it."""
+"""What `rgnn info` shows of what lies at a path, in words; and what the commands that make a store say of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rgnn.data.store.summary import StoreSummary
+    from rgnn.reports.contents import ChipContents, Contents, DynamicsContents, ModelContents, TrainingContents
+    from rgnn_cli.session.console import Reporter
 
 # More temperatures than these are shown as a range.
 LISTED = 12
+
+
+def contents(report: Reporter, path: Path, found: Contents, verified: bool = False) -> None:
+    """A table of what lies at the path, and for a store whether its checksums were verified."""
+    from rgnn.data.store.summary import StoreSummary
+    from rgnn.reports.contents import ChipContents, ModelContents, TrainingContents
+
+    if isinstance(found, StoreSummary):
+        if verified:
+            report.say("Every array agrees with its checksum.")
+        report.facts(f"Graph store {path}", store_facts(found))
+    elif isinstance(found, ChipContents):
+        report.facts(f"Chip {path}", _chip(found))
+    elif isinstance(found, ModelContents):
+        report.facts(f"Model {path}", _model(found))
+    elif isinstance(found, TrainingContents):
+        report.facts(f"Training run {path}", _training(found))
+    else:
+        report.facts(f"Molecular dynamics run {path}", _dynamics(found))
+
+
+def presets(report: Reporter) -> dict[str, Any]:
+    """A table of each hardware preset; returns the settings of all."""
+    from rgnn.chip.presets import PRESETS
+
+    for name, preset in PRESETS.items():
+        words = {"hardware": preset.hardware.describe(), "stands for": preset.family, "source": preset.source}
+        report.facts(f"--hardware {name}", words)
+    return {name: preset.hardware.to_mapping() for name, preset in PRESETS.items()}
 
 
 def store_facts(summary: StoreSummary) -> dict[str, str]:
@@ -41,3 +73,82 @@ def _temperatures(frames: Mapping[float, int]) -> str:
     if len(frames) > LISTED:
         return f"{min(frames):g} to {max(frames):g} K"
     return ", ".join(f"{t:g} K: {count}" for t, count in frames.items())
+
+
+def _chip(found: ChipContents) -> dict[str, object]:
+    s = found.statistics
+    return {
+        "source": found.source,
+        "weights": s.weights,
+        "mean": f"{s.mean:.4f}",
+        "standard deviation": f"{s.deviation:.4f}",
+        "range": f"{s.smallest:.3f} to {s.largest:.3f}",
+        "made or measured": "measured" if found.measured else "made",
+        "raw conductances": "kept" if found.keeps_conductances else "only their differences are known",
+        "read noise": "measured of each weight" if found.knows_read_noise else "not measured",
+    }
+
+
+def _model(found: ModelContents) -> dict[str, object]:
+    p, near = found.provenance, found.locality
+    return {
+        "layers": found.layers,
+        "cutoff": f"{near.cutoff:g} Å, forces reach {near.reach:g} Å",
+        "weights": f"{found.fixed_weights + found.trained_weights:,}, {found.trained_weights:,} of them trained",
+        "hardware": found.hardware.describe(),
+        "elements": " ".join(found.elements) or "not recorded",
+        "chip": p.chip,
+        "data": p.data,
+        **_domain(found),
+        **_uncertainty(found),
+        "rgnn": p.rgnn,
+        "fingerprint": found.fingerprint[:16],
+    }
+
+
+def _domain(found: ModelContents) -> dict[str, str]:
+    """What the training set spans; nothing where it is not recorded."""
+    seen = found.provenance.seen
+    if not seen.frames:
+        return {}
+    said = {"trained up to": f"{seen.largest_force:.3g} eV/Å (in {seen.frames} frames of the training set)"}
+    if seen.density:
+        low, high = seen.density
+        said["densities"] = f"{low:.3f} g/cm³" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f} g/cm³"
+    pairs = (f"{pair} {distance:.2f}" for pair, distance in found.smallest_distances.items())
+    return said | {"smallest distances": ", ".join(pairs) + " Å"}
+
+
+def _uncertainty(found: ModelContents) -> dict[str, str]:
+    """By what the uncertainty of forces is known, and from where on an atom is outside of training."""
+    said = {}
+    for method, limits in found.limits.items():
+        words = ", ".join(f"{symbol} {limit:.2g}" for symbol, limit in limits.items())
+        said[f"uncertainty by {method}"] = f"outside of training beyond {words} eV/Å"
+    return said
+
+
+def _training(found: TrainingContents) -> dict[str, object]:
+    run, best = found.settings, found.best
+    epochs = "one pass" if run.model.is_solved else f"{len(found.history)} of {run.training.epochs}"
+    facts: dict[str, object] = {
+        "data": run.store,
+        "chip": run.chip or f"synthetic, seed {run.training.seed}",
+        "hardware": run.hardware.describe() if run.model.uses_chip else "all digital",
+        "epochs": epochs,
+    }
+    if run.chips > 1:
+        facts["chips"] = f"{run.chips}, forces are the mean"
+    if best is not None:
+        facts |= {"best epoch": best.epoch, "validation error": f"{100 * best.relative_error:.2f}%"}
+        facts |= {"MAE": f"{best.mae:.4f} eV/Å", "time": f"{found.seconds / 60:.1f} min"}
+    return facts
+
+
+def _dynamics(found: DynamicsContents) -> dict[str, object]:
+    """Each setting, with the part of the record that it belongs to."""
+    flat: dict[str, object] = {}
+    for part, value in found.record.to_mapping().items():
+        inner = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{part} {name}".strip(): setting for name, setting in inner.items()}
+    return flat

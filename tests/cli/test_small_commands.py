@@ -2,11 +2,14 @@ import json
 import pickle
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 import torch
 
-from rgnn import load_model
+from rgnn import Chip, load_model
+from rgnn.models.checkpoints import fingerprint
+from rgnn.training.log import read_epochs
 
 
 def test_each_command_explains_itself_with_an_example(cli) -> None:
@@ -34,12 +37,55 @@ def test_info_knows_what_lies_there(cli, refused, run) -> None:
     assert (store["frames"], store["cutoff_angstrom"], store["elements"]) == (30, 3.8, {"Li": 240, "O": 240})
     assert store["temperatures_kelvin"] == {"300.0": 15, "600.0": 15}
     assert "agrees" in cli("info", "data/tiny.zarr", "--verify")
-    assert json.loads(cli("info", run, "--json"))["epochs"] == "2 of 2"
-    model = json.loads(cli("info", run / "best", "--json"))
-    assert model["elements"] == "Li O"
-    assert model["hardware"] == "4 bits, 5% read noise"
+    assert "of 2" in cli("info", run) and "4 bits, 5% read noise" in cli("info", run / "best")
     assert "neither" in refused(2, "info", "data")
     assert "nothing" in refused(2, "info", "nowhere")
+
+
+def test_info_in_numbers_of_each_kind(cli, run, trajectory) -> None:
+    training = json.loads(cli("info", run, "--json"))
+    assert (training["kind"], training["finished_epochs"], training["epochs"]) == ("training run", 2, 2)
+    history = read_epochs(run)
+    best = min(history, key=lambda row: row.relative_error)
+    assert (training["best_epoch"], training["validation_error"]) == (best.epoch, best.relative_error)
+    assert training["mae_ev_per_angstrom"] == best.mae
+    assert training["seconds"] == sum(row.seconds for row in history)
+    assert training["hardware"] == load_model(run).hardware.to_mapping()
+
+    model = json.loads(cli("info", run / "best", "--json"))
+    assert (model["kind"], model["elements"], model["cutoff_angstrom"]) == ("model", ["Li", "O"], 3.8)
+    assert model["reach_angstrom"] == load_model(run).locality.reach
+    assert model["weights"] > model["trained_weights"] > 0
+    assert set(model["smallest_distances_angstrom"]) == {"Li-Li", "Li-O", "O-O"}
+    assert model["fingerprint"] == fingerprint(load_model(run))
+
+    ase.io.write("s.xyz", ase.io.read(trajectory, 0))
+    cli("md", "s.xyz", "--steps", 4, "--temperature", "300:600", "--friction", 0.02, "--out", "m", "--quiet")
+    dynamics = json.loads(cli("info", "m", "--json"))
+    md = dynamics["md"]
+    assert (dynamics["kind"], md["steps"], md["timestep_fs"], md["friction_per_fs"]) == ("dynamics run", 4, 1.0, 0.02)
+    assert md["stages"][0]["temperature_to_kelvin"] == 600 and dynamics["origin"]["structure"] == "s.xyz"
+    assert "md friction" in cli("info", "m")
+
+    Chip.synthetic(cells=100).save("chip")
+    chip = json.loads(cli("info", "chip", "--json"))
+    assert (chip["kind"], chip["weights"], chip["measured"], chip["knows_read_noise"]) == ("chip", 50, False, False)
+    assert chip["smallest"] < chip["mean"] < chip["largest"] and chip["deviation"] > 0
+
+
+def test_info_before_the_first_epoch_and_of_uncertainty(cli, run) -> None:
+    (run / "log.csv").unlink()
+    begun = json.loads(cli("info", run, "--json"))
+    assert (begun["finished_epochs"], begun["best_epoch"], begun["validation_error"]) == (0, None, None)
+    assert "validation error" not in cli("info", run)
+    Path("small.yaml").write_text(
+        "store: data/tiny.zarr\nmodel: {family: moments, cutoff: 3.8, gaussians: 4, channels: 4, "
+        "readout: {kind: ridge, random_features: 8}}\n"
+    )
+    cli("train", "--config", "small.yaml", "--out", "runs/r", "--quiet")
+    limits = json.loads(cli("info", "runs/r/best", "--json"))["uncertainty_limits_ev_per_angstrom"]
+    assert set(limits) == {"posterior"} and set(limits["posterior"]) == {"Li", "O"}
+    assert json.loads(cli("info", "runs/r", "--json"))["one_pass"] is True
 
 
 def conductances(path: Path, layers: int = 2) -> None:
@@ -128,9 +174,7 @@ def test_a_pickle_that_is_not_what_it_says_is_never_executed(refused, workdir, w
 def test_the_published_model_knows_its_elements_and_its_chip(cli, refused, shared) -> None:
     cli("import-conductance", shared / "chip/Conductance.pkl", "--out", "chip", "--quiet")
     cli("import-checkpoint", shared / "chip/checkpoint.pkl", "--chip", "chip", "--out", "model", "--quiet")
-    assert json.loads(cli("info", "model", "--json"))["elements"] == "Li O P"
-    from rgnn.chip.chip import Chip
-
+    assert json.loads(cli("info", "model", "--json"))["elements"] == ["Li", "O", "P"]
     Chip.synthetic().save("other")
     said = refused(2, "import-checkpoint", shared / "chip/checkpoint.pkl", "--chip", "other", "--out", "m2")
     assert "131072" in said and "86832" in said

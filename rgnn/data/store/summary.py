@@ -1,7 +1,8 @@
 """What a graph store holds, in numbers."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,7 @@ class StoreSummary:
     def left_out(self) -> Counter[str]:
         """Frames of all sources that were not taken, by reason."""
         return sum((Counter(source.skipped) for source in self.sources), Counter[str]())
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain numbers, with their units in the keys."""
+        return {"kind": "store", **asdict(self)}

@@ -1,0 +1,249 @@
+"""What lies at a path, in numbers: a graph store, chip, model, training run or run of molecular dynamics."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ase.data import chemical_symbols
+
+from rgnn.base.errors import InputError
+from rgnn.base.provenance import Provenance
+from rgnn.chip.chip import Chip, ChipStatistics
+from rgnn.chip.hardware import Hardware
+from rgnn.data.store.reader import GraphStore
+from rgnn.data.store.summary import StoreSummary
+from rgnn.md.settings import MDRecord
+from rgnn.models.base import Locality
+from rgnn.models.checkpoints import fingerprint, load_model
+from rgnn.models.uncertainty import Calibration, load_uncertainties
+from rgnn.training.log import Epoch, read_epochs
+from rgnn.training.run import RunSettings
+
+# Units of the settings of dynamics, as they are named in a mapping.
+MD_UNITS = {
+    "temperature": "kelvin",
+    "temperature_from": "kelvin",
+    "temperature_to": "kelvin",
+    "timestep": "fs",
+    "friction": "per_fs",
+    "minimise": "ev_per_angstrom",
+    "max_displacement": "angstrom",
+}
+
+
+@dataclass(frozen=True)
+class ChipContents:
+    """What a chip folder holds.
+
+    Attributes:
+        source: where the chip comes from, in words.
+        statistics: of the signed weights.
+        measured: whether the chip exists.
+        keeps_conductances: whether both conductances of each weight are known, and not only their difference.
+        knows_read_noise: whether the read noise of each weight was measured.
+    """
+
+    source: str
+    statistics: ChipStatistics
+    measured: bool
+    keeps_conductances: bool
+    knows_read_noise: bool
+
+    @classmethod
+    def of(cls, chip: Chip) -> "ChipContents":
+        """Those of a chip."""
+        known = chip.conductances is not None, chip.read_deviation is not None
+        return cls(chip.source, chip.statistics, chip.measured, *known)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain numbers; weights are in the model's units."""
+        plain = asdict(self)
+        return {"kind": "chip", "source": plain.pop("source"), **plain.pop("statistics"), **plain}
+
+
+@dataclass(frozen=True)
+class ModelContents:
+    """What a model folder holds.
+
+    Attributes:
+        family: of the model, by name.
+        layers: layers and readout in words.
+        members: number of chips that forces are the mean of.
+        locality: how far the model sees.
+        fixed_weights, trained_weights: their numbers.
+        hardware: that the model was trained for.
+        provenance: where it comes from.
+        uncertainty: calibration of each known uncertainty of forces.
+        fingerprint: SHA-256 of the model.
+    """
+
+    family: str
+    layers: str
+    members: int
+    locality: Locality
+    fixed_weights: int
+    trained_weights: int
+    hardware: Hardware
+    provenance: Provenance
+    uncertainty: tuple[Calibration, ...]
+    fingerprint: str
+
+    @classmethod
+    def read(cls, path: Path) -> "ModelContents":
+        """Those of a model folder.
+
+        Raises:
+            InputError: its files are damaged.
+        """
+        model = load_model(path)
+        return cls(
+            family=model.settings.family,
+            layers=model.kind,
+            members=len(model.members),
+            locality=model.locality,
+            fixed_weights=model.n_fixed,
+            trained_weights=model.n_trained,
+            hardware=model.hardware,
+            provenance=model.provenance,
+            uncertainty=tuple(known.calibration for known in load_uncertainties(path, model).values()),
+            fingerprint=fingerprint(model),
+        )
+
+    @property
+    def elements(self) -> list[str]:
+        """Symbols of the elements of the training data; empty where they are not recorded."""
+        return [chemical_symbols[z] for z in self.provenance.elements]
+
+    @property
+    def smallest_distances(self) -> dict[str, float]:
+        """Smallest distance of each pair of elements in the training set, such as "Li-O", Å."""
+        pairs = self.provenance.seen.closest
+        return {f"{chemical_symbols[c.first]}-{chemical_symbols[c.second]}": c.distance for c in pairs}
+
+    @property
+    def limits(self) -> dict[str, dict[str, float]]:
+        """By method and element: the uncertainty beyond which an atom is outside of training, eV/Å."""
+        return {c.method: {chemical_symbols[s.element]: s.limit for s in c.scales} for c in self.uncertainty}
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain numbers, with their units in the keys; null where nothing is recorded."""
+        p, seen = self.provenance, self.provenance.seen
+        return {
+            "kind": "model",
+            "family": self.family,
+            "layers": self.layers,
+            "members": self.members,
+            "cutoff_angstrom": self.locality.cutoff,
+            "reach_angstrom": self.locality.reach,
+            "weights": self.fixed_weights + self.trained_weights,
+            "trained_weights": self.trained_weights,
+            "hardware": self.hardware.to_mapping(),
+            "elements": self.elements,
+            "chip": p.chip,
+            "chip_is_measured": p.chip_is_measured,
+            "data": p.data,
+            "training_frames": seen.frames or None,
+            "largest_force_ev_per_angstrom": seen.largest_force if seen.frames else None,
+            "density_g_per_cm3": list(seen.density) or None,
+            "smallest_distances_angstrom": self.smallest_distances or None,
+            "uncertainty_limits_ev_per_angstrom": self.limits,
+            "rgnn": p.rgnn,
+            "fingerprint": self.fingerprint,
+        }
+
+
+@dataclass(frozen=True)
+class TrainingContents:
+    """What a training run has come to.
+
+    Attributes:
+        settings: of the run.
+        history: its finished epochs.
+    """
+
+    settings: RunSettings
+    history: tuple[Epoch, ...]
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch of the smallest relative error on the validation frames; None before the first has finished."""
+        return min(self.history, key=lambda row: row.relative_error, default=None)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all epochs, s."""
+        return sum(row.seconds for row in self.history)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain numbers, with their units in the keys; errors are those of the best epoch, null before the first."""
+        run, best = self.settings, self.best
+        return {
+            "kind": "training run",
+            "data": run.store,
+            "chip": run.chip or None,
+            "chips": run.chips,
+            "seed": run.training.seed,
+            "hardware": run.hardware.to_mapping() if run.model.uses_chip else None,
+            "one_pass": run.model.is_solved,
+            "epochs": 1 if run.model.is_solved else run.training.epochs,
+            "finished_epochs": len(self.history),
+            "best_epoch": None if best is None else best.epoch,
+            "validation_error": None if best is None else best.relative_error,
+            "mae_ev_per_angstrom": None if best is None else best.mae,
+            "rmse_ev_per_angstrom": None if best is None else best.rmse,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class DynamicsContents:
+    """What a run of molecular dynamics is.
+
+    Attributes:
+        record: its settings, where it comes from, and the software that ran.
+    """
+
+    record: MDRecord
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The settings with their units in the keys, and the origin of the run."""
+        plain = self.record.to_mapping()
+        settings = _with_units(plain["md"])
+        settings["stages"] = [_with_units(stage) for stage in settings["stages"]]
+        return {"kind": "dynamics run", **plain, "md": settings}
+
+
+def _with_units(settings: dict[str, Any]) -> dict[str, Any]:
+    return {f"{name}_{MD_UNITS[name]}" if name in MD_UNITS else name: value for name, value in settings.items()}
+
+
+Contents = StoreSummary | ChipContents | ModelContents | TrainingContents | DynamicsContents
+
+
+def contents(path: str | Path, verify: bool = False) -> Contents:
+    """What lies at a path.
+
+    Args:
+        path: a store, chip, model folder, training run or run of molecular dynamics.
+        verify: read a store whole and check its checksums.
+
+    Raises:
+        InputError: there is nothing that rgnn knows, or it is damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: there is nothing of this name.")
+    if (path / "zarr.json").is_file() or path.suffix == ".zarr":
+        store = GraphStore(path)
+        if verify:
+            store.verify()
+        return store.summary()
+    if (path / "chip.safetensors").is_file():
+        return ChipContents.of(Chip.load(path))
+    if (path / "model.safetensors").is_file():
+        return ModelContents.read(path)
+    if (path / "restart.safetensors").is_file():
+        return DynamicsContents(MDRecord.read(path))
+    if (path / "config.yaml").is_file():
+        return TrainingContents(RunSettings.read(path / "config.yaml"), tuple(read_epochs(path)))
+    raise InputError(f"{path}: is neither a store, chip, model nor run of rgnn; convert a trajectory to look into it.")
