@@ -1,6 +1,7 @@
 """What comes after a run: distributions, displacements, diffusion, temperatures, and how runs compare."""
 
 from rgnn.analysis.activation import Arrhenius, activation_energies, arrhenius, distinct
+from rgnn.analysis.comparison import Comparison, analyse_all, analyse_sweep, compare
 from rgnn.analysis.diffusion import Diffusion, Displacements, displacements, kinisi_is_here
 from rgnn.analysis.run import (
     Analysis,
@@ -13,28 +14,28 @@ from rgnn.analysis.run import (
     to_mapping,
 )
 from rgnn.analysis.trajectory import Trajectory, open_trajectory
-from rgnn.md.sweep import SweepSettings, on_hardware, run_sweep
 
 __all__ = [
     "Analysis",
     "AnalysisSettings",
     "Arrhenius",
+    "Comparison",
     "Diffusion",
     "Displacements",
     "Shell",
-    "SweepSettings",
     "Trajectory",
     "activation_energies",
     "analyse",
+    "analyse_all",
+    "analyse_sweep",
     "arrhenius",
+    "compare",
     "coordination",
     "differences",
     "displacements",
     "distinct",
     "kinisi_is_here",
-    "on_hardware",
     "open_trajectory",
     "pair_name",
-    "run_sweep",
     "to_mapping",
 ]

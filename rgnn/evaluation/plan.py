@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from rgnn.base.files import write_atomic
 from rgnn.base.settings import dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.presets import load_hardware
+from rgnn.chip.variations import variations
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import held_out_frames
 from rgnn.evaluation.errors import HardwareErrors
@@ -31,31 +31,18 @@ from rgnn.models.checkpoints import fingerprint, load_model
 from rgnn.models.uncertainty import Uncertainty, load_uncertainties
 
 
-def grid(base: Hardware, choices: Mapping[str, Sequence[Any]]) -> list[Hardware]:
-    """Every combination of the values of some settings, all else as in `base`.
-
-    Raises:
-        InputError: no such setting, or a combination that excludes itself.
-    """
-    plain = base.to_mapping()
-    return [
-        Hardware.from_mapping({**plain, **dict(zip(choices, values, strict=True))}, "hardware")
-        for values in itertools.product(*choices.values())
-    ]
-
-
 def hardware_settings(model: ForceField, base: Hardware, choices: Mapping[str, Sequence[Any]]) -> list[Hardware]:
     """The ideal chip, the hardware as trained, and `base` with every combination of what is varied; none twice.
 
     Raises:
-        InputError: the model is all digital and hardware was given; or as in `grid`.
+        InputError: the model is all digital and hardware was given; or as in `variations`.
     """
     own = model.hardware
     if not model.uses_chip:
         if choices or base != own:
             raise InputError("the model is all digital, so hardware means nothing to it; leave hardware settings out.")
         return [own]
-    return list(dict.fromkeys([own.ideal(), own, *(grid(base, choices) if choices else [base])]))
+    return variations(own, base, choices)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from rgnn.md.run import run_atoms
 from rgnn.md.settings import MDRecord, MDResult, MDSettings, RunOrigin, Stage
 from rgnn.md.state import State
 from rgnn.md.structures import check_structure, outside_training, read_structure, read_structures
+from rgnn.md.sweep import SweepPlan, SweepSettings, plan_sweep, resume_sweep, sweep_folder
 
 __all__ = [
     "MDRecord",
@@ -24,15 +25,20 @@ __all__ = [
     "RunOrigin",
     "Stage",
     "State",
+    "SweepPlan",
+    "SweepSettings",
     "Thermostat",
     "check_structure",
     "element_temperature",
     "minimise",
     "opened",
     "outside_training",
+    "plan_sweep",
     "read_log",
     "read_structure",
     "read_structures",
+    "resume_sweep",
     "run_atoms",
     "run_batch",
+    "sweep_folder",
 ]

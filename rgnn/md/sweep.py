@@ -1,27 +1,36 @@
 """The same molecular dynamics on several settings of the hardware: what they do to observables, not to forces.
 
 Structure, starting velocities and the thermostat's random numbers are the same in all runs; each has a folder of its
-own, with the hardware beside it. What is finished is kept, and what was cut off goes on.
+own, with the hardware beside it. What is finished is kept, and what was cut off is continued.
 """
 
 import copy
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from shlex import quote
+from typing import Any, Self
 
+import torch
 from ase import Atoms
 from pydantic import model_validator
 
-from rgnn.base.errors import InputError
+from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.events import SILENT, Listener
-from rgnn.base.files import write_atomic
+from rgnn.base.files import sha256, write_atomic
+from rgnn.base.run_folder import clear_run, new_folder, refuse_existing, refuse_foreign
 from rgnn.base.settings import Settings, dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
+from rgnn.chip.presets import load_hardware
+from rgnn.chip.variations import variations
+from rgnn.md.plan import named
 from rgnn.md.run import run_atoms
 from rgnn.md.settings import MDSettings, RunOrigin
+from rgnn.md.structures import check_structure, read_structure
 from rgnn.models.base import ForceField
 from rgnn.models.calibration import needs_calibration
+from rgnn.models.checkpoints import fingerprint, load_model
 
 
 class SweepSettings(Settings):
@@ -55,17 +64,141 @@ class SweepSettings(Settings):
         return cls.from_mapping(read_yaml(file), str(file))
 
 
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep that is ready to run.
+
+    Attributes:
+        model: on the device to compute on.
+        atoms: where all runs start.
+        settings: all that the sweep depends on.
+    """
+
+    model: ForceField
+    atoms: Atoms
+    settings: SweepSettings
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each hardware setting in a table."""
+        words = ["as trained" if h == self.model.hardware else h.describe() for h in self.settings.settings]
+        return ["ideal chip", *words[1:]]
+
+    def run(self, out: str | Path, listener: Listener = SILENT) -> list[Path]:
+        """Run what is not finished yet; the folder of each run.
+
+        Args:
+            out: folder of the sweep, see `sweep_folder`; its config.yaml is written first.
+            listener: receives the steps of all runs one after the other, and may ask to stop.
+
+        Raises:
+            Interrupted: the listener asked to stop; `resume_sweep` continues.
+            BrokenRunError: a run broke off.
+        """
+        Path(out).mkdir(parents=True, exist_ok=True)
+        note = f"# Continue with: rgnn sweep --resume {quote(str(out))}\n"
+        write_atomic(Path(out) / "config.yaml", note + dump_yaml(self.settings.to_mapping()))
+        try:
+            return run_sweep(self.atoms, self.model, self.settings, out, listener)
+        except Interrupted as stopped:
+            raise Interrupted(str(stopped), "sweep", Path(out)) from None
+
+
+def plan_sweep(
+    model: str | Path,
+    structure: str | Path,
+    settings: MDSettings,
+    *,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    hardware: Hardware | str | None = None,
+    frame: int = -1,
+    device: torch.device | str = "cpu",
+) -> SweepPlan:
+    """A sweep over the ideal chip, the hardware as trained, and every combination of what is varied.
+
+    Args:
+        model: path of a model folder or training run.
+        structure: structure file that all runs start from.
+        settings: of every run.
+        vary: setting of `Hardware` -> the values to sweep.
+        hardware: what else holds in the sweep: settings, a preset or a YAML file; None is as trained.
+        frame: frame of the structure file; -1 is the last.
+        device: where to compute.
+
+    Raises:
+        InputError: no model or structure there, a model without a chip, an element that it does not know, or
+            hardware that it lacks a range for.
+    """
+    loaded = load_model(model, device)
+    if not loaded.uses_chip:
+        raise InputError("the model is all digital, so hardware means nothing to it; name a model with a chip.")
+    base = load_hardware(hardware) if isinstance(hardware, str) else hardware or loaded.hardware
+    swept = variations(loaded.hardware, base, vary or {})
+    for each in swept:
+        require_ranges(loaded, each)
+    atoms = read_structure(structure, frame)
+    check_structure(atoms, loaded, where=str(structure))
+    known = SweepSettings(
+        md=settings,
+        origin=RunOrigin.of(structure, named(Path(model)), frame),
+        fingerprint=fingerprint(loaded),
+        settings=tuple(swept),
+    )
+    return SweepPlan(loaded, atoms, known)
+
+
+def resume_sweep(folder: str | Path, device: torch.device | str = "cpu") -> SweepPlan:
+    """The sweep that was begun in a folder.
+
+    Raises:
+        InputError: there is none, or its model or structure has changed since.
+    """
+    settings = SweepSettings.read(folder)
+    origin = settings.origin
+    model = load_model(origin.model, device)
+    changed = {origin.model: fingerprint(model) != settings.fingerprint}
+    if origin.structure_sha256:
+        changed[origin.structure] = sha256(origin.structure) != origin.structure_sha256
+    for what, is_changed in changed.items():
+        if is_changed:
+            raise InputError(f"{what}: has changed since {folder} was begun; start a new sweep.")
+    return SweepPlan(model, read_structure(origin.structure, origin.frame, origin.format), settings)
+
+
+def sweep_folder(out: Path | None, structure: Path, overwrite: bool = False) -> Path:
+    """An empty folder for a new sweep: `out`, or where it is None sweeps/NAME-001 and so on.
+
+    Raises:
+        InputError: `out` exists and may not be replaced, or holds something that no sweep has written.
+    """
+    if out is None:
+        return new_folder("sweeps", structure.stem)
+    refuse_existing(out, overwrite)
+    if out.is_dir():
+        runs = [path for path in out.iterdir() if (path / "hardware.yaml").is_file()]
+        refuse_foreign(out, beside={path.name for path in runs})
+        for run in runs:
+            shutil.rmtree(run)
+    clear_run(out)
+    return out
+
+
+def require_ranges(model: ForceField, hardware: Hardware) -> None:
+    """Raise InputError where a model lacks a range that the hardware's converters need."""
+    if needs_calibration(model, hardware):
+        raise InputError(
+            f"the converters of {hardware.describe()} were never calibrated for this model; train it with such "
+            "hardware, or set adc_range to full or range to dynamic."
+        )
+
+
 def on_hardware(model: ForceField, hardware: Hardware) -> ForceField:
     """The same trained model on other hardware.
 
     Raises:
         InputError: it lacks a range that the hardware's converters need.
     """
-    if needs_calibration(model, hardware):
-        raise InputError(
-            f"the converters of {hardware.describe()} were never calibrated for this model; train it with such "
-            "hardware, or set adc_range to full or range to dynamic."
-        )
+    require_ranges(model, hardware)
     other = copy.deepcopy(model)
     other.hardware = hardware
     return other
@@ -107,7 +240,7 @@ def run_sweep(
         if not resume and folder.exists():  # cut off before the first state was saved
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        note = "# The hardware of this run, in place of the model's own; goes on with rgnn sweep --resume.\n"
+        note = "# The hardware of this run, in place of the model's own; continue with rgnn sweep --resume.\n"
         write_atomic(folder / "hardware.yaml", note + dump_yaml({"hardware": mine.hardware.to_mapping()}))
 
         start, own = None if resume else atoms, _OneOf(number, len(folders), mine.hardware, listener)
@@ -132,9 +265,3 @@ class _OneOf(Listener):
 
     def stop(self) -> bool:
         return self.to.stop()
-
-
-def names(settings: Sequence[Hardware], own: Hardware) -> list[str]:
-    """Of the settings in a table."""
-    words = ["as trained" if h == own else h.describe() for h in settings]
-    return ["ideal chip", *words[1:]]

@@ -7,8 +7,9 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from rgnn.analysis import Analysis, AnalysisSettings, SweepSettings, differences, tables
+from rgnn.analysis import Analysis, AnalysisSettings, differences, tables
 from rgnn.base.files import write_atomic
+from rgnn.md import SweepSettings
 from rgnn.plots import analysis as plots
 from rgnn.reports.analysis import facts
 from rgnn.reports.html import Picture, Table, write_report

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rgnn.analysis import Analysis, AnalysisSettings, Trajectory
-    from rgnn_cli.session.console import Reporter
+    from rgnn.analysis import AnalysisSettings
 
 ANALYSIS = "Analysis"
 
 Skip = Annotated[
-    str, typer.Option(help="Equilibration to leave out: 20% of each run, or 5ps.", rich_help_panel=ANALYSIS)
+    str,
+    typer.Option(help="Equilibration to leave out: part of a run, or a time as 5ps.", rich_help_panel=ANALYSIS),
 ]
-Width = Annotated[float, typer.Option(help="Bin of g(r), Å.", rich_help_panel=ANALYSIS)]
+Width = Annotated[float, typer.Option(help="Width of a bin of g(r), Å.", rich_help_panel=ANALYSIS)]
 Reach = Annotated[float, typer.Option(help="Largest distance of g(r), Å.", rich_help_panel=ANALYSIS)]
 FitFrom = Annotated[
     float | None,
     typer.Option(
-        help="Lag in ps that diffusion is fitted from; default: a twentieth of the run.", rich_help_panel=ANALYSIS
+        help="Shortest lag in the fit of diffusion, ps; default: a twentieth of the run.", rich_help_panel=ANALYSIS
     ),
 ]
 
@@ -43,17 +43,3 @@ def _skip(text: str) -> tuple[float, float | None]:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1), None
     except ValueError:
         raise InputError(f"--skip is {text!r}; write it as 20%, as 0.2 or as 5ps.") from None
-
-
-def analyse_one(report: Reporter, trajectory: Trajectory, config: AnalysisSettings) -> Analysis:
-    """With a meter."""
-    from rgnn.analysis import analyse as run_analysis
-
-    with report.progress(f"Reading {trajectory.name}", None, "frames") as meter:
-
-        def progress(done: int, total: int) -> None:
-            if meter.total is None:
-                meter.start(done, total)
-            meter.update(done)
-
-        return run_analysis(trajectory, config, progress)

@@ -130,6 +130,19 @@ def was_typed(ctx: typer.Context, option: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"  # the enumeration is click's or Typer's, by its version
 
 
+def refuse_beside_resume(ctx: typer.Context, *options: str) -> None:
+    """Raise InputError where the user typed an option that --resume takes from the run.
+
+    Args:
+        ctx: of the command.
+        options: their names as parameters of the command.
+    """
+    for option in options:
+        if was_typed(ctx, option):
+            what = f"a {option}" if option in ("store", "structure") else f"--{option.replace('_', '-')}"
+            raise InputError(f"--resume takes all settings from the run, so {what} cannot be given; leave it out.")
+
+
 def given(ctx: typer.Context, settings: type[Settings], **renamed: str) -> dict[str, Any]:
     """The options that the user typed and that are fields of a settings class, for `Settings.override`.
 

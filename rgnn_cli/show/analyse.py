@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rgnn.analysis import Analysis, AnalysisSettings, Arrhenius
+    from rgnn.analysis import Analysis, Comparison
     from rgnn_cli.session.console import Reporter
+    from rgnn_cli.session.session import Session
 
 
-def show(
-    report: Reporter,
-    config: AnalysisSettings,
-    runs: Sequence[Analysis],
-    reference: Analysis | None,
-    fits: Mapping[int, Arrhenius],
-) -> None:
-    """The tables of the report, and what to know about them."""
+def result(session: Session, found: Comparison, files: Sequence[Path]) -> None:
+    """The tables of the report, what to know about them, and where the files are."""
     from rgnn.reports.analysis import analysis_tables, facts
 
-    for name, fact in facts(config, runs, reference).items():
+    report = session.report
+    for warning in found.warnings:
+        report.warn(warning)
+    for name, fact in facts(found.settings, found.runs, found.reference).items():
         report.say(f"{name}: {fact}")
-    for table in analysis_tables(runs, reference, fits):
+    for table in analysis_tables(found.runs, found.reference, found.fits):
         report.table(table.title, table.columns, table.rows)
-    notes(report, runs)
+    notes(report, found.runs)
+    report.say(f"Results: {', '.join(map(str, files))}")
 
 
 def notes(report: Reporter, runs: Sequence[Analysis]) -> None:

@@ -1,40 +1,51 @@
-"""What rgnn sweep shows: the tables of the report."""
+"""What rgnn sweep shows: what is about to run, and the tables of the report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rgnn.analysis import AnalysisSettings, SweepSettings
-    from rgnn_cli.session.console import Reporter
+    from rgnn.analysis import Analysis, AnalysisSettings
+    from rgnn.md import SweepPlan
+    from rgnn_cli.session.session import Session
 
 
-def show_and_write(
-    report: Reporter,
-    config: SweepSettings,
-    titles: Sequence[str],
-    folders: Sequence[Path],
+def introduction(session: Session, plan: SweepPlan, folder: Path) -> None:
+    """Structure, model, and how the runs go."""
+    origin, md = plan.settings.origin, plan.settings.md
+    session.report.say(
+        f"Structure: {origin.structure}; model: {origin.model}; {len(plan.names)} settings in {folder}"
+    )  # fmt: skip
+    session.report.say(
+        f"Dynamics: Langevin at {md.initial_temperature:g} K, {md.total_steps} steps of {md.timestep:g} fs each"
+    )
+
+
+def result(
+    session: Session,
+    runs: Sequence[Analysis],
+    settings: AnalysisSettings,
     out: Path,
-    how: AnalysisSettings,
+    written: tuple[Sequence[Path], dict[str, Any]],
 ) -> None:
-    """Analyse every run, write the results and show the tables."""
-    from dataclasses import replace
+    """The tables, and where the files are.
 
-    from rgnn.analysis import open_trajectory
+    Args:
+        runs, settings: analysed runs, and how.
+        out: folder of the sweep.
+        written: files, and the record in the JSON.
+    """
     from rgnn.reports.analysis import facts
-    from rgnn.reports.sweep import sweep_tables, write_sweep
-    from rgnn_cli.session.analysis import analyse_one
+    from rgnn.reports.sweep import sweep_tables
     from rgnn_cli.show.analyse import notes
 
-    opened = [replace(open_trajectory(f), name=name) for f, name in zip(folders, titles, strict=True)]
-    runs = [analyse_one(report, t, how) for t in opened]
-    files, record = write_sweep(config, runs, out, how)
-    for name, fact in facts(how, runs, None).items():
-        report.say(f"{name}: {fact}")
+    files, record = written
+    for name, fact in facts(settings, runs, None).items():
+        session.report.say(f"{name}: {fact}")
     for table in sweep_tables(runs):
-        report.table(table.title, table.columns, table.rows)
-    notes(report, runs)
-    report.say(f"Results: {', '.join(map(str, files))}; each run is a folder beside them")
-    report.result({"out": str(out), **record})
+        session.report.table(table.title, table.columns, table.rows)
+    notes(session.report, runs)
+    session.report.say(f"Results: {', '.join(map(str, files))}; each run is a folder beside them")
+    session.result({"out": str(out), **record})

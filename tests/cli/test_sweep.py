@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from rgnn import load_model
+from rgnn.md import MDSettings, plan_sweep, resume_sweep
 
 
 @pytest.fixture
@@ -50,6 +51,19 @@ def test_the_same_start_on_every_hardware(cli, run, structure) -> None:
     assert page.count('src="data:image/png;base64,') == 3 and "times what two halves" not in page
 
 
+def test_a_sweep_in_python_is_that_of_the_command(cli, run, structure) -> None:
+    cli("sweep", structure, "--bits", "2", "--steps", 10, "--seed", 3, "--out", "s", "--quiet")
+    plan = plan_sweep(run, structure, MDSettings(steps=10, seed=3), vary={"bits": [2]})
+    assert plan.names == ["ideal chip", "as trained", "2 bits, 5% read noise"]
+    for folder in plan.run("p"):
+        assert (folder / "trajectory.xyz").read_bytes() == (Path("s") / folder.name / "trajectory.xyz").read_bytes()
+    assert (
+        resume_sweep("p").settings
+        == plan.settings
+        == resume_sweep("s").settings.override(md=plan.settings.md, origin=plan.settings.origin)
+    )
+
+
 def test_hardware_is_that_of_rgnn_md(cli, run, structure) -> None:
     cli("sweep", structure, "--bits", "2", "--noise", "0", "--steps", 10, "--seed", 3, "--out", "s", "--quiet")
     cli("md", structure, "--bits", 2, "--noise", 0, "--steps", 10, "--seed", 3, "--out", "m", "--quiet")
@@ -68,7 +82,7 @@ def test_a_cut_off_sweep_goes_on_to_the_same_end(cli, refused, run, structure) -
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "rgnn sweep --resume cut" in said
+    assert "continue with: rgnn sweep --resume cut" in said
     finished = Path("cut/00-ideal/trajectory.xyz").stat().st_mtime_ns
     cli("sweep", "--resume", "cut", "--quiet")
     assert Path("cut/00-ideal/trajectory.xyz").stat().st_mtime_ns == finished
@@ -78,6 +92,7 @@ def test_a_cut_off_sweep_goes_on_to_the_same_end(cli, refused, run, structure) -
     one, other = (json.loads(Path(out, "sweep.json").read_text()) for out in ("whole", "cut"))
     assert one["radial_difference"] == other["radial_difference"]
     assert "leave it out" in refused(2, "sweep", structure, "--resume", "cut")
+    assert "--steps cannot be given" in refused(2, "sweep", "--resume", "cut", "--steps", 10_000)  # though the default
     assert "is no sweep" in refused(2, "sweep", "--resume", "nowhere")
 
 
