@@ -8,12 +8,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from rgnn.base.errors import BrokenRunError, InputError
 from rgnn.base.files import sha256
@@ -23,11 +24,13 @@ from rgnn.data.formats.graph_pickle import is_pickle, read_graph_pickle
 from rgnn.data.formats.selection import Items, Selection, Warn
 from rgnn.data.frames import EdgeFrame, Unusable
 from rgnn.data.store.blocks import write_block
-from rgnn.data.store.ledger import ROOT, BlockRecord, Cursor, Source
+from rgnn.data.store.ledger import ROOT, BlockRecord, Cursor, Ledger, Source
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.writer import Batch, StoreWriter
 
 DUPLICATE = "duplicate"
+# Largest length of an edge where nobody says one, Angstrom.
+DEFAULT_CUTOFF = 3.8
 # Outside these, positions or forces are likely in another unit than Angstrom and eV/Angstrom: the distance to the
 # nearest atom over the sum of the covalent radii is 0.9 to 1.3 in most matter, and 1.9 or 0.53 times that if bohr and
 # Angstrom are taken for each other; forces in hartree/bohr come out 51 times too small.
@@ -52,14 +55,29 @@ class Outcome:
     examples: dict[str, str] = field(default_factory=dict)
     already: bool = False
 
+    @property
+    def left_out(self) -> Counter[str]:
+        """Frames of all sources that were not taken, by reason."""
+        return sum((Counter(source.skipped) for source in self.sources), Counter[str]())
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain numbers, with their units in the keys: the store, and what this command has added to it."""
+        sources = [{"name": s.name, "frames": s.frames, "skipped": s.skipped} for s in self.sources]
+        return {
+            "store": str(self.store.path),
+            "added": self.frames,
+            "converted": sources,
+            **self.store.summary().to_mapping(),
+        }
+
 
 def convert(
     sources: Sequence[str | Path],
     out: str | Path,
-    cutoff: float | None = 3.8,
+    cutoff: float | None = None,
     wanted: Selection | None = None,
     *,
-    workers: int = 1,
+    workers: int | None = 1,
     append: bool = False,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda done: None,
@@ -73,9 +91,10 @@ def convert(
     Args:
         sources: trajectories, published graph pickles, graph stores (so stores are merged).
         out: the store to write.
-        cutoff: in Angstrom; None takes that of the store appended to.
+        cutoff: in Angstrom; None takes that of the store appended to, and else 3.8.
         wanted: which frames of each source; None takes all.
-        workers: processes; a script that asks for more than one needs `if __name__ == "__main__":`.
+        workers: processes, None for one on each core; a script that asks for more than one needs
+            `if __name__ == "__main__":`.
         append: add to the store at `out`.
         overwrite: replace the store at `out`.
         progress: called with the number of frames written so far.
@@ -86,6 +105,8 @@ def convert(
         BrokenRunError: a worker process was killed from outside.
     """
     wanted = wanted or Selection()
+    if cutoff is None and not append:
+        cutoff = DEFAULT_CUTOFF
     paths = without_forces([Path(source) for source in sources])
     key = _key(paths, cutoff, wanted)
     records = [Source(path.name, labels=wanted.label.path if wanted.label else "") for path in paths]
@@ -103,7 +124,7 @@ def convert(
         checksums = [hasher.submit(_checksum, path) for path in paths]
         with writer:
             reading = _Reading(writer, paths, wanted, warn)
-            _write_batches(writer, reading.batches(), workers, progress, reading.example)
+            _write_batches(writer, reading.batches(), workers or cores(), progress, reading.example)
             mine = writer.ledger.sources[-len(paths) :]
             frames = sum(source.frames for source in mine)
             if not frames and not any(DUPLICATE in source.skipped for source in mine):
@@ -114,6 +135,15 @@ def convert(
     finally:
         hasher.shutdown(wait=False, cancel_futures=True)
     return Outcome(GraphStore(out), frames, mine, reading.examples)
+
+
+def kept_frames(out: str | Path, append: bool = False) -> int:
+    """Number of frames that a conversion into `out` which was broken off has left, for the same call to continue."""
+    out = Path(out)
+    try:
+        return Ledger.load(out if append else out.with_name(out.name + ".partial")).frames
+    except InputError:
+        return 0
 
 
 def cores() -> int:

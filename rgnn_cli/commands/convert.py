@@ -2,160 +2,101 @@
 
 from __future__ import annotations
 
-import glob
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rgnn_cli.session import options
-
-if TYPE_CHECKING:
-    from rgnn.data.conversion import Outcome
-    from rgnn_cli.session.console import Reporter
+from rgnn_cli.session.options import RUNNING
 
 FRAMES = "Frames"
 
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="SOURCE...", help="Trajectories with forces, graph pickles or stores; globs allowed."),
+]
+Out = Annotated[Path, typer.Option(help="Graph store to write, such as data/mine.zarr.")]
+Cutoff = Annotated[
+    float | None,
+    typer.Option(help="Largest length of an edge, Å; default: 3.8, or that of the store appended to."),
+]
+Every = Annotated[int, typer.Option(min=1, help="Step between frames: 2 is every other one.", rich_help_panel=FRAMES)]
+First = Annotated[int, typer.Option("--from", min=0, help="First frame of each file.", rich_help_panel=FRAMES)]
+Last = Annotated[
+    int | None,
+    typer.Option("--to", min=1, help="Frame of each file to stop before; default: its end.", rich_help_panel=FRAMES),
+]
+Unconverged = Annotated[
+    bool, typer.Option("--unconverged", help="Acceptance of unconverged frames too.", rich_help_panel=FRAMES)
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="Format by ASE's name, or dpdata:NAME; default: recognised."),
+]
+Cell = Annotated[
+    str | None, typer.Option(help="Cell of files without one (CP2K), Å: 'A B C' or nine numbers.")
+]  # fmt: skip
+LabelOption = Annotated[
+    str | None,
+    typer.Option("--label", metavar="MODULE:NAME", help="ASE calculator that gives all frames their forces."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Number of processes; default: all cores.", rich_help_panel=RUNNING)
+]
+Append = Annotated[bool, typer.Option("--append", help="Addition to the store at --out.")]
+
 
 def convert(
-    sources: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE...", help="Trajectories with forces, graph pickles, stores; globs allowed."),
-    ],
-    out: Annotated[Path, typer.Option(help="Store to write, such as data/mine.zarr.")],
-    cutoff: Annotated[
-        float | None,
-        typer.Option(help="Radius of a neighbourhood in Å; default 3.8, or that of the store appended to."),
-    ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Take every n-th frame.", rich_help_panel=FRAMES)] = 1,
-    first: Annotated[int, typer.Option("--from", min=0, help="First frame of each file.", rich_help_panel=FRAMES)] = 0,
-    last: Annotated[
-        int | None, typer.Option("--to", min=1, help="Stop before this frame of each file.", rich_help_panel=FRAMES)
-    ] = None,
-    unconverged: Annotated[
-        bool, typer.Option("--unconverged", help="Take unconverged frames too.", rich_help_panel=FRAMES)
-    ] = False,
-    file_format: Annotated[
-        str | None,
-        typer.Option("--format", help="ASE's name of the format, or dpdata:NAME, where it is not recognised."),
-    ] = None,
-    cell: Annotated[
-        str | None, typer.Option(help="'A B C' or nine numbers in Å, for files without a cell (CP2K).")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(metavar="MODULE:NAME", help="ASE calculator that gives all frames their forces.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: all cores.", rich_help_panel=options.RUNNING)
-    ] = None,
-    append: Annotated[bool, typer.Option("--append", help="Add to the store at --out.")] = False,
+    sources: Sources,
+    out: Out,
+    cutoff: Cutoff = None,
+    every: Every = 1,
+    first: First = 0,
+    last: Last = None,
+    unconverged: Unconverged = False,
+    file_format: Format = None,
+    cell: Cell = None,
+    label: LabelOption = None,
+    workers: Workers = None,
+    append: Append = False,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Turn trajectories with forces into a graph store: VASP, CP2K, Quantum ESPRESSO, extended XYZ, all that ASE reads.
+    """Conversion of trajectories with forces to a graph store: VASP, CP2K, Quantum ESPRESSO and all that ASE reads.
 
     Example: rgnn convert 'run*/vasprun.xml.gz' --out data/mine.zarr --every 2
 
-    Frames that cannot be used (no forces, not converged, NaN, a duplicate) are left out and counted. A conversion
-    that was killed goes on when it is run again. Several stores given as sources become one.
+    Frames that cannot be used (no forces, not converged, NaN, a duplicate) are left out and counted. The same
+    command continues a conversion that was killed. Several stores given as sources become one.
     """
     from rgnn.base.errors import InputError, Interrupted
     from rgnn.data.conversion import convert as convert_to_store
-    from rgnn.data.conversion import cores
+    from rgnn.data.conversion import kept_frames
     from rgnn.data.formats.selection import Selection
     from rgnn.data.labelling import Label
-    from rgnn_cli.session import workspace
-    from rgnn_cli.session.console import Reporter
-    from rgnn_cli.show.info import store_facts
+    from rgnn_cli.session import parse, workspace
+    from rgnn_cli.session.session import Session
+    from rgnn_cli.show import convert as show
 
-    report = Reporter(quiet, as_json)
+    session = Session(quiet=quiet, as_json=as_json)
     if append and overwrite:
         raise InputError("--append and --overwrite exclude each other; give one of them.")
-    paths = _expand(sources)
     wanted = Selection(
-        first=first,
-        last=last,
-        every=every,
-        format=file_format,
-        unconverged=unconverged,
-        cell=None if cell is None else _numbers(cell),
+        first, last, every, file_format, unconverged,
+        cell=None if cell is None else parse.numbers(cell, "--cell"),
         label=None if label is None else Label(label),
-    )
-    with report.progress("Converting", None, "frames") as meter:
+    )  # fmt: skip
+    with session.report.progress("Converting", None, "frames") as meter:
         try:
             outcome = convert_to_store(
-                paths,
-                out,
-                3.8 if cutoff is None and not append else cutoff,
-                wanted,
-                workers=cores() if workers is None else workers,
-                append=append,
-                overwrite=overwrite,
-                progress=meter.update,
-                warn=report.warn,
-            )
+                parse.paths(sources), out, cutoff, wanted, workers=workers, append=append, overwrite=overwrite,
+                progress=meter.update, warn=session.report.warn,
+            )  # fmt: skip
         except KeyboardInterrupt:
-            kept = _kept(out, append)
-            if not kept:
-                raise
-            raise Interrupted(f"{out}: {kept} frames are kept; the same command goes on after them.") from None
+            if kept := kept_frames(out, append):
+                raise Interrupted(f"{out}: {kept} frames are kept; the same command continues after them.") from None
+            raise
     workspace.remember("store", out)
-    _tell(report, outcome)
-    summary = outcome.store.summary()
-    report.facts(f"Graph store {out}", store_facts(summary))
-    report.say("Next: rgnn train --bits 4 --noise 0.05")
-    sources_done = [{"name": s.name, "frames": s.frames, "skipped": s.skipped} for s in outcome.sources]
-    report.result({"store": str(out), "added": outcome.frames, "converted": sources_done, **asdict(summary)})
-
-
-def _tell(report: Reporter, outcome: Outcome) -> None:
-    """What was left out, and why."""
-    if outcome.already:
-        report.say("Already there: this command has made the store before, and its sources have not changed.")
-        return
-    left_out: dict[str, int] = {}
-    for source in outcome.sources:
-        for reason, count in source.skipped.items():
-            left_out[reason] = left_out.get(reason, 0) + count
-    for reason, count in left_out.items():
-        example = outcome.examples.get(reason)
-        report.warn(f"{count} frame(s) left out: {reason}" + (f"; the first: {example}" if example else "."))
-    if len(outcome.sources) > 1:
-        rows = [[s.name, f"{s.frames}", f"{sum(s.skipped.values())}"] for s in outcome.sources]
-        report.table("Converted", ["source", "frames", "left out"], rows)
-
-
-def _kept(out: Path, append: bool) -> int:
-    """Frames that a conversion which was interrupted has left."""
-    from rgnn.base.errors import InputError
-    from rgnn.data.store.ledger import Ledger
-
-    try:
-        return Ledger.load(out if append else out.with_name(out.name + ".partial")).frames
-    except InputError:
-        return 0
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    """'10 10 12' or '10,10,12'."""
-    from rgnn.base.errors import InputError
-
-    try:
-        return tuple(float(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        raise InputError(f"--cell '{text}' is not made of numbers; give three lengths in Angstrom.") from None
-
-
-def _expand(sources: list[str]) -> list[Path]:
-    """Globs that the shell has left alone are expanded, in sorted order."""
-    from rgnn.base.errors import InputError
-
-    paths: list[Path] = []
-    for source in sources:
-        found = sorted(glob.glob(source)) if glob.has_magic(source) and not Path(source).exists() else [source]  # noqa: PTH207
-        if not found:
-            raise InputError(f"{source}: no file fits this pattern.")
-        paths += [Path(name) for name in found]
-    return paths
+    show.result(session, outcome)

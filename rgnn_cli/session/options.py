@@ -1,20 +1,24 @@
 """Options shared by commands."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from rgnn.base.choices import Device
 
 RUNNING = "Running"
 HARDWARE = "Hardware"
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=RUNNING)]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.", rich_help_panel=RUNNING)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.", rich_help_panel=RUNNING)]
+Json = Annotated[bool, typer.Option("--json", help="Result as JSON, and nothing else.", rich_help_panel=RUNNING)]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what already lies at --out.", rich_help_panel=RUNNING)
+    bool, typer.Option("--overwrite", help="Replacement of what already lies at --out.", rich_help_panel=RUNNING)
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=RUNNING)]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of every random stream.", rich_help_panel=RUNNING)]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Seed of all random numbers; default: 0.", rich_help_panel=RUNNING)
+]
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file with settings; options override it.", rich_help_panel=RUNNING)
 ]
@@ -29,7 +33,7 @@ Noise = Annotated[
 HardwareOption = Annotated[
     str | None,
     typer.Option(
-        "--hardware", help="A preset by name, or a YAML file; rgnn info hardware lists them.", rich_help_panel=HARDWARE
+        "--hardware", help="Hardware preset, or a YAML file; see rgnn info hardware.", rich_help_panel=HARDWARE
     ),
 ]
 
@@ -37,15 +41,14 @@ SweptBits = Annotated[
     str | None, typer.Option("--bits", help="Input bits to sweep: 4 or 2:8 or 2,4,8.", rich_help_panel=HARDWARE)
 ]
 SweptNoise = Annotated[
-    str | None, typer.Option("--noise", help="Fluctuations to sweep: 0,0.02,0.05,0.1.", rich_help_panel=HARDWARE)
+    str | None, typer.Option("--noise", help="Conductance fluctuations to sweep: 0,0.05,0.1.", rich_help_panel=HARDWARE)
 ]
 Vary = Annotated[
     list[str] | None,
     typer.Option("--vary", help="Any other setting to sweep, such as adc_bits=4:8.", rich_help_panel=HARDWARE),
 ]
 
-Device = Literal["auto", "cpu", "cuda"]
 DeviceOption = Annotated[
     Device,
-    typer.Option("--device", help="Where to compute; auto takes a GPU where there is one.", rich_help_panel=RUNNING),
+    typer.Option("--device", help="Device to compute on; auto is a GPU where there is one.", rich_help_panel=RUNNING),
 ]

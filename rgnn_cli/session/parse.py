@@ -1,8 +1,10 @@
-"""What an evaluation varies, from the words of the command line."""
+"""Values from the words of the command line."""
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rgnn.base.errors import InputError
@@ -62,3 +64,23 @@ def percentage(text: str, option: str) -> float:
     if not 0 < value < float("inf"):
         raise InputError(f"{option} is {text!r}; write it as 10% or as 0.1.")
     return value
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """'10 10 12' or '10,10,12'."""
+    try:
+        return tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise InputError(f"{option} is {text!r}; write numbers with spaces or commas between them.") from None
+
+
+def paths(sources: Sequence[str]) -> list[Path]:
+    """Paths of files; patterns that the shell has left alone are expanded, in sorted order."""
+    found: list[Path] = []
+    for source in sources:
+        is_pattern = glob.has_magic(source) and not Path(source).exists()
+        names = sorted(glob.glob(source)) if is_pattern else [source]  # noqa: PTH207 (the pattern may be absolute)
+        if not names:
+            raise InputError(f"{source}: no file fits this pattern.")
+        found += [Path(name) for name in names]
+    return found
