@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from cases import BY_NAME, CASES, FLOORS, LARGE, WITH_MEMORY, Case, graph_of
 
-from rgnn.doctor import environment
+from rgnn.doctor import Environment
 
 Times = dict[str, list[float]]
 
@@ -116,7 +116,7 @@ def main() -> None:
     sizes = [int(size) for size in options.sizes.split(",") if size]
     large = scaling(sizes, threads) if sizes else []
     if options.json:
-        facts = {**environment(), "processor": platform.processor() or platform.machine()}
+        facts = {**Environment.here().to_mapping(), "processor": platform.processor() or platform.machine()}
         result = {"environment": facts, "threads": threads, "cases": rows, "scaling": large}
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     return None

@@ -11,18 +11,17 @@ def doctor(as_json: options.Json = False) -> None:
     Example: rgnn doctor
     """
     from rgnn.base.errors import BrokenRunError
-    from rgnn.doctor import environment, run_checks
+    from rgnn.doctor import Environment, run_checks
     from rgnn_cli.session.session import Session
+    from rgnn_cli.show import doctor as show
 
     session = Session(as_json=as_json)
-    report = session.report
-    facts = environment()
-    report.facts("Environment", facts)
+    environment = Environment.here()
+    show.environment(session.report, environment)
     checks = run_checks()
-    shown = {c.name: f"{'[green]passed[/]' if c.passed else '[red]failed[/]'}  {c.detail}" for c in checks}
-    report.facts("\nSelf-test", shown)
-    session.result({"environment": facts, "checks": [vars(c) for c in checks]})
-    failed = [c.name for c in checks if not c.passed]
+    show.checks(session.report, checks)
+    session.result({"environment": environment.to_mapping(), "checks": [check.to_mapping() for check in checks]})
+    failed = [check.name for check in checks if not check.passed]
     if failed:
         raise BrokenRunError(f"failed: {', '.join(failed)}; reinstall rgnn, and report it with the lines above.")
-    report.say("All is well. Next: rgnn demo")
+    session.report.say("All is well. Next: rgnn demo")

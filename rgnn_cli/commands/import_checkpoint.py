@@ -1,5 +1,7 @@
 """rgnn import-checkpoint: the published trained model -> a model folder."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
@@ -7,16 +9,20 @@ import typer
 
 from rgnn_cli.session import options
 
+File = Annotated[Path, typer.Argument(help="Trained model of the published program (checkpoint.pkl).")]
+ChipOption = Annotated[Path, typer.Option("--chip", help="Chip folder, from rgnn import-conductance.")]
+Out = Annotated[Path, typer.Option(help="Model folder to write.")]
+
 
 def import_checkpoint(
-    file: Annotated[Path, typer.Argument(help="Trained model of the published program (checkpoint.pkl).")],
-    chip: Annotated[Path, typer.Option(help="Chip folder, from rgnn import-conductance.")],
-    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    file: File,
+    chip: ChipOption,
+    out: Out,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Turn the published trained model into a model folder that eval and md take.
+    """Conversion of the published trained model to a model folder, which eval and md take.
 
     Example: rgnn import-checkpoint data/published/checkpoint.pkl --chip chips/published --out models/published
 
@@ -32,9 +38,9 @@ def import_checkpoint(
     from rgnn.models.message_passing.published import PUBLISHED_ELEMENTS, model_from_published, read_checkpoint
     from rgnn.models.settings import MessagePassingSettings
     from rgnn_cli.session import workspace
-    from rgnn_cli.session.console import Reporter
+    from rgnn_cli.session.session import Session
 
-    report = Reporter(quiet, as_json)
+    session = Session(quiet=quiet, as_json=as_json)
     weights, shapes = Chip.load(chip), RGNN.matrices(MessagePassingSettings.published())
     needed = sum(rows * columns for layer in shapes for rows, columns in layer)
     if len(weights.weights) != needed:
@@ -54,6 +60,6 @@ def import_checkpoint(
     )
     save_model(model, out)
     workspace.remember("model", out)
-    report.say(f"Model: [bold]{out}[/] ({model.hardware.describe()}, as published)")
-    report.say(f"Next: rgnn eval {out} STORE   or   rgnn md STRUCTURE --model {out}")
-    report.result({"model": str(out), "hardware": model.hardware.to_mapping()})
+    session.report.say(f"Model: [bold]{out}[/] ({model.hardware.describe()}, as published)")
+    session.report.say(f"Next: rgnn eval {out} STORE   or   rgnn md STRUCTURE --model {out}")
+    session.result({"model": str(out), "hardware": model.hardware.to_mapping()})

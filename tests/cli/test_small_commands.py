@@ -9,6 +9,7 @@ import torch
 
 from rgnn import Chip, load_model
 from rgnn.models.checkpoints import fingerprint
+from rgnn.reports.chip import import_chip
 from rgnn.training.log import read_epochs
 
 
@@ -29,7 +30,10 @@ def test_doctor_passes_all_its_checks(cli) -> None:
     report = json.loads(cli("doctor", "--json"))
     assert all(check["passed"] for check in report["checks"])
     assert len(report["checks"]) == 5
-    assert report["environment"]["torch"]
+    environment, checks = report["environment"], {check["name"]: check for check in report["checks"]}
+    assert environment["torch"] and environment["threads"] >= 1 and environment["cores"] >= 1
+    assert checks["neighbour list"]["edges"] == checks["neighbour list"]["ase_edges"] > 0
+    assert 0 < checks["forces"]["seconds"] < 60 and checks["kernels"]["relative_difference"] < 0.02
 
 
 def test_info_knows_what_lies_there(cli, refused, run) -> None:
@@ -124,6 +128,8 @@ def test_a_folder_of_reads_makes_a_chip_whose_noise_is_used(cli, refused, store)
     reads(Path("reads"))
     done = json.loads(cli("import-conductance", "reads", "--out", "chip", "--json"))
     assert (done["scheme"], done["unit"], done["reads"], done["dead_columns"]) == ("pair", "uS", 4, [9])
+    found = import_chip("reads", "same")
+    assert done == {"chip": "chip", **found.to_mapping(), "figure": "chip/chip.png"}
     assert done["read_noise_siemens"] == pytest.approx(0.03 * 14.2e-6, rel=0.05)
     assert done["programming_spread_siemens"] == pytest.approx(2.5e-6, rel=0.05)
     assert Path("chip/chip.png").stat().st_size > 10_000
@@ -142,6 +148,15 @@ def test_maps_that_need_words_are_refused_with_the_option(refused) -> None:
     assert "--unit" in refused(2, "import-conductance", "odd.npy", "--out", "chip")
     np.save("narrow.npy", np.random.default_rng(0).normal(14, 2, (4, 5)))
     assert "--scheme" in refused(2, "import-conductance", "narrow.npy", "--out", "chip")
+    assert not Path("chip").exists()
+
+
+def test_options_that_have_no_use_are_refused(refused) -> None:
+    conductances(Path("c.pkl"))
+    assert "no use for scheme" in refused(2, "import-conductance", "c.pkl", "--scheme", "pair", "--out", "chip")
+    np.save("m.npy", np.random.default_rng(0).normal(14, 2, (4, 6)))
+    said = refused(2, "import-conductance", "m.npy", "--reference-column", -1, "--out", "chip")  # though the default
+    assert "--scheme reference" in said
     assert not Path("chip").exists()
 
 
