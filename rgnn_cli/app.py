@@ -58,9 +58,9 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _globals(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Version of rgnn.")
     ] = False,
 ) -> None:
     if debug:

@@ -165,15 +165,16 @@ def resume_sweep(folder: str | Path, device: torch.device | str = "cpu") -> Swee
     return SweepPlan(model, read_structure(origin.structure, origin.frame, origin.format), settings)
 
 
-def sweep_folder(out: Path | None, structure: Path, overwrite: bool = False) -> Path:
+def sweep_folder(plan: SweepPlan, out: Path | None = None, overwrite: bool = False) -> Path:
     """An empty folder for a new sweep: `out`, or where it is None sweeps/NAME-001 and so on.
 
     Raises:
         InputError: `out` exists and may not be replaced, or holds something that no sweep has written.
     """
+    origin = plan.settings.origin
     if out is None:
-        return new_folder("sweeps", structure.stem)
-    refuse_existing(out, overwrite)
+        return new_folder("sweeps", Path(origin.structure).stem)
+    refuse_existing(out, overwrite, origin.structure, origin.model)
     if out.is_dir():
         runs = [path for path in out.iterdir() if (path / "hardware.yaml").is_file()]
         refuse_foreign(out, beside={path.name for path in runs})

@@ -51,12 +51,13 @@ def analyse(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Radial distributions, coordination, diffusion, temperature and heating of runs, and how they differ.
+    """Analyse runs: radial distributions, coordination, diffusion, temperature, heating, and how they differ.
 
     Example: rgnn analyse md/glass-001 --reference aimd.xyz --reference-temperature 600
 
-    The g(r) of several runs is compared with that of the first, or of the reference, beside what two halves of it
-    differ by. Writes report.html with all figures and tables, analysis.json and CSV files.
+    The g(r) of several runs is compared with that of the first, or of the
+    reference, beside what two halves of it differ by. Writes report.html with
+    all figures and tables, analysis.json and CSV files.
     """
     from rgnn.analysis import compare
     from rgnn.reports.analysis import write_analysis
@@ -67,7 +68,7 @@ def analyse(
     session = Session(quiet=quiet, as_json=as_json)
     config = settings(skip, width, reach, fit_from)
     if out is not None:
-        workspace.refuse_existing(out, overwrite)
+        workspace.refuse_existing(out, overwrite, *runs, reference)
     with session.listening("Reading", "frames") as listener:
         found = compare(
             runs, config, reference=reference, reference_temperature=reference_temperature, arrhenius=arrhenius,

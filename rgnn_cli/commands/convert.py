@@ -27,9 +27,7 @@ Last = Annotated[
     int | None,
     typer.Option("--to", min=1, help="Frame of each file to stop before; default: its end.", rich_help_panel=FRAMES),
 ]
-Unconverged = Annotated[
-    bool, typer.Option("--unconverged", help="Acceptance of unconverged frames too.", rich_help_panel=FRAMES)
-]
+Unconverged = Annotated[bool, typer.Option("--unconverged", help="Unconverged frames too.", rich_help_panel=FRAMES)]
 Format = Annotated[
     str | None,
     typer.Option("--format", help="Format by ASE's name, or dpdata:NAME; default: recognised."),
@@ -44,7 +42,7 @@ LabelOption = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Number of processes; default: all cores.", rich_help_panel=RUNNING)
 ]
-Append = Annotated[bool, typer.Option("--append", help="Addition to the store at --out.")]
+Append = Annotated[bool, typer.Option("--append", help="Addition of the frames to the store at --out.")]
 
 
 def convert(
@@ -64,12 +62,13 @@ def convert(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Conversion of trajectories with forces to a graph store: VASP, CP2K, Quantum ESPRESSO and all that ASE reads.
+    """Turn trajectories with forces into a graph store: VASP, CP2K, Quantum ESPRESSO and all that ASE reads.
 
     Example: rgnn convert 'run*/vasprun.xml.gz' --out data/mine.zarr --every 2
 
-    Frames that cannot be used (no forces, not converged, NaN, a duplicate) are left out and counted. The same
-    command continues a conversion that was killed. Several stores given as sources become one.
+    Frames that cannot be used (no forces, not converged, NaN, a duplicate) are
+    left out and counted. The same command continues a conversion that was
+    killed. Several stores given as sources become one.
     """
     from rgnn.base.errors import InputError, Interrupted
     from rgnn.data.conversion import convert as convert_to_store

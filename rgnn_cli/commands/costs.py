@@ -22,25 +22,26 @@ Table = Annotated[
         help="YAML file with figures and their sources; default: the packaged table.", rich_help_panel=HARDWARE
     ),
 ]
-Sources = Annotated[bool, typer.Option("--sources", help="List of every figure with its source.")]
+Sources = Annotated[bool, typer.Option("--sources", help="List of all figures with their sources.")]
 
 
 def costs(
     model: Model = None,
     store: Store = None,
-    bits: options.Bits = None,
+    bits: options.BitsAsTrained = None,
     adc_bits: AdcBits = None,
     table: Table = None,
     sources: Sources = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Operations of a frame, an MD step and an epoch, with estimates of energy, time and area.
+    """Count the operations of a frame, an MD step and an epoch, and estimate energy, time and area.
 
     Example: rgnn costs runs/latest --bits 4
 
-    Counts are exact. Energy, time and area are estimates, not measured: they follow from low, nominal and high
-    figures in the literature, each with its source and technology node (--sources).
+    Counts are exact. Energy, time and area are estimates, not measured: they
+    follow from low, nominal and high figures in the literature, each with its
+    source and technology node (--sources).
     """
     from rgnn.costs import estimate_costs
     from rgnn_cli.session.session import Session

@@ -16,11 +16,12 @@ def demo(
     threads: options.Threads = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """From a trajectory to molecular dynamics on a simulated chip; needs no network.
+    """Go from a trajectory to molecular dynamics on a simulated chip, without a network.
 
     Example: rgnn demo
 
-    A short training on few frames: what it shows is the way, not the accuracy that the model can reach.
+    A short training on few frames: it shows the way, not the accuracy that the
+    model can reach.
     """
     import shutil
     import time

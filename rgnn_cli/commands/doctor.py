@@ -6,7 +6,7 @@ from rgnn_cli.session import options
 
 
 def doctor(as_json: options.Json = False) -> None:
-    """Check of this installation: whether it computes what it should, and how fast.
+    """Check that this installation computes what it should, and how fast.
 
     Example: rgnn doctor
     """

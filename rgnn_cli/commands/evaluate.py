@@ -34,7 +34,10 @@ Conservation = Annotated[
 ]
 NveSteps = Annotated[int, typer.Option(min=10, help="Length of the NVE check, steps of 1 fs.", rich_help_panel=CHECK)]
 Frames = Annotated[
-    int | None, typer.Option(min=1, help="Number of frames, evenly chosen; default: all.", rich_help_panel=RUNNING)
+    int | None,
+    typer.Option(
+        min=1, help="Number of frames, evenly chosen; default: all, 3 with --conservation.", rich_help_panel=RUNNING
+    ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for results; default: eval/NAME-001 and so on.")]
 Resume = Annotated[Path | None, typer.Option(help="Folder of an evaluation to continue.", rich_help_panel=RUNNING)]
@@ -63,13 +66,15 @@ def evaluate(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Force errors in total, per element and per temperature, for the ideal chip and for hardware settings.
+    """Measure force errors for the ideal chip and for hardware settings.
 
     Example: rgnn eval runs/latest data/test.zarr --bits 2:8 --noise 0,0.05,0.1
 
-    On the store that the model was trained on, only the frames held out of training count. Writes report.html
-    with all figures and tables, eval.json and eval.csv. With --find bits,noise --within 10%, searches for the
-    cheapest hardware instead; with --conservation, measures how far the forces are from those of an energy.
+    Errors are in total, per element and per temperature. On the store that the
+    model was trained on, only the frames held out of training count. Writes
+    report.html with all figures and tables, eval.json and eval.csv. With
+    --find bits,noise --within 10%, searches for the cheapest hardware instead;
+    with --conservation, measures how far the forces are from those of an energy.
     """
     from rgnn import evaluation
     from rgnn.chip.presets import load_hardware

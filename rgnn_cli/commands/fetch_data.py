@@ -14,9 +14,9 @@ Names = Annotated[
 ]
 Folder = Annotated[Path, typer.Option("--dir", help="Folder for the data.")]
 FromFile = Annotated[
-    Path | None, typer.Option("--from-file", help="File of NAME that was fetched elsewhere, to be verified.")
+    Path | None, typer.Option("--from-file", help="File of NAME that was fetched elsewhere; it is verified.")
 ]
-List = Annotated[bool, typer.Option("--list", help="List of all data sets; nothing is fetched.")]
+List = Annotated[bool, typer.Option("--list", help="List of the data sets; nothing is fetched.")]
 
 
 def fetch_data(
@@ -27,7 +27,7 @@ def fetch_data(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Data by name: `sample` comes with the package; without a NAME, the published set of Xu et al. 2025.
+    """Fetch data by name: the sample, which comes with the package, or the published set of Xu et al. 2025.
 
     Example: rgnn fetch-data sample
 

@@ -22,7 +22,7 @@ def import_checkpoint(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Conversion of the published trained model to a model folder, which eval and md take.
+    """Turn the published trained model into a model folder, which eval and md take.
 
     Example: rgnn import-checkpoint data/published/checkpoint.pkl --chip chips/published --out models/published
 
@@ -49,7 +49,7 @@ def import_checkpoint(
             "import the conductances that were published with it."
         )
     state = read_checkpoint(file)
-    workspace.refuse_existing(out, overwrite)
+    workspace.refuse_existing(out, overwrite, file, chip)
     model = model_from_published(state, weights.matrices(shapes), str(file))
     model.provenance = Provenance(
         elements=PUBLISHED_ELEMENTS,

@@ -51,13 +51,14 @@ def import_conductance(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Conversion of measured conductances to a chip, which train and import-checkpoint take as --chip.
+    """Turn measured conductances into a chip, which train and import-checkpoint take as --chip.
 
     Example: rgnn import-conductance reads/ --unit uS --out chips/mine
 
-    Maps are CSV, TSV, text, NPY, NPZ, MAT or HDF5, in rows and columns as the array has them. A folder holds
-    repeated reads of one array, one map a file: the read noise of each cell is then measured, and kept.
-    Nothing in a file is ever executed.
+    Maps are CSV, TSV, text, NPY, NPZ, MAT or HDF5, in rows and columns as the
+    array has them. A folder holds repeated reads of one array, one map a file:
+    the read noise of each cell is then measured, and kept. Nothing in a file is
+    ever executed.
     """
     from rgnn.reports.chip import import_chip
     from rgnn_cli.session import workspace
@@ -65,7 +66,7 @@ def import_conductance(
     from rgnn_cli.show import import_conductance as show
 
     session = Session(quiet=quiet, as_json=as_json)
-    workspace.refuse_existing(out, overwrite)
+    workspace.refuse_existing(out, overwrite, source, target)
     found = import_chip(
         source, out, unit=unit, scheme=scheme, reference_column=reference_column, target=target, name=name
     )  # fmt: skip

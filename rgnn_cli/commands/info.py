@@ -13,11 +13,11 @@ What = Annotated[
     Path,
     typer.Argument(help="A store, chip, model folder, training or dynamics run; or 'hardware' for the presets."),
 ]
-Verify = Annotated[bool, typer.Option("--verify", help="Check of all checksums of a store.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Check of the checksums of a store.")]
 
 
 def info(path: What, verify: Verify = False, as_json: options.Json = False) -> None:
-    """Contents of a store, chip, model or run.
+    """Show what a store, chip, model or run is.
 
     Example: rgnn info runs/latest
     """

@@ -28,16 +28,20 @@ Timestep = Annotated[float, typer.Option(help="Time step, fs.", rich_help_panel=
 EnsembleOption = Annotated[
     Ensemble,
     typer.Option(
-        "--ensemble", help="Ensemble: nvt is Langevin, bussi rescales velocities, nve drifts.", rich_help_panel=DYNAMICS
+        "--ensemble",
+        help="Ensemble: nvt is Langevin, bussi rescales velocities, nve has no thermostat.",
+        rich_help_panel=DYNAMICS,
     ),
 ]
 Friction = Annotated[float, typer.Option(help="Thermostat friction, 1/fs.", rich_help_panel=DYNAMICS)]
 Minimise = Annotated[
     float | None,
-    typer.Option(help="Largest force, eV/Å, that the structure is relaxed to first.", rich_help_panel=DYNAMICS),
+    typer.Option(
+        help="Largest force after a relaxation before the run, eV/Å; default: none.", rich_help_panel=DYNAMICS
+    ),
 ]
 AnyElement = Annotated[
-    bool, typer.Option("--any-element", help="Accept elements not trained on.", rich_help_panel=DYNAMICS)
+    bool, typer.Option("--any-element", help="Structures with elements not trained on, too.", rich_help_panel=DYNAMICS)
 ]
 UncertaintyOption = Annotated[
     UncertaintyChoice,
@@ -53,18 +57,27 @@ EngineOption = Annotated[
 ]
 GhostsOption = Annotated[
     Ghosts,
-    typer.Option("--ghosts", help="Exchange of features, or deep ghosts, which are slow.", rich_help_panel=MACHINES),
+    typer.Option(
+        "--ghosts",
+        help="Atoms of other processes: by exchange of features, or deep, which is slow.",
+        rich_help_panel=MACHINES,
+    ),
 ]
 Input = Annotated[
-    Path | None, typer.Option("--input", help="LAMMPS input script; rgnn gives forces.", rich_help_panel=MACHINES)
+    Path | None,
+    typer.Option("--input", help="LAMMPS input script, which rgnn gives forces to.", rich_help_panel=MACHINES),
 ]
 Elements = Annotated[
     str | None,
     typer.Option(help="Elements of atom types 1, 2, ... in --input, such as Li,O,P.", rich_help_panel=MACHINES),
 ]
 Frame = Annotated[int, typer.Option(help="Frame of the structure file, from 0; -1 is the last.")]
-Frames = Annotated[str | None, typer.Option(help="Frames of the file to run together: 0:10, 0:90:10 or all.")]
-Format = Annotated[str | None, typer.Option("--format", help="Format of the structure file, where ASE cannot tell.")]
+Frames = Annotated[
+    str | None, typer.Option(help="Frames of the file to run together: 0:10, 0:90:10 or all; default: --frame.")
+]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Format of the structure file by ASE's name; default: recognised.")
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder; default: md/NAME-001 and so on.", rich_help_panel=OUTPUT)]
 Every = Annotated[int, typer.Option(min=1, help="Steps between frames and log rows.", rich_help_panel=OUTPUT)]
 TrajectoryOption = Annotated[
@@ -88,8 +101,8 @@ def md(
     ghosts: GhostsOption = "exchange",
     input: Input = None,  # noqa: A002
     elements: Elements = None,
-    bits: options.Bits = None,
-    noise: options.Noise = None,
+    bits: options.BitsAsTrained = None,
+    noise: options.NoiseAsTrained = None,
     uncertainty: UncertaintyOption = "auto",
     frame: Frame = -1,
     frames: Frames = None,
@@ -106,14 +119,17 @@ def md(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Run molecular dynamics with a trained model, on the hardware it was trained for unless another is given.
+    """Run molecular dynamics with a trained model.
 
     Example: rgnn md structure.xyz --steps 10000 --temperature 600
+
     On many machines: mpirun -n 16 rgnn md structure.xyz --engine lammps
 
-    Writes log, trajectory (.traj and extended XYZ), restart file, final structure and a figure. Velocities start from
-    a Maxwell-Boltzmann distribution; constraints of the structure hold. Stages such as melt, quench and hold are a
-    list in the --config file. Ctrl-C saves the state; rgnn md --resume DIR continues with the settings of the run.
+    Writes log, trajectory (.traj and extended XYZ), restart file, final
+    structure and a figure. Velocities start from a Maxwell-Boltzmann
+    distribution; constraints of the structure hold. Stages such as melt, quench
+    and hold are a list in the --config file. Ctrl-C saves the state;
+    rgnn md --resume DIR continues with the settings of the run.
     """
     from rgnn.md.plan import MDRequest, plan
     from rgnn.md.settings import MDSettings

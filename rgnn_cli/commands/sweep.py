@@ -51,12 +51,13 @@ def sweep(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Effect of the hardware on observables: the same run on the ideal chip, as trained, and on each setting.
+    """Run the same dynamics on the ideal chip, as trained, and on each hardware setting.
 
-    Example: rgnn sweep structure.xyz --bits 4,8 --noise 0,0.05,0.1 --steps 20000 --temperature 600
+    Example: rgnn sweep structure.xyz --bits 4,8 --noise 0,0.05,0.1 --steps 20000
 
-    Start, velocities and thermostat are the same in all runs. Shows how far g(r) moves from the ideal chip's,
-    beside what statistics alone do, and how coordination, diffusion and heating change. Ctrl-C saves the state;
+    Start, velocities and thermostat are the same in all runs. Shows how far
+    g(r) moves from the ideal chip's, beside what statistics alone do, and how
+    coordination, diffusion and heating change. Ctrl-C saves the state;
     rgnn sweep --resume DIR continues, and keeps the runs that are finished.
     """
     from rgnn.analysis import analyse_sweep
@@ -88,7 +89,7 @@ def sweep(
             model or session.newest_model(), structure, settings, vary=parse.choices(bits, noise, vary or []),
             hardware=hardware, frame=frame, device=session.device,
         )  # fmt: skip
-        folder = sweep_folder(out, structure, overwrite)
+        folder = sweep_folder(plan, out, overwrite)
     show.introduction(session, plan, folder)
     with session.listening("Sweeping", "steps") as listener:
         folders = plan.run(folder, listener)

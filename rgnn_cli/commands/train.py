@@ -19,7 +19,11 @@ ChipOption = Annotated[
 ]
 Chips = Annotated[
     int | None,
-    typer.Option(min=1, help="Number of chips for --preset ridge; forces are their mean.", rich_help_panel=HARDWARE),
+    typer.Option(
+        min=1,
+        help="Number of chips for --preset ridge, whose forces are averaged; default: 1.",
+        rich_help_panel=HARDWARE,
+    ),
 ]
 PresetOption = Annotated[
     Preset,
@@ -29,15 +33,26 @@ PresetOption = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training frames.", rich_help_panel=TRAINING)]
-LearningRate = Annotated[float | None, typer.Option(help="Initial learning rate of Adam.", rich_help_panel=TRAINING)]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Frames per training step.", rich_help_panel=TRAINING)]
+Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Passes over the training frames; default: the preset's.", rich_help_panel=TRAINING),
+]
+LearningRate = Annotated[
+    float | None, typer.Option(help="Initial learning rate; default: the preset's.", rich_help_panel=TRAINING)
+]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Frames per training step; default: the preset's.", rich_help_panel=TRAINING)
+]
 LossOption = Annotated[
-    Loss | None, typer.Option("--loss", help="Loss function on force components.", rich_help_panel=TRAINING)
+    Loss | None, typer.Option("--loss", help="Loss function; default: the preset's.", rich_help_panel=TRAINING)
 ]
 SplitOption = Annotated[
     Split | None,
-    typer.Option("--split", help="Validation frames: contiguous blocks or single frames.", rich_help_panel=TRAINING),
+    typer.Option(
+        "--split",
+        help="Validation frames: blocks of neighbours, or single ones; default: blocks.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 AddTo = Annotated[
     Path | None,
@@ -76,9 +91,12 @@ def train(
 
     Example: rgnn train data/sample.zarr --bits 4 --noise 0.05 --epochs 20
 
-    Settings that are not given here come from --config, then from the preset; config.yaml of any run shows all of
-    them. Ctrl-C saves the state, and rgnn train --resume RUN continues from it with the same result.
-    Several processes share the frames of each step: torchrun --nproc-per-node 2 --no-python rgnn train ...
+    Settings that are not given here come from --config, then from the preset;
+    the config.yaml of any run shows all of them. Ctrl-C saves the state, and
+    rgnn train --resume RUN continues from it with the same result.
+
+    Several processes share the frames of each step:
+    torchrun --nproc-per-node 2 --no-python rgnn train ...
     """
     from rgnn.training.request import TrainingRequest
     from rgnn.training.run import RunSettings, TrainingRun

@@ -22,12 +22,16 @@ Seed = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file with settings; options override it.", rich_help_panel=RUNNING)
 ]
+BITS, NOISE = "Input bits of the converters", "Conductance fluctuation relative to each weight (0.05 is 5%)"
 Bits = Annotated[
-    int | None, typer.Option(min=1, max=16, help="Input bits of the converters.", rich_help_panel=HARDWARE)
+    int | None, typer.Option(min=1, max=16, help=f"{BITS}; default: the preset's.", rich_help_panel=HARDWARE)
 ]
-Noise = Annotated[
-    float | None,
-    typer.Option(min=0, help="Conductance fluctuation relative to each weight (0.05 is 5%).", rich_help_panel=HARDWARE),
+Noise = Annotated[float | None, typer.Option(min=0, help=f"{NOISE}; default: the preset's.", rich_help_panel=HARDWARE)]
+BitsAsTrained = Annotated[
+    int | None, typer.Option("--bits", min=1, max=16, help=f"{BITS}; default: as trained.", rich_help_panel=HARDWARE)
+]
+NoiseAsTrained = Annotated[
+    float | None, typer.Option("--noise", min=0, help=f"{NOISE}; default: as trained.", rich_help_panel=HARDWARE)
 ]
 
 HardwareOption = Annotated[

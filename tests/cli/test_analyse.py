@@ -128,6 +128,8 @@ def test_bad_words_are_refused(refused, cli, md_runs) -> None:
     cli("analyse", "cold", "--out", "x", "--quiet")
     assert "--overwrite" in refused(2, "analyse", "cold", "--out", "x")
     cli("analyse", "cold", "--out", "x", "--overwrite", "--quiet")
+    assert "holds what is read from" in refused(2, "analyse", "cold", "--out", "cold", "--overwrite")
+    assert Path("cold/trajectory.traj").is_file()
 
 
 def test_a_run_that_still_goes_on(cli, md_runs) -> None:

@@ -116,6 +116,13 @@ def test_what_cannot_be_swept_is_refused_before_anything_is_written(cli, refused
     assert "all digital" in refused(2, "sweep", structure, "--model", "runs/g")
 
 
+def test_what_is_read_is_not_replaced(refused, run, structure) -> None:
+    for out in (run, structure.parent):
+        said = refused(2, "sweep", structure, "--bits", "2", "--steps", 5, "--out", out, "--overwrite")
+        assert "holds what is read from" in said
+    assert (run / "model.safetensors").is_file() and structure.is_file()
+
+
 def test_a_changed_model_or_structure_is_noticed(cli, refused, run, structure, store) -> None:
     cli("sweep", structure, "--bits", "2", "--steps", 5, "--out", "s", "--quiet")
     assert "--overwrite" in refused(2, "sweep", structure, "--bits", "2", "--out", "s")
