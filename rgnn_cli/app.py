@@ -68,7 +68,7 @@ def _globals(
 
 
 def main() -> None:
-    """Run the command line; every foreseen error is one sentence and an exit code of its own."""
+    """Run the command line; every foreseen error is one sentence and has its exit code."""
     try:
         app()
     except SystemExit as ended:

@@ -142,11 +142,14 @@ class HardwareErrors:
         return slice(None) if element is None else [self.elements.index(element)]
 
     def to_mapping(self, groups: Mapping[str, Sequence[int]] | None = None) -> dict[str, Any]:
-        """All measures as plain numbers, None where one has no meaning; `groups` names frames (positions) apart."""
+        """All measures as plain numbers with units in the keys, None where one has no meaning.
+
+        Args:
+            groups: name of a group of frames -> their positions; each is measured for itself.
+        """
 
         def measures(e: ErrorSums) -> dict[str, float | None]:
-            names = ("relative_error", "mae", "rmse", "angle", "correlation", "mean_force")
-            return {name: _plain(getattr(e, name)) for name in names}
+            return {f"{name}{unit}": _plain(getattr(e, name)) for name, unit in MEASURES.items()}
 
         def with_interval(element: int | None) -> dict[str, Any]:
             r = self.relative_error(element)
@@ -187,6 +190,15 @@ def csv_rows(settings: Sequence[HardwareErrors]) -> list[str]:
     return rows
 
 
+# Measures of a mapping, with the ends of their keys that say the unit.
+MEASURES = {
+    "relative_error": "",
+    "mae": "_ev_per_angstrom",
+    "rmse": "_ev_per_angstrom",
+    "angle": "_degrees",
+    "correlation": "",
+    "mean_force": "_ev_per_angstrom",
+}
 CSV_MEASURES = ("relative_error", "low_95", "high_95", "mae", "rmse", "angle", "correlation")
 
 

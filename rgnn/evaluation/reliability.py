@@ -88,13 +88,17 @@ class Reliability:
         return np.array([[_rms(self.sigma[part]), _rms(self.error[part])] for part in parts])
 
     def to_mapping(self, groups: Mapping[str, Sequence[int]] | None = None) -> dict[str, Any]:
-        """All measures as plain numbers, None where one has no meaning; `groups` names frames (positions) apart."""
+        """All measures as plain numbers with units in the keys, None where one has no meaning.
+
+        Args:
+            groups: name of a group of frames -> their positions; each is measured for itself.
+        """
 
         def measures(r: "Reliability") -> dict[str, Any]:
             numbers = {
                 "atoms": len(r.sigma),
-                "sigma": _rms(r.sigma),
-                "rmse": _rms(r.error),
+                "sigma_ev_per_angstrom": _rms(r.sigma),
+                "rmse_ev_per_angstrom": _rms(r.error),
                 "spearman": r.spearman,
                 "within_1_sigma": r.within(1),
                 "within_2_sigma": r.within(2),
@@ -106,7 +110,7 @@ class Reliability:
         elements = {str(z): measures(self.of(self.numbers == z)) for z in np.unique(self.numbers)}
         named = {name: measures(self.of(np.isin(self.frame, frames))) for name, frames in (groups or {}).items()}
         gain = {"gain_over_constants": self.gain} if np.isfinite(self.gain) else {}
-        whole = {"method": self.method, **measures(self), **gain, "bins": self.bins().tolist()}
+        whole = {"method": self.method, **measures(self), **gain, "bins_ev_per_angstrom": self.bins().tolist()}
         return {**whole, "elements": elements, "groups": named}
 
 

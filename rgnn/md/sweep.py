@@ -60,7 +60,9 @@ class SweepSettings(Settings):
         """
         file = Path(folder) / "config.yaml"
         if not file.is_file():
-            raise InputError(f"{folder}: is no sweep (it has no config.yaml); name a folder such as sweeps/glass-001.")
+            raise InputError(
+                f"{folder}: is not a sweep (it has no config.yaml); name a folder such as sweeps/glass-001."
+            )
         return cls.from_mapping(read_yaml(file), str(file))
 
 

@@ -152,6 +152,12 @@ class ModelContents:
         }
 
 
+def epoch_mapping(row: Epoch) -> dict[str, Any]:
+    """An epoch as plain numbers, with their units in the keys; the relative error is a fraction."""
+    units = {"mae": "_ev_per_angstrom", "rmse": "_ev_per_angstrom"}
+    return {f"{name}{units.get(name, '')}": value for name, value in asdict(row).items()}
+
+
 @dataclass(frozen=True)
 class TrainingContents:
     """What a training run has come to.

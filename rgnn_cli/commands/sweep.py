@@ -65,13 +65,13 @@ def sweep(
     from rgnn.md import MDSettings, plan_sweep, resume_sweep, sweep_folder
     from rgnn.reports.sweep import write_sweep
     from rgnn_cli.session import parse
-    from rgnn_cli.session.session import Session, refuse_beside_resume
+    from rgnn_cli.session.session import Session, refuse_typed_beside_resume
     from rgnn_cli.show import sweep as show
 
     session = Session(quiet=quiet, as_json=as_json, device=device, threads=threads)
     how = analysis.settings(skip, width, reach, fit_from)
     if resume is not None:
-        refuse_beside_resume(
+        refuse_typed_beside_resume(
             ctx, "structure", "model", "bits", "noise", "vary", "hardware", "steps", "temperature", "timestep",
             "friction", "every", "frame", "out", "seed",
         )  # fmt: skip

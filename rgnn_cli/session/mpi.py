@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,6 +102,7 @@ def run_input(session: Session, request: MDRequest, path: Path, elements: str | 
     from rgnn.md.lammps.script import run_script
     from rgnn.md.settings import MDSettings
     from rgnn.models.checkpoints import load_model
+    from rgnn.reports.dynamics import script_mapping
 
     with joined(session) as world:
         _refuse_beside_input(request)
@@ -123,7 +123,7 @@ def run_input(session: Session, request: MDRequest, path: Path, elements: str | 
             "memory of each rank": _memory(result.memory_gb),
         }
         session.report.facts(f"{result.steps} steps on {_ranks(result.ranks)}", facts)
-        session.result({"input": str(path), **asdict(result)})
+        session.result({"input": str(path), **script_mapping(result)})
 
 
 def _refuse_beside_input(request: MDRequest) -> None:

@@ -130,7 +130,7 @@ def was_typed(ctx: typer.Context, option: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"  # the enumeration is click's or Typer's, by its version
 
 
-def refuse_beside_resume(ctx: typer.Context, *options: str) -> None:
+def refuse_typed_beside_resume(ctx: typer.Context, *options: str) -> None:
     """Raise InputError where the user typed an option that --resume takes from the run.
 
     Args:

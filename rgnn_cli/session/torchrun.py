@@ -19,7 +19,7 @@ PATIENCE = 3.0
 
 @contextmanager
 def together(report: Reporter) -> Iterator[Processes]:
-    """The processes of this command; all but the first show nothing, but for an error that they have alone."""
+    """The processes of this command; all but the first show nothing, except for an error that they have alone."""
     from rgnn.base.errors import Interrupted
     from rgnn.training.distributed import LostProcessError, Processes
 

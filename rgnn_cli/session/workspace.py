@@ -60,7 +60,7 @@ def run_folder(path: Path) -> Path:
         InputError: there is none.
     """
     if not (path / "config.yaml").is_file():
-        raise InputError(f"{path}: is no run (it has no config.yaml); name a folder such as runs/train-001.")
+        raise InputError(f"{path}: is not a run (it has no config.yaml); name a folder such as runs/train-001.")
     return Path(os.path.relpath(path.resolve())) if path.is_symlink() else path
 
 

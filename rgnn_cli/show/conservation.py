@@ -33,7 +33,7 @@ def judge(session: Session, plan: EvaluationPlan, frames: int, nve_steps: int, f
     for table in written.conservation_tables(found, chosen, structures):
         report.table(table.title, table.columns, table.rows)
     if not found.jacobians[0].has_plateau:
-        report.warn("the asymmetry follows the length of the step, so it is no property of the model alone.")
+        report.warn("the asymmetry follows the length of the step, so it is not a property of the model alone.")
     report.say(f"Verdict: asymmetry {interval(found.asymmetry)}, [bold]{facts['Verdict']}[/]")
     report.say(f"Results: {', '.join(map(str, files))}")
     session.result({"out": str(folder), **written.conservation_record(found, config, chosen)})

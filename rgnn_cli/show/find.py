@@ -20,7 +20,7 @@ def search(session: Session, plan: EvaluationPlan, base: Hardware, names: str, w
 
     report, config = session.report, plan.settings
     if not plan.model.uses_chip:
-        raise InputError("the model is all digital, so there is no hardware to search for.")
+        raise InputError("the model is all digital, so it has no hardware to search for.")
     wanted = [name.strip() for name in names.split(",")]
     with report.progress("Searching", None, "settings") as meter:
         found = run_search(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -83,6 +82,7 @@ def result(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunEr
 def _table(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunError | Interrupted]) -> None:
     """One line for each of several runs."""
     from rgnn.plots.dynamics import run_figure
+    from rgnn.reports.dynamics import dynamics_mapping
 
     rows, results = [], list[dict[str, Any]]()
     outside = () if job.uncertainty is None else ("",)
@@ -95,7 +95,7 @@ def _table(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunEr
         values = (f"{outcome.temperature:.0f}", f"{outcome.work:.3g}", outcome.heating.partition(":")[0])
         looks = () if not outside else (f"{outcome.uncertainty_outside} of {outcome.uncertainty_checks}",)
         rows.append((folder.name, str(outcome.steps), *values, *looks))
-        results.append({"out": str(folder), "figure": str(figure), "first_peaks": peaks, **asdict(outcome)})
+        results.append({"out": str(folder), "figure": str(figure), **dynamics_mapping(outcome, job.settings, peaks)})
     columns = ("run", "steps", "K", "work, meV/atom/ps", "heating", *(["outside of training"] if outside else []))
     session.report.table("Means over the second half", columns, rows)
     session.report.say(f"In [bold]{job.out}[/]: a folder for each run, with its figure dynamics.png")
@@ -112,6 +112,7 @@ def finish(
 ) -> None:
     """The figure, the table with `more` facts, the files, and what to type next."""
     from rgnn.plots.dynamics import run_figure
+    from rgnn.reports.dynamics import dynamics_mapping
 
     report = session.report
     figure, peaks = run_figure(folder, folder / "dynamics.png")
@@ -137,4 +138,4 @@ def finish(
     report.say(f"In [bold]{folder}[/]: {', '.join(('log.csv', *frames, 'final.xyz', 'summary.json', figure.name))}")
     longer = "" if settings.stages else f"   or   {command} --resume {quote(str(folder))} --steps {2 * result.steps}"
     report.say(f"Next: look at {figure}{longer}")
-    session.result({"out": str(folder), "figure": str(figure), "first_peaks": peaks, **asdict(result)})
+    session.result({"out": str(folder), "figure": str(figure), **dynamics_mapping(result, settings, peaks)})

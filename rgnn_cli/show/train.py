@@ -57,6 +57,7 @@ def take_part(session: Session) -> None:
 def result(session: Session, run: TrainingRun, result: FitResult, folder: Path) -> None:
     """The best model, the curve, what the converters clip, and what to type next."""
     from rgnn.plots.learning import training_curve
+    from rgnn.reports.contents import epoch_mapping
 
     settings, best, say = run.config, result.best, session.report.say
     curve = ""
@@ -75,7 +76,7 @@ def result(session: Session, run: TrainingRun, result: FitResult, folder: Path) 
         by = "the spread of the chips and the posterior" if settings.chips > 1 else "the posterior"
         say(f"Uncertainty of forces: by {by}, calibrated on the validation frames; rgnn eval shows how well")
     say(f"Next: rgnn eval {folder}   or   rgnn md STRUCTURE --steps 10000")
-    found = {"run": str(folder), "epochs": len(result.history), "best": vars(best)}
+    found = {"run": str(folder), "epochs": len(result.history), "best": epoch_mapping(best)}
     session.result({**found, "stopped_early": result.stopped_early})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from rgnn import GraphStore
+from rgnn import GraphStore, convert
 from rgnn.data.store.writer import StoreWriter
 
 
@@ -21,6 +21,10 @@ def test_it_says_what_it_made_and_what_comes_next(cli, trajectory) -> None:
     report = json.loads(cli("convert", trajectory, "--out", "data/b.zarr", "--cutoff", 5, "--every", 4, "--json"))
     assert report["frames"] == 8
     assert GraphStore("data/b.zarr").cutoff == 5
+    convert([trajectory], "data/b.zarr", append=True)  # which takes the cutoff of the store
+    convert([trajectory], "data/c.zarr", workers=None)
+    assert GraphStore("data/b.zarr").cutoff == 5 and GraphStore("data/c.zarr").cutoff == 3.8
+    assert GraphStore("data/c.zarr").checksum == GraphStore("data/a.zarr").checksum
 
 
 def test_parts_globs_and_append_give_the_whole(cli, trajectory) -> None:

@@ -69,6 +69,9 @@ def test_a_run_can_be_made_longer(cli, run, structure) -> None:
     cli("md", structure, "--steps", 20, "--out", "a", "--quiet")
     out = json.loads(cli("md", "--resume", "a", "--steps", 30, "--json"))
     assert out["steps"] == 30
+    summary = json.loads(Path("a/summary.json").read_text())
+    assert out["temperature_kelvin"] == summary["temperature"] and out["work_mev_per_atom_ps"] == summary["work"]
+    assert out["temperature_shift_kelvin"] == summary["temperature_shift"] and out["first_peaks_angstrom"]
     assert list(read_log("a")["step"]) == [0, 10, 20, 30]
 
 

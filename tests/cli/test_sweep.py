@@ -93,7 +93,7 @@ def test_a_cut_off_sweep_goes_on_to_the_same_end(cli, refused, run, structure) -
     assert one["radial_difference"] == other["radial_difference"]
     assert "leave it out" in refused(2, "sweep", structure, "--resume", "cut")
     assert "--steps cannot be given" in refused(2, "sweep", "--resume", "cut", "--steps", 10_000)  # though the default
-    assert "is no sweep" in refused(2, "sweep", "--resume", "nowhere")
+    assert "is not a sweep" in refused(2, "sweep", "--resume", "nowhere")
 
 
 def test_a_sweep_whose_first_state_was_never_saved(cli, run, structure) -> None:

@@ -64,7 +64,7 @@ def test_eval_shows_how_well_errors_are_told(cli, store, trajectory, committee) 
     posterior, spread = record["uncertainty"]
     assert (posterior["method"], spread["method"]) == ("posterior", "committee")
     assert json.loads(Path("e/eval.json").read_text())["uncertainty"] == record["uncertainty"]
-    assert len(posterior["bins"]) == 10 and set(posterior["elements"]) == {"3", "8"}
+    assert len(posterior["bins_ev_per_angstrom"]) == 10 and set(posterior["elements"]) == {"3", "8"}
     assert set(posterior["groups"]) == set(record["settings"][0]["groups"])
     assert 0.3 < posterior["within_1_sigma"] < 1
     assert Path("e/uncertainty.png").stat().st_size > 1000

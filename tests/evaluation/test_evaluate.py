@@ -114,14 +114,14 @@ def test_measures_without_a_meaning_are_none_and_do_not_warn(small_model, glass)
     [setting] = evaluate_hardware(small_model, Frames(still), [0], [Hardware(noise=None)])
     plain = setting.to_mapping()
     assert plain["all"]["relative_error"] is None and plain["all"]["correlation"] is None
-    assert plain["all"]["mae"] > 0
+    assert plain["all"]["mae_ev_per_angstrom"] > 0
     json.dumps(plain, allow_nan=False)
 
 
 def test_groups(small_model, glass) -> None:
     [setting] = evaluate_hardware(small_model, Frames(glass, glass), [0, 1], [Hardware()])
     plain = setting.to_mapping({"cold": [0], "hot": [1]})
-    assert plain["groups"]["cold"]["mae"] == pytest.approx(float(setting.errors(frames=[0]).mae))
+    assert plain["groups"]["cold"]["mae_ev_per_angstrom"] == pytest.approx(float(setting.errors(frames=[0]).mae))
     assert set(plain["elements"]) == {"3", "8", "15"}
 
 

@@ -170,7 +170,10 @@ def dynamics(folder: Path) -> dict:
 def evaluation() -> dict:
     settings = [Hardware().ideal(), Hardware(bits=4), Hardware(bits=6, stuck_on=0.01)]
     rows = evaluate_hardware(ready("default", small("default")), Frames(), [2, 3], settings, repeats=2, chips=2, seed=1)
-    return {"evaluation": json.loads(json.dumps([row.to_mapping({"all of them": [0, 1]}) for row in rows]))}
+    found = json.dumps([row.to_mapping({"all of them": [0, 1]}) for row in rows])
+    for unit in ("_ev_per_angstrom", "_degrees"):  # keys were written without their units
+        found = found.replace(f'{unit}": ', '": ')
+    return {"evaluation": json.loads(found)}
 
 
 def costs() -> dict:

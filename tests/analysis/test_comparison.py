@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+
+from rgnn.analysis import AnalysisSettings, compare
+from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.events import Listener
+
+FRAMES = 20
+
+
+@pytest.fixture
+def files(tmp_path) -> list[Path]:
+    """Two trajectories of the same name, in folders of their own."""
+    rng = np.random.default_rng(0)
+    start = rng.random((12, 3)) * 8
+    paths = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        frames = [Atoms([3] * 12, start + rng.normal(0, 0.2, start.shape), cell=[8] * 3, pbc=True)] * FRAMES
+        ase.io.write(tmp_path / folder / "run.xyz", frames, format="extxyz")
+        paths.append(tmp_path / folder / "run.xyz")
+    return paths
+
+
+def test_runs_of_one_name_are_told_apart(files) -> None:
+    found = compare(files, AnalysisSettings(r_max=3.9, skip=0.0))
+    assert [run.name for run in found.runs] == [str(path) for path in files]
+    assert found.reference is None and not found.fits and not found.warnings
+    assert [run.frames for run in compare(files[:1], AnalysisSettings(r_max=3.9)).runs] == [FRAMES - FRAMES // 5]
+
+
+def test_a_reference_is_read_from_its_first_frame(files) -> None:
+    found = compare(files[:1], AnalysisSettings(r_max=3.9, skip=0.5), reference=files[1])
+    assert found.runs[0].frames == FRAMES // 2
+    assert found.reference is not None and found.reference.frames == FRAMES
+
+
+def test_progress_counts_the_frames_of_all_runs_and_may_stop(files) -> None:
+    seen = list[tuple[float, float]]()
+
+    class Counting(Listener):
+        def progress(self, done: float, total: float, note: str = "") -> None:
+            seen.append((done, total))
+
+        def stop(self) -> bool:
+            return len(seen) == FRAMES + 3
+
+    with pytest.raises(Interrupted):
+        compare(files, AnalysisSettings(r_max=3.9, skip=0.0), listener=Counting())
+    assert seen == [(k + 1, 2 * FRAMES) for k in range(FRAMES + 3)]
+
+
+def test_what_makes_no_sense_is_refused(files) -> None:
+    with pytest.raises(InputError, match="name it too"):
+        compare(files, reference_temperature=300)
+    with pytest.raises(InputError, match="no activation energy"):
+        compare(files, AnalysisSettings(r_max=3.9), arrhenius=True)
