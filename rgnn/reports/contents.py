@@ -8,6 +8,7 @@ from ase.data import chemical_symbols
 
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
+from rgnn.base.settings import read_yaml
 from rgnn.chip.chip import Chip, ChipStatistics
 from rgnn.chip.hardware import Hardware
 from rgnn.data.store.reader import GraphStore
@@ -248,8 +249,11 @@ def contents(path: str | Path, verify: bool = False) -> Contents:
         return ChipContents.of(Chip.load(path))
     if (path / "model.safetensors").is_file():
         return ModelContents.read(path)
-    if (path / "restart.safetensors").is_file():
-        return DynamicsContents(MDRecord.read(path))
     if (path / "config.yaml").is_file():
-        return TrainingContents(RunSettings.read(path / "config.yaml"), tuple(read_epochs(path)))
+        parts = read_yaml(path / "config.yaml").keys()
+        if "model_fingerprint" in parts:
+            return DynamicsContents(MDRecord.read(path))
+        if "training" in parts:
+            return TrainingContents(RunSettings.read(path / "config.yaml"), tuple(read_epochs(path)))
+        raise InputError(f"{path}: holds the results of an evaluation, analysis or sweep; see its report.html.")
     raise InputError(f"{path}: is neither a store, chip, model nor run of rgnn; convert a trajectory to look into it.")

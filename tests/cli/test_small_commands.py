@@ -46,7 +46,7 @@ def test_info_knows_what_lies_there(cli, refused, run) -> None:
     assert "nothing" in refused(2, "info", "nowhere")
 
 
-def test_info_in_numbers_of_each_kind(cli, run, trajectory) -> None:
+def test_info_in_numbers_of_each_kind(cli, refused, run, trajectory) -> None:
     training = json.loads(cli("info", run, "--json"))
     assert (training["kind"], training["finished_epochs"], training["epochs"]) == ("training run", 2, 2)
     history = read_epochs(run)
@@ -69,7 +69,10 @@ def test_info_in_numbers_of_each_kind(cli, run, trajectory) -> None:
     md = dynamics["md"]
     assert (dynamics["kind"], md["steps"], md["timestep_fs"], md["friction_per_fs"]) == ("dynamics run", 4, 1.0, 0.02)
     assert md["stages"][0]["temperature_to_kelvin"] == 600 and dynamics["origin"]["structure"] == "s.xyz"
+    Path("m/restart.safetensors").unlink()  # as before the first state is saved
     assert "md friction" in cli("info", "m")
+    cli("analyse", "m", "--skip", 0, "--out", "an", "--quiet")
+    assert "report.html" in refused(2, "info", "an")
 
     Chip.synthetic(cells=100).save("chip")
     chip = json.loads(cli("info", "chip", "--json"))
