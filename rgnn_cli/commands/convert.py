@@ -32,9 +32,7 @@ Format = Annotated[
     str | None,
     typer.Option("--format", help="Format by ASE's name, or dpdata:NAME; default: recognised."),
 ]
-Cell = Annotated[
-    str | None, typer.Option(help="Cell of files without one (CP2K), Å: 'A B C' or nine numbers.")
-]  # fmt: skip
+Cell = Annotated[str | None, typer.Option(help="Cell of files without one (CP2K), Å: 'A B C' or nine numbers.")]
 LabelOption = Annotated[
     str | None,
     typer.Option("--label", metavar="MODULE:NAME", help="ASE calculator that gives all frames their forces."),

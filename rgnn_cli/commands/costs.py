@@ -49,9 +49,7 @@ def costs(
 
     session = Session(quiet=quiet, as_json=as_json)
     path = model or session.newest_model()
-    study = estimate_costs(
-        path, store, bits=bits, adc_bits=adc_bits, figures=table, newest_store=session.newest_store
-    )  # fmt: skip
+    study = estimate_costs(path, store, bits=bits, adc_bits=adc_bits, figures=table, newest_store=session.newest_store)
     show.costs(session.report, study)
     if sources:
         show.sources(session.report, study.figures)

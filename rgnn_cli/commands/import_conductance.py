@@ -31,12 +31,8 @@ ReferenceColumn = Annotated[
     int | None,
     typer.Option(help="Column of --scheme reference, from 0; default: the last.", rich_help_panel=MAPS),
 ]
-Target = Annotated[
-    Path | None, typer.Option(help="Map of what the cells were programmed to.", rich_help_panel=MAPS)
-]  # fmt: skip
-Name = Annotated[
-    str | None, typer.Option(help="Name of the map in a file that has several.", rich_help_panel=MAPS)
-]  # fmt: skip
+Target = Annotated[Path | None, typer.Option(help="Map of what the cells were programmed to.", rich_help_panel=MAPS)]
+Name = Annotated[str | None, typer.Option(help="Name of the map in a file that has several.", rich_help_panel=MAPS)]
 
 
 def import_conductance(
@@ -69,5 +65,5 @@ def import_conductance(
     workspace.refuse_existing(out, overwrite, source, target)
     found = import_chip(
         source, out, unit=unit, scheme=scheme, reference_column=reference_column, target=target, name=name
-    )  # fmt: skip
+    )
     show.result(session, found, out)

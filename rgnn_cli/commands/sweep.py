@@ -77,9 +77,7 @@ def sweep(
         )  # fmt: skip
         folder, plan = resume, resume_sweep(resume, session.device)
     elif structure is None:
-        raise InputError(
-            "there is no structure to start from; name one, as in: rgnn sweep structure.xyz --bits 4,8"
-        )  # fmt: skip
+        raise InputError("there is no structure to start from; name one, as in: rgnn sweep structure.xyz --bits 4,8")
     else:
         settings = MDSettings(
             steps=steps, temperature=temperature, timestep=timestep, friction=friction, write_every=every,

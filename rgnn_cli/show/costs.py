@@ -73,10 +73,7 @@ def _training(report: Reporter, study: CostStudy) -> None:
 
 def _energy(report: Reporter, study: CostStudy) -> None:
     found, n, adc_bits = study.comparisons, study.frames, study.hardware.adc_bits
-    rows = [
-        _row(name, [c.chip.energy[name] for c in found], 1e-6, ".0f")
-        for name in found[0].chip.energy
-    ]  # fmt: skip
+    rows = [_row(name, [c.chip.energy[name] for c in found], 1e-6, ".0f") for name in found[0].chip.energy]
     rows += [
         _row("chip, all", [c.chip.total for c in found], 1e-6, ".0f"),
         _row("digital, reservoir products", [c.digital.of("products") for c in found], 1e-6, ".0f"),
@@ -84,9 +81,11 @@ def _energy(report: Reporter, study: CostStudy) -> None:
         _row(f"chip, an epoch of {n:,}, mJ", [study.epoch_energy(c.chip) for c in found], 1e-9, ".0f"),
         _row(
             "digital, an epoch with all matrices trained, mJ",
-            [study.epoch_energy(c.digital) for c in found], 1e-9, ".0f",
+            [study.epoch_energy(c.digital) for c in found],
+            1e-9,
+            ".0f",
         ),
-    ]  # fmt: skip
+    ]
     converter = f"{adc_bits}-bit" if adc_bits else "8-bit (assumed)"
     title = f"Energy of a frame in µJ, {converter} converters: an estimate, not measured"
     report.table(title, ["", *(c.level for c in found)], rows)
