@@ -11,7 +11,8 @@ NoiseSharing = Literal["read", "product", "plane", "call", "chip"]
 Offset = Literal["clean", "last_plane"]
 RetentionTime = Literal["1 s", "1 day", "2 days"]
 Compensation = Literal["none", "global", "column"]
-ConductanceUnit = Literal["S", "mS", "uS", "nS"]
+ConductanceUnit = Literal["S", "mS", "uS", "nS", "pS", "Ohm", "kOhm", "MOhm", "GOhm"]
+AxisOfReads = Literal["first", "last"]
 ConductanceScheme = Literal["signed", "pair", "pair-rows", "pair-halves", "reference"]
 
 # Models and training

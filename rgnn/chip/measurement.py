@@ -6,17 +6,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rgnn.base.choices import ConductanceScheme, ConductanceUnit
+from rgnn.base.choices import AxisOfReads, ConductanceScheme, ConductanceUnit
 from rgnn.base.errors import InputError
 from rgnn.chip.chip import WEIGHT_DEVIATION, Chip
 from rgnn.chip.maps import read_maps
+from rgnn.chip.units import OHMS, to_siemens
 
-SIEMENS: dict[str, float] = {"S": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 # Medians of a map that can only be meant in siemens or in microsiemens: cells of resistive memories conduct
 # 10 nS to 1 mS (Yu, Proc. IEEE 106, 260 (2018)), whatever else a number this small or large might be.
 CERTAINLY: dict[ConductanceUnit, tuple[float, float]] = {"S": (1e-8, 1e-3), "uS": (0.5, 1000.0)}
+# Deviations that signed numbers without a unit have where they are weights.
+WEIGHTS = (0.02, 3.0)
 # A cell is dead where it conducts less than this share of the median, a line where most of its cells are.
 DEAD_CELL, DEAD_LINE = 0.01, 0.5
+# Shorted cells are few, conduct many times the median, and are set off from all others by a gap.
+SHORTED_SHARE, SHORTED_SIZE, SHORTED_GAP = 0.02, 10.0, 4.0
+# Instruments give 9.9e37 or 9.91e37 beyond their range (SCPI); no conductance or resistance is near it.
+OVERFLOW = 1e30
+# Cells are within this factor of what they were programmed to, on the whole.
+FAR = 5.0
+# Readings below zero: noise about zero where they are small beside the others, faults where they are few.
+SMALL, FEW, MANY = 0.05, 0.005, 0.02
 
 
 @dataclass(frozen=True)
@@ -24,39 +34,74 @@ class Measurement:
     """Repeated reads of one array.
 
     Attributes:
-        reads: [reads, rows, columns] conductances in siemens, or signed numbers where `unit` is None.
+        reads: [reads, rows, columns] conductances in siemens, or signed weights where `unit` is None; NaN where nothing
+            sensible was read.
         source: in words.
-        unit: the unit of the file, or None for signed weights without one.
-        unit_was_given: not recognised by its size.
+        unit: of the file, or None for signed weights without one.
+        signed: whether the numbers are differences G+ - G-, so that zero and less are weights like others.
+        unit_reason: how the unit is known, in words.
+        sign_reason: how it is known whether the numbers are signed, in words.
+        notes: what was taken for labels, headings, overflows and faults, in words.
     """
 
     reads: np.ndarray
     source: str
     unit: ConductanceUnit | None
-    unit_was_given: bool
+    signed: bool
+    unit_reason: str = "as given"
+    sign_reason: str = "as given"
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: str | Path, unit: ConductanceUnit | None = None, name: str | None = None) -> "Measurement":
+    def read(
+        cls,
+        path: str | Path,
+        unit: ConductanceUnit | None = None,
+        name: str | None = None,
+        *,
+        scheme: ConductanceScheme | None = None,
+        plus: str | None = None,
+        minus: str | None = None,
+        reads: AxisOfReads | None = None,
+    ) -> "Measurement":
         """From a file of one map or a stack of reads, or from a folder of one map a file.
 
         Args:
-            path: CSV, TSV, text, NPY, NPZ, MAT or HDF5, or a folder of those.
-            unit: of the numbers; None recognises siemens and microsiemens by their size.
+            path: CSV, TSV, text, NPY, NPZ, MAT, HDF5, XLSX, XLS or ODS, or a folder of those.
+            unit: of the numbers; None takes the one that the file states, or recognises siemens and microsiemens by
+                their size.
             name: of the array in a file that has several.
+            scheme: how cells make weights; "signed" says that numbers are signed, any other that they are not.
+            plus: name of the array that holds G+.
+            minus: name of the array that holds G-.
+            reads: the axis of a stack that counts reads.
 
         Raises:
-            InputError: not readable, maps of different sizes, or a unit that cannot be recognised.
+            InputError: not readable, maps of different sizes, or a unit or a sign that cannot be recognised.
         """
-        reads = read_maps(path, name)
-        values = reads[np.isfinite(reads)]
-        if not values.size:
+        maps = read_maps(path, name, plus=plus, minus=minus, reads=reads)
+        values, notes = maps.values, list(maps.notes)
+        over = np.abs(values) >= OVERFLOW
+        values = np.where(np.isfinite(values) & ~over, values, np.nan)
+        if over.any():
+            notes.append(
+                f"{int(over.sum()):,} readings are overflows of the instrument ({values_of(maps.values, over)})"
+            )
+        if not np.isfinite(values).any():
             raise InputError(f"{path}: does not hold a finite number; export the map again.")
-        if unit is not None:
-            return cls(SIEMENS[unit] * reads, Path(path).name, unit, True)
-        if (values < 0).any():
-            return cls(reads, Path(path).name, None, False)
-        found = _recognised(float(np.median(values)), path)
-        return cls(SIEMENS[found] * reads, Path(path).name, found, False)
+        if unit is not None and maps.unit not in (None, unit):
+            notes.append(f"the file states {maps.unit}, but {unit} was given and is taken")
+        known = unit or maps.unit
+        signed, sign_reason, faults = _sign(values, scheme, known, path)
+        if faults.any():
+            notes.append(f"{int(faults.sum()):,} readings below zero are left out as faults")
+            values = np.where(faults, np.nan, values)
+        reason = "as given" if unit is not None else "as the file states"
+        if known is None:
+            known, reason = _recognised(values, signed, path)
+        if known is not None:
+            values = to_siemens(values, known)
+        return cls(values, Path(path).name, known, signed, reason, sign_reason, tuple(notes))
 
     @property
     def n_reads(self) -> int:
@@ -83,43 +128,130 @@ class Measurement:
         return deviation
 
 
-def _recognised(median: float, path: str | Path) -> ConductanceUnit:
-    for unit, (low, high) in CERTAINLY.items():
-        if low <= median <= high:
-            return unit
+def values_of(values: np.ndarray, where: np.ndarray) -> str:
+    """The first few different numbers at some places, in words."""
+    found = np.unique(values[where])
+    return ", ".join(f"{x:.4g}" for x in found[:3]) + (", ..." if len(found) > 3 else "")
+
+
+def _sign(
+    values: np.ndarray, scheme: ConductanceScheme | None, unit: ConductanceUnit | None, path: str | Path
+) -> tuple[bool, str, np.ndarray]:
+    """Whether numbers are signed, why, and which readings below zero are faults.
+
+    Raises:
+        InputError: a map that may be either, or is not what the scheme says.
+    """
+    below, none = values < 0, np.zeros(values.shape, bool)
+    if scheme == "signed":
+        if unit in OHMS:
+            raise InputError(f"{path}: is in {unit}, but a signed map is one of conductances or weights.")
+        return True, "as the scheme says", none
+    share = float(below.sum() / np.isfinite(values).sum())
+    if not share:
+        return False, "no number is negative", none
+    usual = values[values > 0]
+    size = float(np.median(-values[below]) / np.median(usual)) if usual.size else float("inf")
+    percent = f"{100 * share:.2g}% of the numbers are negative"
+    if size < SMALL:
+        return False, f"{percent}, by as little as noise about zero is", none
+    if share < FEW or unit in OHMS:
+        return False, f"{percent}, too few for a signed map", below
+    if scheme is not None and share < MANY:
+        return False, f"{percent}, and the scheme is {scheme}", below
+    if scheme is not None:
+        raise InputError(f"{path}: has negative conductances, so they cannot be those of cells; use --scheme signed.")
+    if share < MANY:
+        raise InputError(
+            f"{path}: {percent}, too few for a signed map and too many for faults; say --scheme signed if they are "
+            "differences, or --scheme pair to leave them out."
+        )
+    return True, percent, none
+
+
+def _recognised(values: np.ndarray, signed: bool, path: str | Path) -> tuple[ConductanceUnit | None, str]:
+    """The unit that numbers of this size have; None for signed weights.
+
+    Raises:
+        InputError: their size says nothing.
+    """
+    finite = values[np.isfinite(values)]
+    if signed and (finite < 0).any():
+        low, high = np.quantile(finite, [0.005, 0.995])
+        deviation = float(np.std(np.clip(finite, low, high)))
+        if WEIGHTS[0] <= deviation <= WEIGHTS[1]:
+            return None, f"weights, by their deviation of {deviation:.2g}"
+        raise InputError(
+            f"{path}: its signed numbers have a deviation of {deviation:.3g}, and weights one of {WEIGHTS[0]:g} to "
+            f"{WEIGHTS[1]:g}; if they are differences of conductances, say --unit uS (or another), else scale them."
+        )
+    conducting = np.abs(finite[finite != 0])
+    median = float(np.median(conducting)) if conducting.size else 0.0
+    for unit, (least, most) in CERTAINLY.items():
+        if least <= median <= most:
+            return unit, f"by their median of {median:.3g}; say --unit if that is wrong"
     raise InputError(
-        f"{path}: the median is {median:.3g}, which no unit is certain for; say it with --unit S, mS, uS or nS."
+        f"{path}: the median is {median:.3g}, which no unit is certain for; say it with --unit S, mS, uS, nS or kOhm."
     )
 
 
 @dataclass(frozen=True)
 class DeadLines:
-    """Cells that do not conduct.
+    """Cells that cannot be used.
 
     Attributes:
-        cells: dead cells in all, those of dead lines included.
+        cells: cells in all that do not conduct, were not read or are shorted, those of dead lines included.
         unread: cells without a finite read.
+        shorted: cells that conduct far more than all others.
         rows, columns: of which most cells are dead; they are left out of the chip.
+        shorts: [rows, columns] where the shorted cells are.
     """
 
     cells: int
     unread: int
+    shorted: int
     rows: tuple[int, ...]
     columns: tuple[int, ...]
+    shorts: np.ndarray
 
     @classmethod
-    def of(cls, mean: np.ndarray) -> "DeadLines":
-        """From a map [rows, columns]."""
-        size = np.abs(mean)
+    def of(cls, mean: np.ndarray, signed: bool) -> "DeadLines":
+        """From a map [rows, columns].
+
+        Zeros of a signed map are weights like others. Only where no other is zero, a line of nothing else is dead.
+        """
         unread = ~np.isfinite(mean)
-        # The median of what conducts at all, so that a map of mostly dead lines does not make them the rule.
-        typical = float(np.median(size[~unread & (size > 0)])) if (size[~unread] > 0).any() else 0.0
-        # Signed weights lie around 0, so there only nothing at all is dead.
-        dead = unread | (size <= (0.0 if (mean[~unread] < 0).any() else DEAD_CELL * typical))
-        rows = tuple(np.flatnonzero(dead.mean(1) > DEAD_LINE).tolist())
-        alive = np.delete(dead, rows, axis=0)
+        read = mean[~unread]
+        shorts = _shorts(np.where(unread, 0.0, np.abs(mean)))
+        if signed:
+            dead = unread | shorts
+            zero = (mean == 0) | unread
+            empty = zero.all(axis=1, keepdims=True) | zero.all(axis=0, keepdims=True)
+            usual = (zero & ~empty).sum() > DEAD_CELL * max(1, (~empty).sum())  # of few levels, zero among them
+            lines = dead if usual else dead | empty
+        else:
+            # The median of what conducts at all, so that a map of mostly dead lines does not make them the rule.
+            typical = float(np.median(read[read > 0])) if (read > 0).any() else 0.0
+            dead = unread | shorts | (np.where(unread, 0.0, mean) <= DEAD_CELL * typical)
+            lines = dead
+        rows = tuple(np.flatnonzero(lines.mean(1) > DEAD_LINE).tolist())
+        alive = np.delete(lines, rows, axis=0)
         columns = tuple(np.flatnonzero(alive.mean(0) > DEAD_LINE).tolist()) if len(alive) else ()
-        return cls(int(dead.sum()), int(unread.sum()), rows, columns)
+        return cls(int(lines.sum()), int(unread.sum()), int(shorts.sum()), rows, columns, shorts)
+
+
+def _shorts(size: np.ndarray) -> np.ndarray:
+    """Where a few cells are set off from all others at the high end."""
+    conducting = np.sort(size[size > 0])
+    few = int(SHORTED_SHARE * conducting.size)
+    if not few:
+        return np.zeros(size.shape, bool)
+    top = conducting[-few:]
+    gap = (top >= SHORTED_GAP * conducting[-few - 1 : -1]) & (top >= SHORTED_SIZE * np.median(conducting))
+    if not gap.any():
+        return np.zeros(size.shape, bool)
+    shorted: np.ndarray = size >= top[int(np.argmax(gap))]
+    return shorted
 
 
 @dataclass(frozen=True)
@@ -190,13 +322,13 @@ def to_chip(
     mean, deviation = measurement.mean, measurement.read_deviation
     if target is not None and target.shape != mean.shape:
         raise InputError(f"the target is {target.shape}, but the map of {measurement.source} is {mean.shape}.")
-    signed = bool((mean[np.isfinite(mean)] < 0).any())
-    scheme = scheme or ("signed" if signed else "pair")
-    if signed and scheme != "signed":
+    scheme = scheme or ("signed" if measurement.signed else "pair")
+    if measurement.signed and scheme != "signed":
         raise InputError(
             f"{measurement.source}: has negative conductances, so they cannot be those of cells; use --scheme signed."
         )
-    dead = DeadLines.of(mean)
+    dead = DeadLines.of(mean, scheme == "signed")
+    mean[dead.shorts] = np.nan
     mean[list(dead.rows)] = np.nan
     mean[:, list(dead.columns)] = np.nan
     used = replace(measurement, reads=np.where(np.isfinite(mean), measurement.reads, np.nan))
@@ -222,6 +354,31 @@ def to_chip(
         measured=True,
     )
     return ImportedChip(chip, scheme, dead, ReadSpread.of(used, target), good.size - int(good.sum()))
+
+
+def read_target(path: str | Path, measurement: Measurement) -> np.ndarray:
+    """[rows, columns] what the cells of a measurement were programmed to, in its unit.
+
+    Args:
+        path: of a map in any unit that it states or that its size tells, else in that of the measurement.
+        measurement: of the cells.
+
+    Raises:
+        InputError: not readable, or so far from what was measured that one of the two has another unit.
+    """
+    scheme: ConductanceScheme = "signed" if measurement.signed else "pair"
+    stated = read_maps(path).unit
+    try:
+        target = Measurement.read(path, stated or (measurement.unit if measurement.signed else None), scheme=scheme)
+    except InputError:
+        target = Measurement.read(path, measurement.unit, scheme=scheme)
+    here, there = (float(np.nanmedian(np.abs(m.mean[m.mean != 0]))) for m in (measurement, target))
+    if not 1 / FAR < there / here < FAR:
+        raise InputError(
+            f"{path}: its median is {there / here:.3g} times that of {measurement.source}; write its unit into its "
+            "first line, as in # G (uS)."
+        )
+    return target.mean
 
 
 def _halves(

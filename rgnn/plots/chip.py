@@ -10,7 +10,8 @@ from scipy.stats import norm
 from torch import Tensor
 
 from rgnn.base.estimate import evenly
-from rgnn.chip.measurement import SIEMENS, ImportedChip, Measurement
+from rgnn.chip.measurement import ImportedChip, Measurement
+from rgnn.chip.units import SIEMENS
 from rgnn.plots import style
 
 
@@ -41,6 +42,7 @@ def measured_chip(measurement: Measurement, imported: ImportedChip, path: str | 
     unit = measurement.unit is not None
     scale, name = (1 / SIEMENS["uS"], "conductance (µS)") if unit else (1.0, "weight")
     mean, deviation = scale * measurement.mean, measurement.read_deviation
+    mean[imported.dead.shorts] = np.nan  # so that the colours show the other cells
     drawing = style.figure(11, 7)
     (first, second), (third, fourth) = drawing.subplots(2, 2)
     image = first.imshow(mean, cmap="viridis", interpolation="nearest", aspect="auto")

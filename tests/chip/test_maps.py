@@ -36,7 +36,7 @@ def write(path, values) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".dat", ".npy", ".npz", ".mat", ".h5", ".hdf5"])
 def test_every_format_gives_the_map(suffix: str, tmp_path) -> None:
     write(tmp_path / f"map{suffix}", MAP)
-    np.testing.assert_allclose(read_maps(tmp_path / f"map{suffix}"), MAP[None])
+    np.testing.assert_allclose(read_maps(tmp_path / f"map{suffix}").values, MAP[None])
 
 
 def test_matlab_7_3_is_stored_column_by_column(tmp_path) -> None:
@@ -48,7 +48,7 @@ def test_matlab_7_3_is_stored_column_by_column(tmp_path) -> None:
     data = bytearray((tmp_path / "map.mat").read_bytes())
     data[:128] = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
     (tmp_path / "map.mat").write_bytes(data)
-    np.testing.assert_allclose(read_maps(tmp_path / "map.mat"), MAP[None])
+    np.testing.assert_allclose(read_maps(tmp_path / "map.mat").values, MAP[None])
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", " "])
@@ -57,16 +57,16 @@ def test_text_with_words_gaps_and_comments(separator: str, tmp_path) -> None:
     gap = "" if separator.strip() or separator == "\t" else "nan"
     rows = ["# measured", header, separator.join(["1", "2", "3"]), "", separator.join(["4", gap, "6"])]
     (tmp_path / "map.txt").write_text("\ufeff" + "\n".join(rows) + "\n", encoding="utf-8")
-    np.testing.assert_array_equal(read_maps(tmp_path / "map.txt")[0], [[1, 2, 3], [4, np.nan, 6]])
+    np.testing.assert_array_equal(read_maps(tmp_path / "map.txt").values[0], [[1, 2, 3], [4, np.nan, 6]])
 
 
 def test_a_folder_is_a_stack_in_the_order_of_names(tmp_path) -> None:
     for k in (2, 0, 1):
         write(tmp_path / f"read{k}.csv", MAP + k)
     (tmp_path / "notes.md").write_text("not a map")
-    np.testing.assert_allclose(read_maps(tmp_path), MAP + np.arange(3)[:, None, None])
+    np.testing.assert_allclose(read_maps(tmp_path).values, MAP + np.arange(3)[:, None, None])
     np.save(tmp_path / "stack.npy", np.stack([MAP, MAP]))
-    assert read_maps(tmp_path).shape == (5, 6, 8)
+    assert read_maps(tmp_path).values.shape == (5, 6, 8)
     write(tmp_path / "wrong.csv", MAP[:3])
     with pytest.raises(InputError, match=r"wrong.csv: is a map of \(3, 8\), but read0.csv one of \(6, 8\)"):
         read_maps(tmp_path)
@@ -76,7 +76,7 @@ def test_several_maps_need_a_name(tmp_path) -> None:
     np.savez(tmp_path / "two.npz", a=MAP, b=2 * MAP)
     with pytest.raises(InputError, match="has the maps a, b; choose one with --name"):
         read_maps(tmp_path / "two.npz")
-    np.testing.assert_allclose(read_maps(tmp_path / "two.npz", "b")[0], 2 * MAP)
+    np.testing.assert_allclose(read_maps(tmp_path / "two.npz", "b").values[0], 2 * MAP)
     with pytest.raises(InputError, match="has no map 'c'"):
         read_maps(tmp_path / "two.npz", "c")
 
@@ -96,7 +96,7 @@ class Bomb:
         ("a.npz", b"PK nothing", "cannot be read"),
         ("a.mat", b"\x00" * 200, "cannot be read"),
         ("a.h5", b"not HDF5", "cannot be read"),
-        ("a.xlsx", b"", "not a known kind of map"),
+        ("a.doc", b"", "not a known kind of map"),
     ],
 )
 def test_bad_files_are_named(name: str, content: bytes, words: str, tmp_path) -> None:
@@ -126,3 +126,100 @@ def test_no_file_no_maps_no_numbers(tmp_path) -> None:
     np.save(tmp_path / "words.npy", np.array([["a", "b"]]))
     with pytest.raises(InputError, match="expected numbers in rows and columns"):
         read_maps(tmp_path / "words.npy")
+
+
+CELLS = np.random.default_rng(2).normal(14, 2, (6, 8))
+READS = CELLS + np.random.default_rng(3).normal(0, 0.4, (5, 6, 8))
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_reads_count_along_the_axis_that_changes_least(axis: int, tmp_path) -> None:
+    np.save(tmp_path / "reads.npy", np.moveaxis(READS, 0, axis))
+    found = read_maps(tmp_path / "reads.npy")
+    np.testing.assert_array_equal(found.values, READS)
+    assert ("the last axis counts 5 reads" in found.notes) == (axis == 2)
+
+
+def test_maps_of_different_arrays_are_not_reads_of_one(tmp_path) -> None:
+    apart = np.random.default_rng(4).normal(14, 2, (5, 6, 8))
+    np.save(tmp_path / "stack.npy", apart)
+    with pytest.raises(InputError, match="hardly reads of one array; import one of them, or say --reads first"):
+        read_maps(tmp_path / "stack.npy")
+    np.testing.assert_array_equal(read_maps(tmp_path / "stack.npy", reads="first").values, apart)
+    np.testing.assert_array_equal(read_maps(tmp_path / "stack.npy", reads="last").values, np.moveaxis(apart, 2, 0))
+    (tmp_path / "many").mkdir()
+    for k, each in enumerate(apart):
+        np.save(tmp_path / f"many/{k}.npy", each)
+    with pytest.raises(InputError, match="its files differ from each other by"):
+        read_maps(tmp_path / "many")
+
+
+def test_a_few_wild_readings_do_not_decide_what_reads_are(tmp_path) -> None:
+    wild = np.moveaxis(READS, 0, 2).copy()
+    wild[2, 3, 1], wild[0, 0, 0] = 9.9e37, 1e4
+    np.save(tmp_path / "reads.npy", wild)
+    assert read_maps(tmp_path / "reads.npy").values.shape == (5, 6, 8)
+
+
+def test_both_cells_of_a_pair_in_two_arrays(tmp_path) -> None:
+    plus, minus = CELLS, CELLS[::-1]
+    both = np.concatenate([plus, minus], axis=1)[None]
+    np.savez(tmp_path / "pair.npz", Gp=plus, Gm=minus, other=plus)
+    savemat(tmp_path / "pair.mat", {"device": {"Gp": plus, "Gm": minus, "name": "A"}})
+    (tmp_path / "folder").mkdir()
+    np.save(tmp_path / "folder/Gp.npy", plus)
+    np.savetxt(tmp_path / "folder/Gm.csv", minus, delimiter=",")
+    for name in ("pair.npz", "pair.mat", "folder"):
+        np.testing.assert_array_equal(read_maps(tmp_path / name, plus="Gp", minus="Gm").values, both)
+    with pytest.raises(InputError, match=r"has the maps device.Gm, device.Gp; choose one .* with --plus and"):
+        read_maps(tmp_path / "pair.mat")
+    with pytest.raises(InputError, match="name both, with --plus and --minus"):
+        read_maps(tmp_path / "pair.npz", plus="Gp")
+    np.savez(tmp_path / "pair.npz", Gp=plus, Gm=minus[:, :3])
+    with pytest.raises(InputError, match="G\\+ and G- must have one size"):
+        read_maps(tmp_path / "pair.npz", plus="Gp", minus="Gm")
+
+
+def test_notes_among_the_reads_are_left_out_and_named(tmp_path) -> None:
+    for k, each in enumerate(READS):
+        np.savetxt(tmp_path / f"read{k}.csv", each, delimiter=",", header="G (uS)")
+    (tmp_path / "notes.txt").write_text("measured on Monday\n")
+    (tmp_path / ".hidden.csv").write_text("1,2\n")
+    found = read_maps(tmp_path)
+    np.testing.assert_allclose(found.values, READS)
+    assert found.unit == "uS" and "notes.txt holds no numbers and was left out" in found.notes
+    np.savetxt(tmp_path / "read2.csv", READS[2], delimiter=",", header="G (nS)")
+    with pytest.raises(InputError, match=r"read2.csv: is in nS, but read0.csv in uS"):
+        read_maps(tmp_path)
+
+
+def test_hdf5_states_its_unit_and_stays_in_its_file(tmp_path) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / "map.h5", "w") as file:
+        file["g"] = CELLS
+        file["g"].attrs["units"] = "uS"
+    assert read_maps(tmp_path / "map.h5").unit == "uS"
+    CELLS.tofile(tmp_path / "secret.bin")
+    with h5py.File(tmp_path / "out.h5", "w") as file:
+        file.create_dataset("g", CELLS.shape, CELLS.dtype, external=[(str(tmp_path / "secret.bin"), 0, CELLS.nbytes)])
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        layout = h5py.VirtualLayout(CELLS.shape, CELLS.dtype)
+        layout[:] = h5py.VirtualSource(tmp_path / "map.h5", "g", shape=CELLS.shape)
+        file.create_virtual_dataset("g", layout)
+    for name in ("out.h5", "virtual.h5"):
+        with pytest.raises(InputError, match="lies in other files, which are not read"):
+            read_maps(tmp_path / name)
+
+
+def test_small_files_cannot_ask_for_much(tmp_path) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.create_dataset("g", (10**6, 10**6), "f8", chunks=True)
+    with pytest.raises(InputError, match="more than the 268,435,456 of the largest map"):
+        read_maps(tmp_path / "huge.h5")
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
+    (tmp_path / "huge.npy").write_bytes(b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_maps(tmp_path / "huge.npy")
