@@ -1,6 +1,6 @@
 """The shapes of models: one settings class for each family, chosen by the key `family`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -51,6 +51,10 @@ class ModelSettings(Variants):
         """The settings completed with the elements of the training data, where the family needs to know them."""
         return self
 
+    def narrower(self) -> Iterator[Self]:
+        """The same model with ever fewer weights on the chip, step by step."""
+        yield from ()
+
 
 class MessagePassingSettings(ModelSettings):
     """The shape of an RGNN: message passing over edges and triplets."""
@@ -90,6 +94,13 @@ class MessagePassingSettings(ModelSettings):
     def uses_chip(self) -> bool:
         """Whether there are reservoir layers."""
         return self.reservoir_layers > 0
+
+    def narrower(self) -> Iterator[Self]:
+        """Fewer features, down to 4; then fewer reservoir layers of 4 features."""
+        for features in range(self.n_features - 2, 2, -2):
+            yield self.override(n_features=features)
+        for layers in range(self.reservoir_layers - 1, 0, -1):
+            yield self.override(n_features=min(4, self.n_features), reservoir_layers=layers)
 
     @classmethod
     def gnnff(cls) -> Self:
@@ -183,6 +194,16 @@ class MomentSettings(ModelSettings):
     def invariants(self) -> int:
         """X, what is known of an edge: its Gaussians and three ranks of moments at either end."""
         return self.gaussians + 6 * self.channels
+
+    def narrower(self) -> Iterator[Self]:
+        """Fewer random features of a ridge readout, down to 64; then fewer channels, down to 4."""
+        narrow: Self = self
+        if isinstance(self.readout, RidgeSettings):
+            for features in range(self.readout.random_features - 16, 63, -16):
+                narrow = self.override(readout=RidgeSettings(random_features=features))
+                yield narrow
+        for channels in range(self.channels - 1, 3, -1):
+            yield narrow.override(channels=channels)
 
     def require_elements(self) -> None:
         """Raise InputError where no elements are named."""

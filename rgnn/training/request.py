@@ -28,6 +28,7 @@ class TrainingRequest:
         hardware: name of a hardware preset, or a YAML file.
         hardware_changes: fields of the hardware, by name.
         training: fields of the training settings, by name.
+        narrow: whether the model is made as narrow as the chip demands.
     """
 
     store: Path | None = None
@@ -39,6 +40,7 @@ class TrainingRequest:
     hardware: str | None = None
     hardware_changes: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.config, self.preset, self.adds_to)) > 1:
@@ -64,7 +66,8 @@ class TrainingRequest:
         if self.config is None and self.adds_to is None and self.preset != "published":
             # Nobody asked for a cutoff, so that of the store will do.
             run = run.override(model=run.model.override(cutoff=GraphStore(run.store).cutoff))
-        return self.changed(run)
+        changed = self.changed(run)
+        return changed.narrowed() if self.narrow else changed
 
     def changed(self, run: RunSettings) -> RunSettings:
         """A run's settings with the hardware and the training settings that are asked for.
@@ -101,6 +104,7 @@ def train(
     hardware: str | None = None,
     bits: int | None = None,
     noise: float | None = None,
+    narrow: bool = False,
     device: str = "cpu",
     resume: bool = False,
     listener: Listener = SILENT,
@@ -119,6 +123,7 @@ def train(
         adds_to: a run that was solved for, to whose frames those of the store are added.
         hardware: name of a hardware preset, or a YAML file.
         bits, noise: input bits and relative fluctuation of a weight; None leaves them as they are, noise 0 is none.
+        narrow: make the model as narrow as the chip demands, where it has too few weights.
         device: where to compute, as torch names it.
         resume: continue an interrupted run with the same arguments.
         listener: receives progress, and may ask to stop.
@@ -133,8 +138,9 @@ def train(
     paths = {"config": config, "chip": chip, "adds_to": adds_to}
     named = {name: None if given is None else Path(given) for name, given in paths.items()}
     request = TrainingRequest(
-        path, preset, chips=chips, hardware=hardware, hardware_changes=changes, training=training, **named
-    )
+        path, preset, chips=chips, hardware=hardware, hardware_changes=changes, training=training,
+        narrow=narrow, **named,
+    )  # fmt: skip
     if not resume and (Path(out) / "config.yaml").exists():
         raise InputError(f"{out}: holds a run already; resume it, or choose another folder.")
     return TrainingRun.prepare(request.settings(lambda: path), device).run(out, resume=resume, listener=listener)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import torch
 from pydantic import Field, model_validator
@@ -28,6 +28,7 @@ from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import load_model
 from rgnn.models.committee import Committee
 from rgnn.models.settings import MessagePassingSettings, ModelSettings, MomentSettings
+from rgnn.training.chip_size import narrowed, require_room
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.fit import fitter_for, require_frames_for
 from rgnn.training.settings import TrainingSettings
@@ -107,15 +108,27 @@ class RunSettings(Settings):
             raise InputError(f"{run}: has no ridge readout, and only to such a run frames can be added; train anew.")
         return config.override(store="", adds_to=str(run))
 
-    def _member(self, number: int, shapes: Sequence[Sequence[tuple[int, int]]]) -> tuple[Chip, list[list[Cells]], int]:
+    def _member(
+        self, number: int, measured: Chip | None, shapes: Sequence[Sequence[tuple[int, int]]]
+    ) -> tuple[Chip, list[list[Cells]], int]:
         """Chip, cells and seed of a member of a committee; the first has the run's seed."""
         own = self.training.seed
         seed = stream_seed(own, "member", number) if number else own
-        if self.chip is None:
+        if measured is None:
             chip = Chip.synthetic(seed)
             return chip, chip.matrices(shapes, seed), seed
-        chip = Chip.load(self.chip)
-        return chip, chip.matrices(shapes, own, number), seed
+        return measured, measured.matrices(shapes, own, number), seed
+
+    def narrowed(self) -> Self:
+        """The settings with the widest model of their kind that has room on the chip.
+
+        Raises:
+            InputError: there is none, or the chip or the store cannot be read.
+        """
+        if self.chip is None:
+            return self
+        shape = self.model.for_elements(GraphStore(self.store).elements)
+        return self.override(model=narrowed(shape, Chip.load(self.chip)))
 
     def build_model(self, store: GraphStore) -> ForceField:
         """The untrained model for a store.
@@ -129,8 +142,12 @@ class RunSettings(Settings):
             shape = self.model.for_elements(store.elements)
         except InputError as error:
             raise InputError(f"{self.store}: {error}") from None
+        measured = None if self.chip is None else Chip.load(self.chip)
+        if measured is not None:
+            others = ((name, self.preset(name).model.for_elements(store.elements)) for name in get_args(Preset))
+            require_room(shape, measured, others)
         shapes = families.family_of(shape).matrices(shape)
-        chips, cells, seeds = zip(*(self._member(k, shapes) for k in range(self.chips)), strict=True)
+        chips, cells, seeds = zip(*(self._member(k, measured, shapes) for k in range(self.chips)), strict=True)
         n, source = self.chips, chips[0].source
         models = [families.build(shape, self.hardware, cells[k], seeds[k], k) for k in range(n)]
         model = models[0] if n == 1 else Committee(models)

@@ -54,6 +54,12 @@ SplitOption = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Narrow = Annotated[
+    bool,
+    typer.Option(
+        "--narrow", help="A model as narrow as the chip demands, if it is too small.", rich_help_panel=HARDWARE
+    ),
+]
 AddTo = Annotated[
     Path | None,
     typer.Option(help="Run of --preset ridge to add the store's frames to.", rich_help_panel=TRAINING),
@@ -70,6 +76,7 @@ def train(
     hardware: options.HardwareOption = None,
     chip: ChipOption = None,
     chips: Chips = None,
+    narrow: Narrow = False,
     preset: PresetOption = "default",
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
@@ -114,6 +121,7 @@ def train(
         request = TrainingRequest(
             store, preset if was_typed(ctx, "preset") else None, config, add_to, chip, chips, hardware,
             {name: n for name, n in (("bits", bits), ("noise", noise)) if n is not None}, given(ctx, TrainingSettings),
+            narrow,
         )  # fmt: skip
         if resume is None:
             settings = request.settings(lambda: show.store_of(session))
@@ -122,7 +130,7 @@ def train(
         else:
             workspace.refuse_beside_resume(
                 store=store, chip=chip, chips=chips, preset=request.preset, add_to=add_to, config=config, out=out,
-                bits=bits, noise=noise, hardware=hardware,
+                bits=bits, noise=noise, hardware=hardware, narrow=narrow or None,
             )  # fmt: skip
             out = workspace.run_folder(resume)
             settings = request.changed(RunSettings.read(out / "config.yaml"))
