@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from rgnn.base.choices import ConductanceScheme, ConductanceUnit
+from rgnn.base.choices import AxisOfReads, ConductanceScheme, ConductanceUnit
 from rgnn.base.errors import InputError
 from rgnn.chip.chip import Chip
-from rgnn.chip.measurement import ImportedChip, Measurement, to_chip
+from rgnn.chip.measurement import ImportedChip, Measurement, read_target, to_chip
 from rgnn.chip.published import read_conductances
 from rgnn.plots.chip import chip_maps, measured_chip
 
@@ -71,9 +71,14 @@ class MeasuredChip:
             "figure": str(self.figure),
             "scheme": self.imported.scheme,
             "unit": self.measurement.unit,
+            "unit_reason": self.measurement.unit_reason,
+            "signed": self.imported.scheme == "signed",
+            "sign_reason": self.measurement.sign_reason,
+            "notes": list(self.measurement.notes),
             "reads": self.measurement.n_reads,
             "dead_cells": dead.cells,
             "unread_cells": dead.unread,
+            "shorted_cells": dead.shorted,
             "dead_rows": list(dead.rows),
             "dead_columns": list(dead.columns),
             "weights_left_out": self.imported.left_out,
@@ -93,17 +98,24 @@ def import_chip(
     reference_column: int | None = None,
     target: str | Path | None = None,
     name: str | None = None,
+    plus: str | None = None,
+    minus: str | None = None,
+    reads: AxisOfReads | None = None,
 ) -> PublishedChip | MeasuredChip:
     """Write a chip folder from measured conductances: what `rgnn import-conductance` does.
 
     Args:
         source: a map, a folder of repeated reads, or the published Conductance.pkl.
         out: chip folder.
-        unit: unit of the numbers; None recognises siemens and microsiemens by their size.
+        unit: unit of the numbers; None takes the one that the file states, or recognises siemens and microsiemens by
+            their size.
         scheme: how cells make weights, see `to_chip`; None is "signed" where a number is negative, else "pair".
         reference_column: column of the scheme "reference", from 0; None is the last.
-        target: map of what the cells were programmed to, in the same unit.
+        target: map of what the cells were programmed to, in any unit.
         name: name of the map in a file that has several.
+        plus: name of the map that holds G+.
+        minus: name of the map that holds G-; the scheme is then "pair-halves".
+        reads: axis of a stack that counts reads; None finds it.
 
     Raises:
         InputError: a file cannot be read, the map does not fit the scheme, or an option has no use.
@@ -111,6 +123,7 @@ def import_chip(
     source, out = Path(source), Path(out)
     if source.suffix in PUBLISHED:
         maps = {"unit": unit, "scheme": scheme, "reference_column": reference_column, "target": target, "name": name}
+        maps |= {"plus": plus, "minus": minus, "reads": reads}
         for option, value in maps.items():
             if value is not None:
                 raise InputError(
@@ -126,8 +139,11 @@ def import_chip(
         raise InputError(
             "a reference column belongs to the scheme reference; give --scheme reference, or leave it out."
         )
-    measurement = Measurement.read(source, unit, name)
-    goal = None if target is None else Measurement.read(target, measurement.unit).mean
+    if plus is not None and scheme not in (None, "pair-halves"):
+        raise InputError("G+ and G- in two maps make pairs by themselves; leave --scheme out.")
+    scheme = "pair-halves" if plus is not None else scheme
+    measurement = Measurement.read(source, unit, name, scheme=scheme, plus=plus, minus=minus, reads=reads)
+    goal = None if target is None else read_target(target, measurement)
     imported = to_chip(measurement, scheme, -1 if reference_column is None else reference_column, goal)
     out.mkdir(parents=True, exist_ok=True)
     figure = measured_chip(measurement, imported, out / "chip.png")

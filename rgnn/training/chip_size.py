@@ -51,11 +51,11 @@ def require_room(settings: ModelSettings, chip: Chip, presets: Iterable[tuple[Pr
     try:
         narrow = narrowed(settings, chip)
         changes = " and ".join(_changes(settings.to_mapping(), narrow.to_mapping()))
-        ways = [f"--narrow takes {changes} ({weights_on_chip(narrow):,})"]
+        ways = [f"--narrow makes a model of {changes} ({weights_on_chip(narrow):,} weights)"]
     except InputError:
         ways = []
     if proposed:
-        ways.append(f"{' and '.join(proposed)} fit" if len(proposed) > 1 else f"{proposed[0]} fits")
+        ways.append(f"take {' or '.join(proposed)}")
     raise InputError(
         f"the chip ({chip.source}) is too small: the model needs {needed:,} weights ({2 * needed:,} cells), but it has "
         f"{room:,} ({2 * room:,} cells); {', or '.join(ways) or 'measure more cells'}."

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rgnn.base.choices import ConductanceScheme, ConductanceUnit
+from rgnn.base.choices import AxisOfReads, ConductanceScheme, ConductanceUnit
 from rgnn_cli.session import options
 
 MAPS = "Maps"
@@ -16,7 +16,9 @@ Source = Annotated[Path, typer.Argument(help="A map, a folder of repeated reads,
 Out = Annotated[Path, typer.Option(help="Chip folder to write.")]
 UnitOption = Annotated[
     ConductanceUnit | None,
-    typer.Option("--unit", help="Unit of the numbers; default: recognised by their size.", rich_help_panel=MAPS),
+    typer.Option(
+        "--unit", help="Unit of the numbers; default: as the file states, or by their size.", rich_help_panel=MAPS
+    ),
 ]
 SchemeOption = Annotated[
     ConductanceScheme | None,
@@ -33,6 +35,12 @@ ReferenceColumn = Annotated[
 ]
 Target = Annotated[Path | None, typer.Option(help="Map of what the cells were programmed to.", rich_help_panel=MAPS)]
 Name = Annotated[str | None, typer.Option(help="Name of the map in a file that has several.", rich_help_panel=MAPS)]
+Plus = Annotated[str | None, typer.Option(help="Name of the map of G+, beside --minus.", rich_help_panel=MAPS)]
+Minus = Annotated[str | None, typer.Option(help="Name of the map of G-, beside --plus.", rich_help_panel=MAPS)]
+Reads = Annotated[
+    AxisOfReads | None,
+    typer.Option("--reads", help="Axis of a stack that counts reads; default: recognised.", rich_help_panel=MAPS),
+]
 
 
 def import_conductance(
@@ -43,6 +51,9 @@ def import_conductance(
     reference_column: ReferenceColumn = None,
     target: Target = None,
     name: Name = None,
+    plus: Plus = None,
+    minus: Minus = None,
+    reads: Reads = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -51,10 +62,11 @@ def import_conductance(
 
     Example: rgnn import-conductance reads/ --unit uS --out chips/mine
 
-    Maps are CSV, TSV, text, NPY, NPZ, MAT or HDF5, in rows and columns as the
-    array has them. A folder holds repeated reads of one array, one map a file:
-    the read noise of each cell is then measured, and kept. Nothing in a file is
-    ever executed.
+    Maps are CSV, TSV, text, NPY, NPZ, MAT, HDF5 or spreadsheets, in rows and
+    columns as the array has them, or as a list of readings. Labels, headings
+    and units in them are understood. A folder holds repeated reads of one
+    array, one map a file: the read noise of each cell is then measured, and
+    kept. Nothing in a file is ever executed.
     """
     from rgnn.reports.chip import import_chip
     from rgnn_cli.session import workspace
@@ -64,6 +76,15 @@ def import_conductance(
     session = Session(quiet=quiet, as_json=as_json)
     workspace.refuse_existing(out, overwrite, source, target)
     found = import_chip(
-        source, out, unit=unit, scheme=scheme, reference_column=reference_column, target=target, name=name
+        source,
+        out,
+        unit=unit,
+        scheme=scheme,
+        reference_column=reference_column,
+        target=target,
+        name=name,
+        plus=plus,
+        minus=minus,
+        reads=reads,
     )
     show.result(session, found, out)

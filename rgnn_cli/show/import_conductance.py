@@ -49,9 +49,12 @@ def _spread(w: Tensor) -> list[str]:
 def _cells(report: Reporter, found: MeasuredChip) -> None:
     measurement, imported = found.measurement, found.imported
     reads, rows, columns = measurement.reads.shape
-    how = "" if measurement.unit_was_given else ", recognised by their size (say --unit if that is wrong)"
-    what = "signed weights without a unit" if measurement.unit is None else f"conductances in {measurement.unit}{how}"
-    report.say(f"Map: {rows} x {columns}, {reads} read{'s' if reads > 1 else ''}; {what}; scheme {imported.scheme}")
+    report.say(f"Map: {rows} x {columns}, {reads} read{'s' if reads > 1 else ''}; scheme {imported.scheme}")
+    report.say(f"Unit: {measurement.unit or 'none'} ({measurement.unit_reason})")
+    sign = "signed" if imported.scheme == "signed" else "not signed"
+    report.say(f"Sign: {sign} ({measurement.sign_reason})")
+    for note in measurement.notes:
+        report.say(f"Note: {note}")
     spread, dead = imported.spread, imported.dead
     about = "spread about the target" if found.programmed else "spread of the cells (programming)"
     table = [
@@ -61,15 +64,18 @@ def _cells(report: Reporter, found: MeasuredChip) -> None:
     if reads > 1:
         table.append(["read noise, one read", _amount(found, spread.read), _relative(found, spread.read)])
     report.table("Cells in use", ["", "value", "of the mean"], table)
-    if dead.cells:
+    silent = dead.cells - dead.unread - dead.shorted
+    counts = {"have no finite read": dead.unread, "conduct far more than all others": dead.shorted}
+    counts["do not conduct (single ones stay in their weights)"] = silent
+    if said := [f"{n:,} {what}" for what, n in counts.items() if n]:
+        lines = [f"dead {kind}: {_list(at)}" for kind, at in (("rows", dead.rows), ("columns", dead.columns)) if at]
         report.warn(
-            f"{dead.cells} cells do not conduct ({dead.unread} of them without a finite read); dead rows: "
-            f"{_list(dead.rows)}; dead columns: {_list(dead.columns)}; {imported.left_out} weights are left out."
+            "; ".join([f"of the cells {', '.join(said)}", *lines, f"{imported.left_out:,} weights are left out."])
         )
 
 
 def _amount(found: MeasuredChip, value: float) -> str:
-    from rgnn.chip.measurement import SIEMENS
+    from rgnn.chip.units import SIEMENS
 
     return f"{value:.4g}" if found.measurement.unit is None else f"{value / SIEMENS['uS']:.4g} uS"
 

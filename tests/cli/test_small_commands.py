@@ -107,7 +107,7 @@ def conductances(path: Path, layers: int = 2) -> None:
 
 def test_import_conductance_makes_a_chip_that_train_takes(cli, refused, store) -> None:
     conductances(Path("c.pkl"))
-    assert "86832" in cli("import-conductance", "c.pkl", "--out", "chip")
+    assert "86,832" in cli("import-conductance", "c.pkl", "--out", "chip")
     assert Path("chip/chip.png").stat().st_size > 1000
     cli("train", store, "--chip", "chip", "--epochs", 1, "--out", "runs/c", "--quiet")
     weights = torch.load("c.pkl", weights_only=True)
@@ -167,8 +167,8 @@ def test_a_chip_that_is_too_small_is_refused_with_both_counts(cli, refused, stor
     conductances(Path("c.pkl"), layers=1)
     cli("import-conductance", "c.pkl", "--out", "chip", "--quiet")
     said = refused(2, "train", store, "--chip", "chip")
-    assert "86832" in said
-    assert "43416" in said
+    assert "86,832" in said
+    assert "43,416" in said
 
 
 class Bomb:

@@ -29,7 +29,9 @@ def store(tmp_path) -> rgnn.GraphStore:
 def test_what_has_room_is_proposed(store, tmp_path) -> None:
     """256 x 256 cells are the usual array; the published model wants 2.7 of them."""
     chip_of(256, 256).save(tmp_path / "chip")
-    with pytest.raises(InputError, match=r"needs 86,832 weights .* has 32,768 .*--narrow takes n_features 10") as said:
+    with pytest.raises(
+        InputError, match=r"needs 86,832 weights .* has 32,768 .*--narrow makes a model of n_features 10"
+    ) as said:
         rgnn.train(store, tmp_path / "run", chip=tmp_path / "chip")
     assert "--preset moments" in str(said.value) and "--preset ridge" not in str(said.value)
     assert "--preset gnnff" not in str(said.value)  # uses no chip
