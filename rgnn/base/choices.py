@@ -15,6 +15,9 @@ ConductanceUnit = Literal["S", "mS", "uS", "nS", "pS", "Ohm", "kOhm", "MOhm", "G
 AxisOfReads = Literal["first", "last"]
 ConductanceScheme = Literal["signed", "pair", "pair-rows", "pair-halves", "reference"]
 
+# Data
+UnitStyle = Literal["metal", "real", "atomic"]
+
 # Models and training
 Envelope = Literal["cosine", "none"]
 Preset = Literal["default", "published", "gnnff", "ridge", "moments"]

@@ -35,6 +35,10 @@ DEFAULT_CUTOFF = 3.8
 # nearest atom over the sum of the covalent radii is 0.9 to 1.3 in most matter, and 1.9 or 0.53 times that if bohr and
 # Angstrom are taken for each other; forces in hartree/bohr come out 51 times too small.
 SPACING, FORCE = (0.6, 1.7), (0.03, 20.0)
+# Root mean square force over the spread of nearest distances is an effective stiffness, eV/Angstrom^2. It is 4 to 37 in
+# glasses, molecules, crystals and liquids (docs/data.md). The stiffest bonds known, of N2 and CO, have 140, which is 80
+# as counted here; forces in kcal/mol/Angstrom make 23 times too much of it, forces in hartree/bohr 51 times too little.
+STIFFEST, ENOUGH_ATOMS = 100.0, 50
 
 
 @dataclass
@@ -124,7 +128,13 @@ def convert(
         checksums = [hasher.submit(_checksum, path) for path in paths]
         with writer:
             reading = _Reading(writer, paths, wanted, warn)
-            _write_batches(writer, reading.batches(), workers or cores(), progress, reading.example)
+            checked = wanted.keys.units is not None or wanted.label is not None
+
+            def first_block(record: BlockRecord) -> None:
+                if not checked:
+                    _require_stiffness(record, paths[0])
+
+            _write_batches(writer, reading.batches(), workers or cores(), progress, reading.example, first_block)
             mine = writer.ledger.sources[-len(paths) :]
             frames = sum(source.frames for source in mine)
             if not frames and not any(DUPLICATE in source.skipped for source in mine):
@@ -266,14 +276,28 @@ def _write_batches(
     workers: int,
     progress: Callable[[int], None],
     example: Callable[[Unusable], None],
+    first_block: Callable[[BlockRecord], None],
 ) -> None:
-    """Write batches, in worker processes where there is more than one; commit them in their order."""
+    """Write batches, in worker processes where there is more than one; commit them in their order.
+
+    Args:
+        writer: of the store.
+        batches: of frames.
+        workers: processes.
+        progress: called with the number of frames written.
+        example: called with each frame that is left out.
+        first_block: called with the record of the first block, before it is committed; it may raise.
+    """
     cutoff = writer.ledger.cutoff
     done = sum(source.frames for source in writer.ledger.sources[-len(writer.sources) :])
+    looked_at = False
 
     def commit(batch: Batch, path: Path, written: Written) -> None:
-        nonlocal done
+        nonlocal done, looked_at
         record, unusable = written
+        if record is not None and not looked_at:
+            first_block(record)
+            looked_at = True
         for problem in unusable.values():
             example(problem)
         writer.commit(batch, path, record, unusable)
@@ -329,6 +353,23 @@ def _begin_worker() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def _require_stiffness(record: BlockRecord, path: Path) -> None:
+    """Refuse forces that no bond is stiff enough for, given how much distances vary.
+
+    Raises:
+        InputError: they are in another unit than eV/Angstrom.
+    """
+    force = (record.force_squares / (3 * record.atoms)) ** 0.5
+    spread = record.nearest_spread
+    if record.atoms < ENOUGH_ATOMS or not spread > 0 or force / spread <= STIFFEST:
+        return
+    raise InputError(
+        f"{path}: the forces (root mean square {force:.3g} eV/Angstrom) are too large for distances that vary by "
+        f"{spread:.2g} Angstrom, as if they were in another unit; give --units real for kcal/mol/Angstrom, or --units "
+        "metal if they are in eV/Angstrom."
+    )
 
 
 def _check_units(writer: StoreWriter, warn: Warn) -> None:

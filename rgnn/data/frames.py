@@ -8,10 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from rgnn.base.errors import InputError
-from rgnn.graphs.neighbours import geometry_problem
 
-# Names under which extended XYZ files of the field carry forces besides ASE's own.
-FORCE_ARRAYS = ("force", "REF_forces", "dft_forces")
 # A component above this is no force of matter near equilibrium, but a wrong unit or a broken calculation.
 LARGEST_FORCE = 1000.0
 
@@ -51,7 +48,9 @@ class Frame:
         pbc: [3] whether each cell vector is periodic.
         forces: [N, 3] eV/Angstrom.
         energy: eV, where known.
-        temperature: K of the thermostat, where the file says so (`temperature` in an extended XYZ header).
+        temperature: K of the thermostat, where the file says so.
+        time: fs since the run began, where the file says so.
+        stress: [6] xx, yy, zz, yz, xz, xy in eV/Angstrom^3, positive under tension, where known.
     """
 
     numbers: np.ndarray
@@ -61,6 +60,8 @@ class Frame:
     forces: np.ndarray
     energy: float | None = None
     temperature: float | None = None
+    time: float | None = None
+    stress: np.ndarray | None = None
 
     def to_atoms(self) -> Atoms:
         """The structure for ASE, without its labels."""
@@ -128,37 +129,3 @@ def check_forces(forces: np.ndarray, n_atoms: int, where: str) -> np.ndarray:
             "absurd forces",
         )
     return forces
-
-
-def frame_of(atoms: Atoms, where: str) -> Frame:
-    """The labels and atoms of an ASE structure, checked; `where` names it in errors.
-
-    Raises:
-        Unusable: no forces, NaN or absurd values, or periodic without a cell.
-    """
-    results = {} if atoms.calc is None else atoms.calc.results
-    forces = results.get("forces")
-    for name in FORCE_ARRAYS:
-        forces = atoms.arrays.get(name) if forces is None else forces
-    if forces is None:
-        raise Unusable(
-            f"{where} has no forces; convert a trajectory that carries the forces of its calculation, or let a "
-            "potential give them with --label.",
-            "no forces",
-        )
-    cell = np.asarray(atoms.cell[:], dtype=np.float64)
-    problem = geometry_problem(atoms.positions, cell, atoms.pbc)
-    if problem:
-        raise Unusable(f"{where} cannot be used: {problem}.", "impossible geometry")
-    if atoms.numbers.min() < 1 or atoms.numbers.max() > 118:
-        raise Unusable(f"{where}: holds an atom of no known element.", "unknown element")
-    energy, temperature = results.get("energy"), atoms.info.get("temperature")
-    return Frame(
-        np.asarray(atoms.numbers),
-        np.asarray(atoms.positions, dtype=np.float64),
-        cell,
-        np.asarray(atoms.pbc, dtype=bool),
-        check_forces(forces, len(atoms), where),
-        None if energy is None else float(energy),
-        float(temperature) if isinstance(temperature, int | float | np.number) else None,
-    )

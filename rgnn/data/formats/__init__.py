@@ -4,15 +4,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rgnn.base.errors import InputError, first_line
+from rgnn.data.formats.archives import read_npz
 from rgnn.data.formats.cp2k import forces_beside, is_cp2k, read_cp2k
+from rgnn.data.formats.deepmd import is_deepmd, read_deepmd
+from rgnn.data.formats.espresso import Espresso
+from rgnn.data.formats.extxyz import ExtXYZ
+from rgnn.data.formats.lammps import LammpsDump
+from rgnn.data.formats.lines import first_line_of
 from rgnn.data.formats.other import read_with_ase, read_with_dpdata
 from rgnn.data.formats.selection import Items, Selection, Warn
-from rgnn.data.formats.text import SPLITTERS, read_text
+from rgnn.data.formats.text import Splitter, read_text
+from rgnn.data.formats.vasp import Outcar, VaspXML
 from rgnn.data.frames import Frame, Unusable
 
 # Formats of ASE that run or unpickle what they read.
 UNSAFE_FORMATS = ("py", "bundletrajectory")
-DPDATA = "dpdata:"
+DPDATA, DEEPMD, NPZ = "dpdata:", ("deepmd/npy", "deepmd/npy/mixed"), "npz"
+# Formats whose files may be in any units; all others say or define theirs.
+ANY_UNITS = ("xyz", "extxyz", "traj", "db", "json", "lammps-dump-text", NPZ)
 EVERYTHING = Selection()
 
 
@@ -55,8 +64,8 @@ def _ignore(text: str) -> None:
 def scan(path: str | Path, wanted: Selection = EVERYTHING, warn: Warn = _ignore) -> Items:
     """The wanted frames of a trajectory with forces, each as a frame or as why it cannot be used.
 
-    VASP, Quantum ESPRESSO, CP2K and extended XYZ are read in bounded memory however long they are, and so is what ASE
-    reads frame by frame (.traj, .db).
+    VASP, Quantum ESPRESSO, CP2K, LAMMPS and extended XYZ are read in bounded memory however long they are, and so is
+    what ASE reads frame by frame (.traj, .db).
 
     Args:
         path: of the trajectory; .gz, .bz2 and .xz are read as they are.
@@ -67,17 +76,35 @@ def scan(path: str | Path, wanted: Selection = EVERYTHING, warn: Warn = _ignore)
         InputError: the file as a whole cannot be used.
     """
     path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file.")
+    named = (wanted.format or "").removeprefix(DPDATA)
+    if named in DEEPMD or (wanted.format is None and is_deepmd(path)):
+        if not is_deepmd(path):
+            raise InputError(f"{path}: holds no type.raw with set.*/coord.npy, as folders of DeePMD-kit do.")
+        return read_deepmd(path, wanted)
     if wanted.format is not None and wanted.format.startswith(DPDATA):
-        if not path.exists():
-            raise InputError(f"{path}: there is no such file.")
-        return read_with_dpdata(path, wanted.format.removeprefix(DPDATA), wanted)
-    format = safe_format(path, wanted.format)  # noqa: A001
+        return read_with_dpdata(path, named, wanted)
+    if named == NPZ or (wanted.format is None and path.suffix == ".npz"):
+        return read_npz(path, wanted)
+    dump = wanted.format is None and path.is_file() and first_line_of(path).startswith("ITEM:")
+    format = safe_format(path, LammpsDump.format if dump else wanted.format)  # noqa: A001
+    if wanted.keys.units not in (None, "metal") and format not in ANY_UNITS:
+        raise InputError(f"{path}: the format {format} has units of its own; leave --units out.")
     paired = wanted.label is None or forces_beside(path).is_file()
     if format in ("xyz", "extxyz") and is_cp2k(path) and paired:
         return read_cp2k(path, wanted, warn)
-    if format in SPLITTERS:
-        return read_text(path, format, wanted)
+    if (splitter := _splitter(format, wanted)) is not None:
+        return read_text(path, splitter, wanted)
     return read_with_ase(path, format, wanted)
+
+
+def _splitter(format: str, wanted: Selection) -> Splitter | None:  # noqa: A002 (ASE's word)
+    """What cuts a text of this format into its frames; None where ASE reads frame by frame itself."""
+    if format == LammpsDump.format:
+        return LammpsDump(wanted.elements, wanted.keys.units)
+    kinds: tuple[type[Splitter], ...] = (ExtXYZ, VaspXML, Outcar, Espresso)
+    return next((kind() for kind in kinds if kind.format == format), None)
 
 
 def read_frames(path: str | Path, wanted: Selection = EVERYTHING, warn: Warn = _ignore) -> Iterator[Frame]:

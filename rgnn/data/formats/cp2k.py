@@ -1,20 +1,23 @@
 """CP2K's trajectories: positions in PROJECT-pos-1.xyz, forces in PROJECT-frc-1.xyz, cells in PROJECT-1.cell."""
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
 from rgnn.base.errors import InputError, first_line
+from rgnn.data.formats.extxyz import ExtXYZ
 from rgnn.data.formats.lines import OPENERS, Lines
 from rgnn.data.formats.selection import Items, Selection, Warn
-from rgnn.data.formats.text import CUT_SHORT, UNREADABLE, Chunk, ExtXYZ
+from rgnn.data.formats.text import UNREADABLE, Chunk
 from rgnn.data.frames import Unusable
 
 COMMENT = re.compile(r"\s*i\s*=\s*(\d+)")
 ENERGY = re.compile(r"\bE\s*=\s*(\S+)")
+TIME = re.compile(r"\btime\s*=\s*([-+.\d]+)")
 
 
 def is_cp2k(path: Path) -> bool:
@@ -22,7 +25,7 @@ def is_cp2k(path: Path) -> bool:
     lines = iter(Lines(path))
     next(lines, "")
     comment = next(lines, "")
-    return bool(COMMENT.match(comment)) and "time" in comment
+    return bool(COMMENT.match(comment)) and ("time" in comment or bool(ENERGY.search(comment)))  # GEO_OPT has no time
 
 
 def forces_beside(path: Path) -> Path:
@@ -51,45 +54,75 @@ def read_cp2k(path: Path, wanted: Selection, warn: Warn) -> Items:
             "put NAME-pos-1.xyz and NAME-frc-1.xyz side by side."
         )
     cells = _cells(path, wanted, warn)
-    split = ExtXYZ().split
-    pairs = zip(_chunks(split(Lines(path))), _chunks(split(Lines(beside))), strict=False)
-    for index, (position, force) in enumerate(pairs):
+    partners = _partners(_keys(path), _keys(beside))
+    if alone := sum(partner is None for partner in partners):
+        warn(f"{path}: {alone:,} of {len(partners):,} steps have no forces in {beside.name}; they are left out.")
+    forces = enumerate(ExtXYZ().split(Lines(beside)))
+    positions = zip(ExtXYZ().split(Lines(path)), partners, strict=False)
+    for index, (position, partner) in enumerate(pair for pair in positions if pair[1] is not None):
         if wanted.past(index):
             return
-        if position is None and force is None:
-            return
-        if index in wanted:
-            where = f"{path}: frame {index}"
-            try:
-                atoms = _atoms(position, force, cells, where)
-                yield index, wanted.frame(atoms, where)
-            except Unusable as problem:
-                yield index, problem
-            except (ValueError, IndexError, KeyError) as error:
-                yield index, Unusable(f"{where}: cannot be read ({first_line(error)}).", UNREADABLE)
-        if position is None or force is None:
-            return
+        force = next(chunk for place, chunk in forces if place == partner)
+        if index not in wanted:
+            continue
+        where = f"{path}: frame {index}"
+        try:
+            yield index, wanted.frame(_atoms(position, force, cells, where), where)
+        except Unusable as problem:
+            yield index, problem
+        except (ValueError, IndexError, KeyError) as error:
+            yield index, Unusable(f"{where}: cannot be read ({first_line(error)}).", UNREADABLE)
 
 
-def _chunks(chunks: Iterator[Chunk]) -> Iterator[Chunk | None]:
-    """The chunks, and then None."""
-    yield from chunks
-    yield None
+# The step and the energy of a frame as its comment writes them: a run that was begun again repeats steps.
+Key = tuple[int, str]
 
 
-def _atoms(position: Chunk | None, force: Chunk | None, cells: "_Cells", where: str) -> Atoms:
+def _keys(path: Path) -> list[Key | None]:
+    """The key of each frame of a file; None for one without a step."""
+    found: list[Key | None] = []
+    lines = iter(Lines(path))
+    for count in lines:
+        if not count.strip().isdigit():
+            continue
+        comment = next(lines, "")
+        step, energy = COMMENT.match(comment), ENERGY.search(comment)
+        found.append((int(step[1]), energy[1] if energy else "") if step else None)
+        for _ in zip(range(int(count)), lines, strict=False):
+            pass
+    return found
+
+
+def _partners(positions: Sequence[Key | None], forces: Sequence[Key | None]) -> list[int | None]:
+    """The place among the forces of each frame of positions: the next that has its step and energy."""
+    places: dict[Key, list[int]] = {}
+    for place, key in enumerate(forces):
+        if key is not None:
+            places.setdefault(key, []).append(place)
+    partners: list[int | None] = []
+    begin = 0
+    for key in positions:
+        known = places.get(key, []) if key is not None else []
+        k = bisect_left(known, begin)
+        partners.append(known[k] if k < len(known) else None)
+        begin = known[k] + 1 if k < len(known) else begin
+    return partners
+
+
+def _atoms(position: Chunk, force: Chunk, cells: "_Cells", where: str) -> Atoms:
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.units import Bohr, Hartree
 
-    if position is None or force is None or position.problem or force.problem:
-        problem = next((c.problem for c in (position, force) if c is not None and c.problem), CUT_SHORT)
+    if problem := position.problem or force.problem:
         raise Unusable(f"{where}: its positions or its forces end in the middle.", problem)
     symbols, positions, comment = _table(position.text)
-    others, forces, force_comment = _table(force.text)
-    step, force_step = (COMMENT.match(c) for c in (comment, force_comment))
-    if step is None or force_step is None or step[1] != force_step[1] or symbols != others:
-        raise Unusable(f"{where}: its positions and forces are of different steps or atoms.", "forces of another step")
+    others, forces, _ = _table(force.text)
+    step = COMMENT.match(comment)
+    if step is None or symbols != others:
+        raise Unusable(f"{where}: its positions and forces are of different atoms.", "forces of other atoms")
     atoms = Atoms(symbols, positions)
+    if time := TIME.search(comment):
+        atoms.info["time_fs"] = float(time[1])
     box = cells.of(int(step[1]))
     if box is not None:
         atoms.set_cell(box)
@@ -114,12 +147,14 @@ class _Cells:
     """The cell of each step: those of a file, the same for all, or none."""
 
     def __init__(self, by_step: dict[int, np.ndarray], always: np.ndarray | None) -> None:
-        self.by_step, self.always = by_step, always
+        cells = list(by_step.values())
+        constant = bool(cells) and all(np.allclose(cell, cells[0], rtol=0, atol=1e-6) for cell in cells)
+        self.by_step, self.always = by_step, cells[0] if constant else always
 
     def of(self, step: int) -> np.ndarray | None:
-        """[3, 3] in Angstrom."""
-        if self.by_step and step not in self.by_step:
-            raise KeyError(f"the cell file has no step {step}")
+        """[3, 3] in Angstrom; a cell that never changes is that of the steps between those that are written, too."""
+        if self.by_step and self.always is None and step not in self.by_step:
+            raise KeyError(f"the cell file has no step {step}, and the cell changes")
         return self.by_step.get(step, self.always)
 
 

@@ -28,3 +28,11 @@ class Lines:
                 yield from file
             except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):
                 self.cut = True
+
+
+def first_line_of(path: str | Path) -> str:
+    """The first line that is not empty, or "" of a file without one."""
+    try:
+        return next((line.strip("\ufeff \t\r\n") for line in Lines(path) if line.strip("\ufeff \t\r\n")), "")
+    except OSError:
+        return ""

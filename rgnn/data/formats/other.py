@@ -1,15 +1,19 @@
 """All other formats: those that ASE reads frame by frame, and those that only dpdata knows."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from rgnn.base.errors import InputError, first_line
-from rgnn.data.formats.selection import Items, Selection
+from rgnn.data.formats.selection import Items, Selection, element
 from rgnn.data.formats.text import CUT_SHORT
 from rgnn.data.frames import Unusable
+
+DATABASES = ("db", "json")  # ASE's names of them
 
 
 def read_with_ase(path: Path, format: str, wanted: Selection) -> Items:  # noqa: A002 (ASE's word)
@@ -17,7 +21,10 @@ def read_with_ase(path: Path, format: str, wanted: Selection) -> Items:  # noqa:
     import ase.io
 
     part = slice(wanted.first, wanted.last, wanted.every)
-    reader = ase.io.iread(str(path), index=part, format=format, do_not_split_by_at_sign=True)
+    if format in DATABASES:
+        reader = _rows(path, part)
+    else:
+        reader = ase.io.iread(str(path), index=part, format=format, do_not_split_by_at_sign=True)
     index = wanted.first
     while True:
         try:
@@ -31,8 +38,17 @@ def read_with_ase(path: Path, format: str, wanted: Selection) -> Items:  # noqa:
         index += wanted.every
 
 
+def _rows(path: Path, part: slice) -> Iterator[Atoms]:
+    """The rows of an ASE database with all that they hold: labels may be in their data."""
+    from ase.db import connect
+
+    with connect(path) as database:
+        for row in itertools.islice(database.select(), part.start, part.stop, part.step):
+            yield row.toatoms(add_additional_information=True)
+
+
 def read_with_dpdata(path: Path, format: str, wanted: Selection) -> Items:  # noqa: A002 (dpdata's word too)
-    """The wanted frames of a format that dpdata reads; it reads the whole file at once.
+    """The wanted frames of a format that dpdata reads, of all compositions; it reads the whole file at once.
 
     Raises:
         InputError: dpdata is not installed, does not know the format, or cannot read the file.
@@ -44,23 +60,35 @@ def read_with_dpdata(path: Path, format: str, wanted: Selection) -> Items:  # no
             f"{path}: format 'dpdata:{format}' needs dpdata, which is not installed; pip install dpdata."
         ) from None
     try:
-        system = dpdata.LabeledSystem(str(path), fmt=format)
+        try:
+            several = dpdata.MultiSystems.from_file(str(path), fmt=format)
+            data = [system.data for system in several.systems.values()]
+        except (NotImplementedError, AttributeError, TypeError):  # a format of one composition
+            data = []
+        data = data or [dpdata.LabeledSystem(str(path), fmt=format).data]
     except Exception as error:  # dpdata raises whatever its parsing runs into
         raise InputError(f"{path}: dpdata cannot read it as '{format}' ({first_line(error)}).") from None
-    for index, atoms in enumerate(_dpdata_frames(system.data)):
-        if wanted.past(index):
-            return
-        if index in wanted:
-            yield index, wanted.frame(atoms, f"{path}: frame {index}")
+    index = -1
+    for system in data:
+        for atoms in _dpdata_frames(system, path):
+            index += 1
+            if wanted.past(index):
+                return
+            if index in wanted:
+                yield index, wanted.frame(atoms, f"{path}: frame {index}")
 
 
-def _dpdata_frames(data: dict) -> Iterator[Atoms]:
+def _dpdata_frames(data: dict[str, Any], path: Path) -> Iterator[Atoms]:
     from ase.calculators.singlepoint import SinglePointCalculator
 
-    symbols = [data["atom_names"][kind] for kind in data["atom_types"]]
+    symbols = [element(data["atom_names"][kind], path) for kind in data["atom_types"]]
     for k, positions in enumerate(data["coords"]):
         periodic = not data.get("nopbc", False)
         atoms = Atoms(symbols, positions, cell=data["cells"][k] if periodic else None, pbc=periodic)
-        results = {"forces": np.asarray(data["forces"][k])} if "forces" in data else {}
-        atoms.calc = SinglePointCalculator(atoms, energy=float(data["energies"][k]), **results)
+        results: dict[str, Any] = {"forces": np.asarray(data["forces"][k])} if "forces" in data else {}
+        if "energies" in data:
+            results["energy"] = float(data["energies"][k])
+        if "virials" in data and periodic:
+            atoms.info["virial"] = np.asarray(data["virials"][k])
+        atoms.calc = SinglePointCalculator(atoms, **results)
         yield atoms

@@ -1,13 +1,17 @@
 """Which frames of a trajectory are wanted, and the result of reading one."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from rgnn.base.errors import InputError, first_line
-from rgnn.data.frames import EdgeFrame, Frame, Unusable, frame_of
+from rgnn.data.formats.labels import USUAL, Keys, frame_of
+from rgnn.data.frames import EdgeFrame, Frame, Unusable
 from rgnn.data.labelling import Label
 
 Warn = Callable[[str], None]
@@ -23,6 +27,8 @@ class Selection:
         first, last, every: frames first, first + every, ... before last.
         format: ASE's name of the format, or "dpdata:" and dpdata's; None where it is found from the file.
         unconverged: take frames whose electronic structure did not converge too.
+        keys: which arrays of the file are the labels, and in which units.
+        elements: of the types 1, 2, ... of files that name none.
         label: what gives the frames their forces in place of those of the file.
         cell: three lengths or nine components of the cell vectors in Angstrom, for formats without a cell (CP2K).
     """
@@ -33,6 +39,8 @@ class Selection:
     format: str | None = None
     unconverged: bool = False
     cell: tuple[float, ...] | None = None
+    keys: Keys = USUAL
+    elements: tuple[str, ...] = ()
     label: Label | None = None
 
     def __post_init__(self) -> None:
@@ -40,6 +48,8 @@ class Selection:
             raise InputError(f"frames from {self.first}, every {self.every}: give a start of 0 or more, a step of 1.")
         if self.cell is not None and len(self.cell) not in (3, 9):
             raise InputError(f"a cell has 3 lengths or 9 components in Angstrom, not {len(self.cell)} numbers.")
+        if unknown := [name for name in self.elements if name not in atomic_numbers or name == "X"]:
+            raise InputError(f"'{unknown[0]}' is not an element; name one for each type, as in Li,O,P.")
 
     def __contains__(self, index: int) -> bool:
         return index >= self.first and (index - self.first) % self.every == 0 and not self.past(index)
@@ -65,6 +75,18 @@ class Selection:
                     raise
                 except Exception as error:  # what a calculator raises at a structure it cannot treat
                     raise Unusable(f"{where}: {self.label.path} fails ({first_line(error)}).", "not labelled") from None
-            return frame_of(atoms, where)
+            return frame_of(atoms, where, self.keys)
         except Unusable as problem:
             return problem
+
+
+def element(name: str, where: str | Path) -> str:
+    """The element of a type's name; a kind of CP2K such as Fe1 is Fe.
+
+    Raises:
+        InputError: it is not the name of an element.
+    """
+    match = re.match(r"[A-Z][a-z]?(?![a-z])", name)
+    if match is None or match[0] not in atomic_numbers or match[0] == "X":
+        raise InputError(f"{where}: '{name}' is not an element; name the elements of the types with --elements.")
+    return match[0]

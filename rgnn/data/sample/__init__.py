@@ -7,7 +7,8 @@ from importlib.resources import files
 
 import ase.io
 
-from rgnn.data.frames import Frame, frame_of
+from rgnn.data.formats.labels import frame_of
+from rgnn.data.frames import Frame
 
 NAME = "lipo.xyz.xz"
 

@@ -22,6 +22,8 @@ from rgnn.graphs.neighbours import CLOSEST, edge_vectors, neighbour_list
 
 # Atoms in a block (about 5 MB of arrays), and frames in one of small molecules.
 BLOCK_ATOMS, BLOCK_FRAMES = 65_536, 4096
+# Two elements are kept as one number, this times the lighter plus the heavier.
+_PAIRS = 1000
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Block:
         n_atoms: [F] int32.
         energy: [F] float64 eV, and `temperature`: [F] float64 K; NaN where unknown.
         digest: [F] uint64 of each frame.
+        time: [F] float64 fs, and `stress`: [F, 6] float64 eV/Angstrom^3; NaN where unknown, None in old stores.
         positions: [A, 3] float64 Angstrom; `cell`: [F, 3, 3]; `pbc`: [F, 3]; `edge_shift`: [E, 3] int8 cell vectors.
         edge_vector: [E, 3] Angstrom, in their place where the data have no positions.
     """
@@ -80,6 +83,8 @@ class Block:
     energy: np.ndarray
     temperature: np.ndarray
     digest: np.ndarray
+    time: np.ndarray | None = None
+    stress: np.ndarray | None = None
     positions: np.ndarray | None = None
     cell: np.ndarray | None = None
     pbc: np.ndarray | None = None
@@ -93,6 +98,8 @@ class Block:
             **_common(frames, [e.index for e in edges]),
             energy=_known([f.energy for f in frames]),
             temperature=_known([f.temperature for f in frames]),
+            time=_known([f.time for f in frames]),
+            stress=np.stack([np.full(6, np.nan) if f.stress is None else f.stress for f in frames]),
             positions=np.concatenate([f.positions for f in frames]).astype(np.float64),
             cell=np.stack([f.cell for f in frames]).astype(np.float64),
             pbc=np.stack([f.pbc for f in frames]).astype(bool),
@@ -128,8 +135,12 @@ class Block:
         if self.positions is None or self.cell is None or self.pbc is None:
             assert self.edge_vector is not None
             return EdgeFrame(numbers, self.edges(k)[0], self.edge_vector[edges], forces)
-        energy, temperature = (None if np.isnan(x[k]) else float(x[k]) for x in (self.energy, self.temperature))
-        return Frame(numbers, self.positions[atoms], self.cell[k], self.pbc[k], forces, energy, temperature)
+        known = (self.energy, self.temperature, self.time)
+        energy, temperature, time = (None if x is None or np.isnan(x[k]) else float(x[k]) for x in known)
+        stress = None if self.stress is None or np.isnan(self.stress[k]).any() else self.stress[k]
+        return Frame(
+            numbers, self.positions[atoms], self.cell[k], self.pbc[k], forces, energy, temperature, time, stress
+        )
 
     def edges(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """[2, E] int64 edge index of frame k, and [E, 3] shifts (none where the data have no positions)."""
@@ -144,7 +155,7 @@ class Block:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: np.ascontiguousarray(array) for name, array in named.items() if array is not None}
 
-    def record(self, name: str, spacing: float) -> BlockRecord:
+    def record(self, name: str, spacing: float, nearest_spread: float) -> BlockRecord:
         """What the ledger says of it."""
         elements = Counter(self.numbers.tolist())
         return BlockRecord(
@@ -157,6 +168,7 @@ class Block:
             force_squares=float(np.square(self.forces).sum()),
             neighbours=np.bincount(self.n_neighbours).tolist(),
             spacing=spacing,
+            nearest_spread=nearest_spread,
         )
 
     def save(self, path: str | Path) -> None:
@@ -234,16 +246,27 @@ def _known(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
-def spacing(frame: Frame | EdgeFrame, index: np.ndarray, length: np.ndarray) -> float:
+def nearest(frame: Frame | EdgeFrame, index: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The length of the shortest edge of each atom that has one, Angstrom, and the two elements as one number."""
+    i, j = index
+    order = np.lexsort((length, i))
+    first = order[np.flatnonzero(np.diff(i[order], prepend=-1))]
+    a, b = frame.numbers[i[first]], frame.numbers[j[first]]
+    return length[first], _PAIRS * np.minimum(a, b).astype(np.int64) + np.maximum(a, b)
+
+
+def spacing(length: np.ndarray, pair: np.ndarray) -> float:
     """Median over atoms of the distance to the nearest neighbour over the sum of the covalent radii."""
     from ase.data import covalent_radii
 
-    i, j = index
-    if not len(i):
-        return float("nan")
-    ratio = length / (covalent_radii[frame.numbers[i]] + covalent_radii[frame.numbers[j]])
-    first = np.flatnonzero(np.diff(i, prepend=-1))
-    return float(np.median(np.minimum.reduceat(ratio, first)))
+    return float(np.median(length / (covalent_radii[pair // _PAIRS] + covalent_radii[pair % _PAIRS])))
+
+
+def nearest_spread(length: np.ndarray, pair: np.ndarray) -> float:
+    """Standard deviation of the distance to the nearest neighbour among atoms with the same pair of elements."""
+    _, place, count = np.unique(pair, return_inverse=True, return_counts=True)
+    mean = np.bincount(place, length) / count
+    return float(np.sqrt(np.mean((length - mean[place]) ** 2)))
 
 
 Report = Callable[[int, Unusable], None]
@@ -284,5 +307,7 @@ def write_block(
         else Block.of_edge_frames([f for f in kept if isinstance(f, EdgeFrame)])
     )
     block.save(path)
-    ratios = [spacing(frames[place], e.index, e.length) for place, e in edges.items()]
-    return block.record(Path(path).name.partition(".")[0], float(np.nanmedian(ratios)))
+    found = [nearest(frames[place], e.index, e.length) for place, e in edges.items() if len(e.length)]
+    each = float(np.median([spacing(*one) for one in found])) if found else float("nan")
+    spread = nearest_spread(*(np.concatenate(part) for part in zip(*found, strict=True))) if found else float("nan")
+    return block.record(Path(path).name.partition(".")[0], each, spread)

@@ -13,9 +13,17 @@ from typing import Any, Self
 from rgnn.base.errors import InputError, first_line
 from rgnn.base.files import write_atomic
 
-FORMAT, VERSION = "rgnn graph store", 2
+# Version 3 has time and stress of frames, and `nearest_spread` of blocks; stores of version 2 are read without them.
+FORMAT, VERSION, READABLE = "rgnn graph store", 3, (2, 3)
 ROOT = "zarr.json"  # zarr's own name for what describes a group
-UNITS = {"length": "Angstrom", "energy": "eV", "force": "eV/Angstrom", "temperature": "K"}
+UNITS = {
+    "length": "Angstrom",
+    "energy": "eV",
+    "force": "eV/Angstrom",
+    "temperature": "K",
+    "time": "fs",
+    "stress": "eV/Angstrom^3",
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class BlockRecord:
         force_squares: sum of the squared force components, (eV/Angstrom)^2.
         neighbours: atoms with 0, 1, 2, ... neighbours.
         spacing: median over atoms of the distance to the nearest neighbour over the sum of the covalent radii.
+        nearest_spread: standard deviation of that distance for atoms with neighbours of one element, Angstrom.
     """
 
     name: str
@@ -41,6 +50,7 @@ class BlockRecord:
     force_squares: float
     neighbours: list[int]
     spacing: float
+    nearest_spread: float = float("nan")
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -163,9 +173,10 @@ class Ledger:
         if data.pop("format", None) != FORMAT:
             raise InputError(f"{path}: is a zarr group of another program; make a store with rgnn convert.")
         version = data.pop("version", None)
-        if version != VERSION:
+        if version not in READABLE:
             raise InputError(
-                f"{path}: has version {version}, but this rgnn reads {VERSION}; convert its trajectory again."
+                f"{path}: has version {version}, but this rgnn reads {READABLE[0]} and {VERSION}; convert its "
+                "trajectory again."
             )
         try:
             del data["units"]

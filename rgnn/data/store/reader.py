@@ -29,6 +29,10 @@ WINDOW = 8
 CACHED_BLOCKS = WINDOW + 2
 
 
+# Columns that not all blocks have, and the shape of one value.
+_LATER: dict[str, tuple[int, ...]] = {"time": (), "stress": (6,)}
+
+
 class GraphStore:
     """A store opened for reading: `store[i]` is the labelled graph of frame i, and iterating gives all of them.
 
@@ -104,12 +108,19 @@ class GraphStore:
         return state.hexdigest()
 
     def column(self, name: str) -> np.ndarray:
-        """[frames] one value of each frame: "n_atoms", "energy" (eV), "temperature" (K) or "digest".
+        """[frames] one value of each frame: "n_atoms", "energy" (eV), "temperature" (K), "time" (fs) or "digest".
+
+        Or [frames, 6] "stress" (eV/Angstrom^3). What is not known is NaN.
 
         Raises:
             InputError: something in it is lost or altered.
         """
-        parts = [read_column(self.path / block.name, name, block) for block in self.ledger.blocks]
+        parts = [
+            read_column(self.path / block.name, name, block)
+            if name in block.crc32 or name not in _LATER
+            else np.full((block.frames, *_LATER[name]), np.nan)
+            for block in self.ledger.blocks
+        ]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def load_block(self, number: int) -> Block:
