@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from rgnn.base.choices import UnitStyle
 from rgnn_cli.session import options
 from rgnn_cli.session.options import RUNNING
 
-FRAMES = "Frames"
+FRAMES, LABELS = "Frames", "Labels"
 
 Sources = Annotated[
     list[str],
@@ -33,9 +34,30 @@ Format = Annotated[
     typer.Option("--format", help="Format by ASE's name, or dpdata:NAME; default: recognised."),
 ]
 Cell = Annotated[str | None, typer.Option(help="Cell of files without one (CP2K), Å: 'A B C' or nine numbers.")]
+Elements = Annotated[str | None, typer.Option(help="Elements of the types 1, 2, ..., such as Li,O,P.")]
+UnitsOption = Annotated[
+    UnitStyle | None,
+    typer.Option(
+        "--units",
+        help="Units of files that state none: metal (eV, Å), real (kcal/mol, Å) or atomic; default: metal.",
+        rich_help_panel=LABELS,
+    ),
+]
+Forces = Annotated[
+    str | None, typer.Option(help="Name of the array of forces; default: recognised.", rich_help_panel=LABELS)
+]
+Energy = Annotated[str | None, typer.Option(help="Name of the energy; default: recognised.", rich_help_panel=LABELS)]
+Stress = Annotated[
+    str | None, typer.Option(help="Name of the stress or virial; default: recognised.", rich_help_panel=LABELS)
+]
 LabelOption = Annotated[
     str | None,
-    typer.Option("--label", metavar="MODULE:NAME", help="ASE calculator that gives all frames their forces."),
+    typer.Option(
+        "--label",
+        metavar="MODULE:NAME",
+        help="ASE calculator that gives all frames their forces.",
+        rich_help_panel=LABELS,
+    ),
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Number of processes; default: all cores.", rich_help_panel=RUNNING)
@@ -53,6 +75,11 @@ def convert(
     unconverged: Unconverged = False,
     file_format: Format = None,
     cell: Cell = None,
+    elements: Elements = None,
+    units: UnitsOption = None,
+    forces: Forces = None,
+    energy: Energy = None,
+    stress: Stress = None,
     label: LabelOption = None,
     workers: Workers = None,
     append: Append = False,
@@ -71,6 +98,7 @@ def convert(
     from rgnn.base.errors import InputError, Interrupted
     from rgnn.data.conversion import convert as convert_to_store
     from rgnn.data.conversion import kept_frames
+    from rgnn.data.formats.labels import Keys
     from rgnn.data.formats.selection import Selection
     from rgnn.data.labelling import Label
     from rgnn_cli.session import parse, workspace
@@ -83,12 +111,17 @@ def convert(
     wanted = Selection(
         first, last, every, file_format, unconverged,
         cell=None if cell is None else parse.numbers(cell, "--cell"),
+        keys=Keys(forces, energy, stress, units),
+        elements=parse.words(elements),
         label=None if label is None else Label(label),
     )  # fmt: skip
+    files = parse.paths(sources)
+    if not append:
+        workspace.refuse_existing(out, True, *files)  # that a store is there is the writer's to say
     with session.report.progress("Converting", None, "frames") as meter:
         try:
             outcome = convert_to_store(
-                parse.paths(sources), out, cutoff, wanted, workers=workers, append=append, overwrite=overwrite,
+                files, out, cutoff, wanted, workers=workers, append=append, overwrite=overwrite,
                 progress=meter.update, warn=session.report.warn,
             )  # fmt: skip
         except KeyboardInterrupt:

@@ -74,6 +74,11 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
         raise InputError(f"{option} is {text!r}; write numbers with spaces or commas between them.") from None
 
 
+def words(text: str | None) -> tuple[str, ...]:
+    """'Li,O,P' or 'Li O P'; none of None."""
+    return tuple((text or "").replace(",", " ").split())
+
+
 def paths(sources: Sequence[str]) -> list[Path]:
     """Paths of files; patterns that the shell has left alone are expanded, in sorted order."""
     found: list[Path] = []
