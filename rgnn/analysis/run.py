@@ -195,8 +195,9 @@ def _skipped(trajectory: Trajectory, config: AnalysisSettings) -> int:
     if config.skip_ps == 0:
         return 0
     if trajectory.interval is None:
+        why = f"uneven ({trajectory.uneven})" if trajectory.uneven else "not known"
         raise InputError(
-            f"{trajectory.path}: the time between its frames is not known, so {config.skip_ps:g} ps cannot be skipped; "
+            f"{trajectory.path}: the time between its frames is {why}, so {config.skip_ps:g} ps cannot be skipped; "
             "give --interval, or skip a part such as 20%."
         )
     first = round(config.skip_ps / trajectory.interval)
@@ -287,7 +288,8 @@ def _displacements(
     trajectory: Trajectory, config: AnalysisSettings, g: _Gathered, with_kinisi: bool | None, notes: list[str]
 ) -> Displacements | None:
     if trajectory.interval is None:
-        notes.append("no displacements: the time between frames is not known (--interval gives it)")
+        why = f"is uneven: {trajectory.uneven}; cut the file there" if trajectory.uneven else "is not known"
+        notes.append(f"no displacements: the time between frames {why} (--interval gives it)")
         return None
     interval = trajectory.interval * g.stride
     try:

@@ -12,15 +12,18 @@ from ase.io.formats import open_with_compression
 from rgnn.base.errors import InputError, first_line
 from rgnn.base.files import read_csv
 from rgnn.base.settings import read_yaml
-from rgnn.data.formats import safe_format
+from rgnn.data.formats import safe_format, structures, times_of
+from rgnn.data.formats.labels import TIMES
 
+# A time is even within this part of the interval: files round them.
+UNEVEN = 0.1
 # A frame belongs to a temperature that was asked for within so many K.
 SAME_TEMPERATURE = 0.5
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Frames of the same atoms, evenly spaced in time; opened by `open_trajectory`.
+    """Frames of the same atoms, in the order of time; opened by `open_trajectory`.
 
     Attributes:
         name: to be shown.
@@ -31,6 +34,7 @@ class Trajectory:
         log: columns of log.csv, where it is a run of rgnn.
         target: temperature in K that the run was started at, where it is known.
         temperature: only frames whose header says this temperature in K.
+        uneven: where the times of the file are not evenly spaced, in words; there is no interval then.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Trajectory:
     log: dict[str, np.ndarray] | None = None
     target: float | None = None
     temperature: float | None = None
+    uneven: str = ""
 
     @property
     def is_run(self) -> bool:
@@ -79,11 +84,13 @@ class Trajectory:
 
     def _read(self) -> Iterator[Atoms]:
         """Frames as they are in the file; those of the temperature, where one is asked for."""
-        reader = ase.io.iread(str(self.file), index=":", format=self.format, do_not_split_by_at_sign=True)
+        reader = structures(self.file, self.format)
         number, last = 0, self.length if self.temperature is None else 0
         while not last or number < last:  # beyond, a frame may be half written
             try:
                 atoms = next(reader, None)
+            except InputError:
+                raise
             except Exception as error:  # ASE's readers raise whatever their parsing runs into
                 raise InputError(f"{self.file}: frame {number} cannot be read ({first_line(error)}).") from None
             if atoms is None:
@@ -139,6 +146,8 @@ def open_trajectory(
         InputError: nothing there to read, or no frames.
     """
     path = Path(path)
+    if interval is not None and not 0 < interval < float("inf"):
+        raise InputError(f"--interval is {1000 * interval:g} fs, but it must be above 0.")
     if path.is_dir():
         return _open_run(path)
     kind = safe_format(path, format)
@@ -148,7 +157,7 @@ def open_trajectory(
         what = "no frames" if temperature is None else f"no frames whose header says temperature={temperature:g}"
         raise InputError(f"{path}: holds {what}; name another file.")
     opened = replace(opened, length=length)
-    return opened if interval is not None else replace(opened, interval=_interval(opened))
+    return opened if interval is not None else _timed(opened)
 
 
 def _open_run(path: Path) -> Trajectory:
@@ -164,8 +173,7 @@ def _open_run(path: Path) -> Trajectory:
     length = _count(opened)
     if not length:
         raise InputError(f"{path}: its trajectory holds no frames yet; let the run go on.")
-    opened = replace(opened, length=length)
-    return replace(opened, interval=_interval(opened))
+    return _timed(replace(opened, length=length))
 
 
 def _count(opened: Trajectory) -> int:
@@ -199,9 +207,36 @@ def _count_xyz(file: Path) -> int:
     return frames
 
 
-def _interval(opened: Trajectory) -> float | None:
-    """Between frames in ps, from the time that the first two carry."""
-    times = [atoms.info.get("time_fs") for atoms, _ in zip(opened._read(), range(2), strict=False)]
-    if len(times) < 2 or not all(isinstance(t, int | float | np.number) for t in times):
-        return None
-    return float(times[1] - times[0]) / 1000 or None
+def _timed(opened: Trajectory) -> Trajectory:
+    """With the interval that the times of its frames give, or with the words of where they are uneven."""
+    known = _times(opened)
+    times = np.array([t for t in known if t is not None])
+    if len(times) < 2 or len(times) < len(known):
+        return opened
+    interval = (times[-1] - times[0]) / (len(times) - 1)
+    off = np.abs(times - times[0] - interval * np.arange(len(times)))
+    if interval > 0 and off.max() <= UNEVEN * interval:
+        return replace(opened, interval=float(interval) / 1000)
+    steps = np.diff(times)
+    odd = int(np.flatnonzero(np.abs(steps - steps[0]) > UNEVEN * abs(steps[0]))[:1].sum())
+    return replace(
+        opened,
+        uneven=f"the first frames are {steps[0]:g} fs apart, but frames {odd} and {odd + 1} {steps[odd]:g} fs",
+    )
+
+
+def _times(opened: Trajectory) -> list[float | None]:
+    """In fs, of all frames."""
+    if opened.temperature is None and opened.format == "traj":
+        with ase.io.Trajectory(opened.file) as stored:
+            return [_time_of(stored[k]) for k in range(opened.length)]
+    if opened.temperature is None and (found := times_of(opened.file, opened.format)) is not None:
+        return found[: opened.length]
+    return [_time_of(atoms) for atoms in opened._read()]
+
+
+def _time_of(atoms: Atoms) -> float | None:
+    """In fs, where the frame says it."""
+    known = ((name, atoms.info.get(name)) for name in TIMES)
+    found = (TIMES[name] * float(time) for name, time in known if isinstance(time, int | float | np.number))
+    return next(found, None)

@@ -11,6 +11,8 @@ from rgnn.base.errors import InputError, first_line
 from rgnn.calculator import require_elements
 from rgnn.data.domain import closest_pairs, density_of
 from rgnn.data.formats import safe_format
+from rgnn.data.store.ledger import ROOT
+from rgnn.data.store.reader import GraphStore
 from rgnn.graphs.neighbours import CLOSEST, edge_vectors, geometry_problem, neighbour_list
 from rgnn.md.constraints import constraints_of
 from rgnn.models.base import ForceField
@@ -20,7 +22,7 @@ MARGIN = 0.05
 
 
 def read_structure(path: str | Path, frame: int = -1, format: str | None = None) -> Atoms:  # noqa: A002 (ASE's word)
-    """One frame of any structure file that ASE reads without running it; labels are left behind.
+    """One frame of a graph store, or of any structure file that ASE reads without running it, without its labels.
 
     Raises:
         InputError: unreadable, cut short, without that frame, or of a format whose reader would run code.
@@ -51,17 +53,34 @@ def read_structures(path: str | Path, frames: str, format: str | None = None) ->
 
 
 def _read(path: str | Path, index: int | slice, format: str | None, what: str) -> list[Atoms]:  # noqa: A002
+    if (Path(path) / ROOT).is_file():
+        return _of_store(GraphStore(path), index)
     name = safe_format(path, format)
+    # ASE takes the first frame where a number from the end goes beyond it.
+    from_end = isinstance(index, int) and index < -1
+    wanted = slice(index, None) if from_end else index
     try:
-        read = ase.io.read(str(path), index=index, format=name, do_not_split_by_at_sign=True)
+        read = ase.io.read(str(path), index=wanted, format=name, do_not_split_by_at_sign=True)
     except Exception as error:  # ASE's readers raise whatever their parsing runs into
         raise InputError(
             f"{path}: {what} cannot be read as {name} ({first_line(error)}); is the file whole, and has it that frame?"
         ) from None
     frames = [read] if isinstance(read, Atoms) else list(read)
+    if isinstance(index, int) and from_end:
+        if len(frames) < -index:
+            raise InputError(f"{path}: has {len(frames)} frames, so there is no frame {index}.")
+        frames = frames[:1]
     for atoms in frames:
         atoms.calc = None
     return frames
+
+
+def _of_store(store: GraphStore, index: int | slice) -> list[Atoms]:
+    if isinstance(index, slice):
+        return [store.frame(k).to_atoms() for k in range(len(store))[index]]
+    if not -len(store) <= index < len(store):
+        raise InputError(f"{store.path}: has {len(store)} frames, so there is no frame {index}.")
+    return [store.frame(index).to_atoms()]
 
 
 def check_structure(atoms: Atoms, model: ForceField, any_element: bool = False, where: str = "the structure") -> None:

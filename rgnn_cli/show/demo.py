@@ -15,12 +15,11 @@ def sample(session: Session, out: Path) -> GraphStore:
     import ase.io
 
     from rgnn.data.fetch.registry import make_sample_store
-    from rgnn.data.sample import sample_frames
+    from rgnn.data.sample import sample_structure
 
     store = make_sample_store(out / "data")
     session.report.say(f"Made: {store.path}, {len(store)} frames of amorphous Li3PO4, labels of CHGNet 0.3.0")
-    frame = min(sample_frames(), key=lambda f: f.temperature or 0.0)
-    ase.io.write(out / "structure.xyz", frame.to_atoms(), format="extxyz")
+    ase.io.write(out / "structure.xyz", sample_structure(), format="extxyz")
     return store
 
 

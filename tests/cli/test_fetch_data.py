@@ -108,3 +108,14 @@ def test_offline(cli, refused, monkeypatch, archive) -> None:
 
 def test_names_that_are_not_known(refused, workdir) -> None:
     assert "take one of sample, published" in refused(2, "fetch-data", "samples")
+
+
+def test_the_sample_leaves_a_structure_to_begin_with(cli, workdir) -> None:
+    """So that the tour of the README works as typed; one of the user's is left alone."""
+    said = cli("fetch-data", "sample")
+    assert "structure.xyz, its coldest frame" in said
+    first = Path("structure.xyz").read_bytes()
+    assert first.count(b"\n") == 194
+    Path("structure.xyz").write_text("mine")
+    cli("fetch-data", "sample")
+    assert Path("structure.xyz").read_text() == "mine"

@@ -3,17 +3,21 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import ase.io
+from ase import Atoms
+
 from rgnn.base.errors import InputError, first_line
 from rgnn.data.formats.archives import read_npz
 from rgnn.data.formats.cp2k import forces_beside, is_cp2k, read_cp2k
 from rgnn.data.formats.deepmd import is_deepmd, read_deepmd
 from rgnn.data.formats.espresso import Espresso
 from rgnn.data.formats.extxyz import ExtXYZ
+from rgnn.data.formats.labels import TIMES
 from rgnn.data.formats.lammps import LammpsDump
-from rgnn.data.formats.lines import first_line_of
+from rgnn.data.formats.lines import Lines, first_line_of
 from rgnn.data.formats.other import read_with_ase, read_with_dpdata
 from rgnn.data.formats.selection import Items, Selection, Warn
-from rgnn.data.formats.text import Splitter, read_text
+from rgnn.data.formats.text import CUT_SHORT, NOT_CONVERGED, Splitter, read_text, structures_of
 from rgnn.data.formats.vasp import Outcar, VaspXML
 from rgnn.data.frames import Frame, Unusable
 
@@ -97,6 +101,32 @@ def scan(path: str | Path, wanted: Selection = EVERYTHING, warn: Warn = _ignore)
     if (splitter := _splitter(format, wanted)) is not None:
         return read_text(path, splitter, wanted)
     return read_with_ase(path, format, wanted)
+
+
+def structures(path: str | Path, format: str) -> Iterator[Atoms]:  # noqa: A002 (ASE's word)
+    """All whole structures of a trajectory with the time and temperature that the file gives, whatever their labels.
+
+    Raises:
+        InputError: a structure cannot be read.
+    """
+    path = Path(path)
+    if (splitter := _splitter(format, EVERYTHING)) is None:
+        yield from ase.io.iread(str(path), index=":", format=format, do_not_split_by_at_sign=True)
+        return
+    for _, atoms in structures_of(path, splitter, Selection(unconverged=True)):
+        if isinstance(atoms, Unusable):
+            if atoms.reason == CUT_SHORT:
+                return
+            raise atoms
+        yield atoms
+
+
+def times_of(path: str | Path, format: str) -> list[float | None] | None:  # noqa: A002 (ASE's word)
+    """The time in fs of each structure of a text file, None where it gives none; None for formats that are not text."""
+    if (splitter := _splitter(format, EVERYTHING)) is None or isinstance(splitter, LammpsDump):
+        return None
+    chunks = (chunk for chunk in splitter.split(Lines(path)) if chunk.problem in ("", NOT_CONVERGED))
+    return [next((TIMES[name] * time for name, time in chunk.info.items() if name in TIMES), None) for chunk in chunks]
 
 
 def _splitter(format: str, wanted: Selection) -> Splitter | None:  # noqa: A002 (ASE's word)

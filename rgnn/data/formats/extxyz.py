@@ -13,6 +13,8 @@ RESULTS = (
     "stress", "dipole", "charges", "magmom", "magmoms", "stresses", "energies", "dielectric_tensor",
     "born_effective_charges", "polarization",
 )  # fmt: skip
+CP2K_TIME = re.compile(r"\s*i\s*=\s*\d+\s*,\s*time\s*=\s*([\d.]+)")
+STATED_TIME = re.compile(r"(?<!\S)(time_fs|time_ps|t_fs)\s*=\s*\"?([-+]?\d[\d.]*(?:[eE][-+]?\d+)?)(?=[\s\"]|$)")
 KEY = re.compile(r"(?:(?<=\s)|^)([A-Za-z_][\w\-]*)(?=\s*=)")
 COLUMN = re.compile(r"(?<=:)([A-Za-z_]\w*)(?=:[RSIL]:\d)")
 
@@ -35,9 +37,18 @@ class ExtXYZ(Splitter):
             wanted = int(number) + 1
             frame = [line for _, line in zip(range(wanted), reader, strict=False)]
             whole = len(frame) == wanted and (frame[-1].endswith("\n") or _like(frame[-1], frame[-2]))
+            info = _times(frame[0]) if frame else {}
             if frame:
                 frame[0] = _in_the_words_of_ase(frame[0])
-            yield Chunk(f"{number}\n" + "".join(frame), "" if whole else CUT_SHORT)
+            yield Chunk(f"{number}\n" + "".join(frame), "" if whole else CUT_SHORT, info)
+
+
+def _times(comment: str) -> dict[str, float]:
+    """The time that a comment gives, of CP2K or as time_fs or time_ps."""
+    if cp2k := CP2K_TIME.match(comment):
+        return {"time_fs": float(cp2k[1])}
+    found = STATED_TIME.search(comment)
+    return {found[1]: float(found[2])} if found else {}
 
 
 def _like(last: str, before: str) -> bool:

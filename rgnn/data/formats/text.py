@@ -71,8 +71,18 @@ class Splitter(ABC):
         return images[-len(texts) :]
 
 
+# The number of a frame in its file, and its structure or why it cannot be used.
+Structures = Iterator[tuple[int, Atoms | Unusable]]
+
+
 def read_text(path: Path, splitter: Splitter, wanted: Selection) -> Items:
     """The wanted frames of a text file, cut by a new splitter."""
+    for index, atoms in structures_of(path, splitter, wanted):
+        yield index, atoms if isinstance(atoms, Unusable) else wanted.frame(atoms, f"{path}: frame {index}")
+
+
+def structures_of(path: Path, splitter: Splitter, wanted: Selection) -> Structures:
+    """The wanted structures of a text file, whether or not they have forces."""
     lines = Lines(path)
     waiting: list[tuple[int, Chunk]] = []
     size, index = 0, -1
@@ -82,21 +92,21 @@ def read_text(path: Path, splitter: Splitter, wanted: Selection) -> Items:
         if index not in wanted:
             continue
         if chunk.problem and not (chunk.problem == NOT_CONVERGED and wanted.unconverged):
-            yield from _read(splitter, path, waiting, wanted)
+            yield from _read(splitter, path, waiting)
             waiting, size = [], 0
             yield index, _problem(path, index, chunk.problem)
             continue
         waiting.append((index, chunk))
         size += len(chunk.text)
         if len(waiting) >= splitter.batch or size >= BATCH_TEXT:
-            yield from _read(splitter, path, waiting, wanted)
+            yield from _read(splitter, path, waiting)
             waiting, size = [], 0
-    yield from _read(splitter, path, waiting, wanted)
+    yield from _read(splitter, path, waiting)
     if lines.cut and not wanted.past(index + 1):
         yield index + 1, _problem(path, index + 1, CUT_SHORT)
 
 
-def _read(splitter: Splitter, path: Path, waiting: list[tuple[int, Chunk]], wanted: Selection) -> Items:
+def _read(splitter: Splitter, path: Path, waiting: list[tuple[int, Chunk]]) -> Structures:
     """Frames of one small file; where it cannot be read, each frame by itself."""
     if not waiting:
         return
@@ -109,14 +119,14 @@ def _read(splitter: Splitter, path: Path, waiting: list[tuple[int, Chunk]], want
     except Exception as error:  # ASE's readers raise whatever their parsing runs into
         if len(waiting) > 1:
             for one in waiting:
-                yield from _read(splitter, path, [one], wanted)
+                yield from _read(splitter, path, [one])
             return
         index = waiting[0][0]
         yield index, _problem(path, index, UNREADABLE, first_line(error))
         return
     for (index, chunk), atoms in zip(waiting, images, strict=True):
         atoms.info.update(chunk.info)
-        yield index, wanted.frame(atoms, f"{path}: frame {index}")
+        yield index, atoms
 
 
 def _problem(path: Path, index: int, reason: str, why: str = "") -> Unusable:
