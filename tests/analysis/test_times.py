@@ -34,7 +34,7 @@ def test_uneven_times_are_said_and_nothing_is_fitted_to_them(name: str, tmp_path
     assert opened.interval is None and opened.uneven == ("the first frames are 10 fs apart, but frames 20 and 21 50 fs")
     found = analyse(opened, AnalysisSettings(skip=0.0))
     assert found.displacements is None and any("the time between frames is uneven" in note for note in found.notes)
-    with pytest.raises(InputError, match="is uneven .*so 0.05 ps cannot be skipped; give --interval"):
+    with pytest.raises(InputError, match=r"is uneven .*so 0.05 ps cannot be skipped; give --interval"):
         analyse(opened, AnalysisSettings(skip_ps=0.05))
     assert open_trajectory(tmp_path / name, interval=0.01).interval == 0.01
 

@@ -33,10 +33,10 @@ def test_a_frame_that_a_store_does_not_have(store, frame: int) -> None:
         read_structure(store.path, frame)
 
 
-@pytest.mark.parametrize(("name", "format"), [("t.xyz", "extxyz"), ("t.traj", "traj")])
-def test_frames_are_counted_from_the_end_too(store, name: str, format: str, tmp_path) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("t.xyz", "extxyz"), ("t.traj", "traj")])
+def test_frames_are_counted_from_the_end_too(store, name: str, kind: str, tmp_path) -> None:
     frames = [store.frame(k).to_atoms() for k in range(3)]
-    ase.io.write(tmp_path / name, frames, format=format)
+    ase.io.write(tmp_path / name, frames, format=kind)
     for k in (-3, -2, -1, 0, 2):
         np.testing.assert_allclose(read_structure(tmp_path / name, k).positions, frames[k].positions, atol=1e-7)
     for k in (-4, -99, 3):
