@@ -1,10 +1,13 @@
 """Run folders: new ones are numbered, none is overwritten unasked, and clearing one leaves foreign files alone."""
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 from rgnn.base.errors import InputError
+from rgnn.base.files import locked
 
 _FILES = [
     "config.yaml", "log.csv", "speed.csv", "best", "last", "state.safetensors", "members", "training.png",
@@ -16,6 +19,13 @@ _FILES = [
 ]  # fmt: skip
 # Folders with one of these files are read whole; of a run folder, which others write into, these parts are.
 _MARKS, _KEPT = ("zarr.json", "model.safetensors", "chip.safetensors"), ("best", "last")
+# What runs write below their folders, and files that nobody else writes.
+_MODEL_FILES = ("model.safetensors", "model.yaml", "uncertainty.safetensors", "*.partial")
+_INSIDE = {"best": _MODEL_FILES, "last": _MODEL_FILES, "settings": ("*.npy", "*.partial"), "members": ("[0-9]*",)}
+_PROOFS = (
+    "log.csv", "state.safetensors", "restart.safetensors", "best", "last", "eval.json", "find.json", "analysis.json",
+    "sweep.json", "conservation.json",
+)  # fmt: skip
 # What training, dynamics and evaluation write into their folders.
 RUN_FILES = frozenset(_FILES) | {f"{name}.partial" for name in _FILES}
 
@@ -55,24 +65,79 @@ def refuse_existing(path: Path, overwrite: bool, *inputs: str | Path | None) -> 
 
 
 def refuse_foreign(path: Path, beside: Collection[str] = ()) -> None:
-    """Raise InputError where a folder holds something that no run writes, `beside` what is named."""
-    known = RUN_FILES | set(beside)
-    foreign = [path.name] if not path.is_dir() else sorted(p.name for p in path.iterdir() if p.name not in known)
+    """Raise InputError where a folder holds something that no run writes, or is not a run at all.
+
+    Args:
+        path: the folder.
+        beside: names in it that are allowed, too.
+    """
+    if not path.is_dir():
+        foreign = [path.name]
+    else:
+        items = sorted(item for item in path.iterdir() if not is_lock(item))
+        foreign = [item.name for item in items if item.name not in RUN_FILES and item.name not in beside]
+        foreign += [str(inner.relative_to(path)) for item in items for inner in _foreign_inside(item)]
+        if not foreign and items and not _is_run(path) and not beside:
+            foreign = [items[0].name]
     if foreign:
         raise InputError(f"{path} holds '{foreign[0]}', which no run has written; give another --out, or move it away.")
+
+
+def _foreign_inside(item: Path) -> list[Path]:
+    """What no run writes below one of its folders."""
+    if item.name not in _INSIDE or item.is_symlink() or not item.is_dir():
+        return []
+    return sorted(inner for inner in item.iterdir() if not _fits(inner.name, _INSIDE[item.name]))
+
+
+def is_lock(path: Path) -> bool:
+    """Whether a file is a lock, which a process that was killed may have left."""
+    return path.name.startswith(".") and path.suffix == ".lock"
+
+
+def _fits(name: str, patterns: Collection[str]) -> bool:
+    """Whether a name fits one of some patterns of the shell."""
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether rgnn has written into a folder: a file that only it writes, or settings that begin as it begins them."""
+    if any((path / name).exists() for name in _PROOFS):
+        return True
+    try:
+        with (path / "config.yaml").open(encoding="utf-8") as file:
+            begin = file.read(4096)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return "rgnn " in begin.partition("\n")[0] or "model_fingerprint:" in begin or "\nversions:" in begin
 
 
 def clear_run(path: Path) -> None:
     """Empty the run folder at `path`, where there is one.
 
     Raises:
-        InputError: it holds something that no run writes, which is left alone with all the rest.
+        InputError: it holds something that no run writes, which is left alone with all the rest; or a run is at work
+            there.
     """
     if not path.exists():
         return
-    refuse_foreign(path)
-    for item in path.iterdir():
-        if item.is_dir():
-            shutil.rmtree(item)
-        else:
-            item.unlink()
+    with held(path):
+        refuse_foreign(path)
+        for item in path.iterdir():
+            if item.is_dir() and not item.is_symlink():
+                shutil.rmtree(item)
+            else:
+                item.unlink()
+
+
+@contextmanager
+def held(path: str | Path) -> Iterator[None]:
+    """Hold a run folder for one writer until the block or the process ends.
+
+    Raises:
+        InputError: another process writes there.
+    """
+    folder = Path(path).resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path, folder.parent / f".{folder.name}.lock"):
+        yield

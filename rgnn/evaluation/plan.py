@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.estimate import evenly
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
+from rgnn.base.run_folder import held
 from rgnn.base.settings import dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.presets import load_hardware
@@ -117,6 +119,10 @@ class EvaluationPlan:
         Raises:
             Interrupted: the listener asked to stop; finished settings are in `keep`.
         """
+        with nullcontext() if keep is None else held(keep):
+            return self._run(listener, keep)
+
+    def _run(self, listener: Listener, keep: str | Path | None) -> list[HardwareErrors]:
         if keep is not None:
             self.save(keep)
         assert self.uncertainties is not None  # read before ranges are made, which change the model's fingerprint

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from ase import Atoms
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.base.events import SILENT, Listener, Named
 from rgnn.base.rng import torch_stream
+from rgnn.base.run_folder import held
 from rgnn.calculator import RGNNCalculator
 from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
@@ -205,6 +207,22 @@ def run_batch(
     """
     if len({(s.bits, s.noise) for s in settings}) != 1:
         raise InputError("runs of one batch share a chip; give them the same bits and noise, or run them apart.")
+    with ExitStack() as folders:
+        for out in outs:
+            folders.enter_context(held(out))
+        return _run_batch(structures, model, settings, outs, resume, origins, listener, uncertainty)
+
+
+def _run_batch(
+    structures: Sequence[Atoms] | None,
+    model: ForceField,
+    settings: Sequence[MDSettings],
+    outs: Sequence[str | Path],
+    resume: bool,
+    origins: Sequence[RunOrigin] | None,
+    listener: Listener,
+    uncertainty: Uncertainty | None,
+) -> list[MDResult | BrokenRunError | Interrupted]:
     server = BatchServer(model, len(outs), uncertainty)
     runs = []
     for k, (own, out) in enumerate(zip(settings, outs, strict=True)):

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.base.events import SILENT, Listener
-from rgnn.base.run_folder import clear_run, new_folder, refuse_existing
+from rgnn.base.run_folder import clear_run, is_lock, new_folder, refuse_existing
 from rgnn.chip.hardware import Hardware
 from rgnn.md.batch import run_batch
 from rgnn.md.run import run_atoms
@@ -249,9 +249,12 @@ def _new_batch(request: MDRequest, record: MDRecord, model: ForceField, known: U
             names.append(path.stem if request.frames is None else f"{path.stem}-{frame}")
     out = request.out or new_folder("md", "batch")
     if out.exists():
-        for left in out.iterdir():
-            clear_run(left)
-            left.rmdir()
+        for left in sorted(out.iterdir()):
+            if is_lock(left):
+                left.unlink()
+            else:
+                clear_run(left)
+                left.rmdir()
     width = len(str(len(names) - 1))
     folders = [out / f"{k:0{width}d}-{name}" for k, name in enumerate(names)]
     return Job(model, records, folders, out, structures, known, resume=False, together=True)

@@ -10,6 +10,7 @@ from ase.constraints import FixCom
 from rgnn.base.errors import InputError
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
+from rgnn.base.run_folder import held
 from rgnn.calculator import RGNNCalculator
 from rgnn.md.constraints import constraints_of, hold
 from rgnn.md.domain_watch import UncertaintyMonitor
@@ -56,14 +57,16 @@ def run_atoms(
         uncertainty: of this model, looked at in each log row; None does not look.
 
     Raises:
-        InputError: a structure or restart that does not fit, or a folder that holds a run already.
+        InputError: a structure or restart that does not fit, or a folder that holds a run already or in which one is
+            at work.
         BrokenRunError: absurd forces, an atom too fast or lost, or a runaway temperature; the restart file keeps the
             last good step, and broken.xyz holds the frame that failed.
         Interrupted: the listener asked to stop; the state is saved.
     """
-    return prepare_run(
-        atoms, model, settings, Path(out), resume=resume, origin=origin, listener=listener, uncertainty=uncertainty
-    ).run()
+    with held(out):
+        return prepare_run(
+            atoms, model, settings, Path(out), resume=resume, origin=origin, listener=listener, uncertainty=uncertainty
+        ).run()
 
 
 def prepare_run(

@@ -19,7 +19,7 @@ from pydantic import model_validator
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import sha256, write_atomic
-from rgnn.base.run_folder import clear_run, new_folder, refuse_existing, refuse_foreign
+from rgnn.base.run_folder import clear_run, held, new_folder, refuse_existing, refuse_foreign
 from rgnn.base.settings import Settings, dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.presets import load_hardware
@@ -234,6 +234,13 @@ def run_sweep(
         InputError: hardware that the model lacks a range for; nothing has run then.
         BrokenRunError, Interrupted: as in `rgnn.md.run_atoms`; the same call continues.
     """
+    with held(out):
+        return _run_sweep(atoms, model, config, out, listener)
+
+
+def _run_sweep(
+    atoms: Atoms, model: ForceField, config: SweepSettings, out: str | Path, listener: Listener
+) -> list[Path]:
     models = [on_hardware(model, hardware) for hardware in config.settings]
     folders = [folder_of(out, number, hardware) for number, hardware in enumerate(config.settings)]
     for number, (mine, folder) in enumerate(zip(models, folders, strict=True)):

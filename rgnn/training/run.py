@@ -1,6 +1,7 @@
 """A training run from its settings: store, chip, model, split and fit, all repeatable from config.yaml."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.provenance import Provenance
 from rgnn.base.rng import stream_seed
+from rgnn.base.run_folder import held
 from rgnn.base.settings import Settings, Whole, dump_yaml, read_yaml
 from rgnn.base.versions import Versions
 from rgnn.chip.cells import Cells
@@ -230,6 +232,11 @@ class TrainingRun:
             InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
         """
         out, processes = Path(out), self.processes
+        with held(out) if processes.first else nullcontext():
+            return self._run(out, resume, listener)
+
+    def _run(self, out: Path, resume: bool, listener: Listener) -> FitResult:
+        processes = self.processes
         adds_to = None if self.config.adds_to is None else Path(self.config.adds_to)
         fitter = fitter_for(self.model, self.config.training, out, processes, adds_to)
         if processes.first:

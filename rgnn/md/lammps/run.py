@@ -1,5 +1,6 @@
 """A run of molecular dynamics in LAMMPS: the same folder as a run in ASE, written by rank 0."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,7 @@ from ase import Atoms, units
 
 from rgnn.base.errors import InputError
 from rgnn.base.events import SILENT, Listener
+from rgnn.base.run_folder import held
 from rgnn.md.lammps.engine import Engine
 from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.world import MPIWorld, peak_memory
@@ -62,7 +64,20 @@ def run_lammps(
         BrokenRunError: absurd forces, an atom lost or a runaway temperature; the last restart file is kept.
         Interrupted: the listener asked to stop; the state is saved.
     """
-    out = Path(out)
+    with held(out) if world.rank == 0 else nullcontext():
+        return _run(atoms, model, settings, Path(out), world, resume, origin, listener)
+
+
+def _run(
+    atoms: Atoms | None,
+    model: ForceField,
+    settings: MDSettings,
+    out: Path,
+    world: MPIWorld,
+    resume: bool,
+    origin: RunOrigin | None,
+    listener: Listener,
+) -> RanksResult:
     world.sum(np.zeros(1))  # rank 0 may still be writing what it was stopped at
     _require_supported(settings)
     state = opened_state(atoms, model, settings, out, resume, listener)
