@@ -101,6 +101,8 @@ class RadialCounts:
             raise InputError("g(r) is averaged over frames of the same atoms in the same order; these differ.")
         bins = len(self.edges) - 1
         index, shift = neighbour_list(atoms.positions, atoms.cell[:], atoms.pbc, float(self.edges[-1]))
+        others = index[0] != index[1]  # the images of an atom itself are none of the N - 1 others
+        index, shift = index[:, others], shift[others]
         d = np.linalg.norm(edge_vectors(atoms.positions, atoms.cell[:], index, shift), axis=1)
         shell = np.minimum((d * (bins / self.edges[-1])).astype(int), bins - 1)
         pair = self._pair_of[self._element[index[0]], self._element[index[1]]]
@@ -147,7 +149,7 @@ def radial_distribution(frames: Iterable[Atoms], r_max: float = 6.0, width: floa
     """g(r) of all element pairs, averaged over periodic frames of the same atoms.
 
     g_ab(r) = pairs counted in the shell / (frames N_a (N_b - delta_ab) / V * 4 pi / 3 (r_out^3 - r_in^3)).
-    Beyond half the cell, periodic images count as atoms too.
+    Beyond half the cell, periodic images of other atoms count too, but not those of the atom itself.
 
     Args:
         frames: structures periodic in three directions; positions and cell may change, the atoms not.

@@ -1,10 +1,12 @@
 """Tensors and their settings in one safetensors file, put in place as a whole. Nothing is pickled."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -14,31 +16,49 @@ from rgnn.base.files import write_atomic
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
-    """Write tensors with `settings` (plain values) in the header."""
+    """Write tensors with `settings` (plain values) and a checksum of both in the header."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomic(path, save(plain, metadata={"rgnn": json.dumps(settings)}))
+    header = json.dumps(settings)
+    write_atomic(path, save(plain, metadata={"rgnn": header, "sha256": _checksum(plain, header)}))
+
+
+def _checksum(tensors: Mapping[str, Tensor], header: str) -> str:
+    """SHA-256 over the header and over name, type, shape and bytes of each tensor, by name."""
+    state = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        state.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        state.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
 
 
 def read_tensors(path: str | Path, kind: str, *versions: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and settings of a file whose settings carry `format: kind` and one of the versions, the newest first.
 
+    The checksum is compared; files of version 0.1 have none.
+
     Raises:
-        InputError: absent, cut short, not ours, or of another kind or version.
+        InputError: absent, cut short, altered, not ours, or of another kind or version.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; is this a {kind}?")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            settings = json.loads((file.metadata() or {}).get("rgnn", "{}"))
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged or cut short ({error}); write it anew or take a copy of it.") from None
+        header = metadata.get("rgnn", "{}")
+        settings = json.loads(header)
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged or cut short ({error}); write it again or take a copy of it.") from None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}: its settings are damaged; write it again or take a copy of it.")
+    if metadata.get("sha256") not in (None, _checksum(tensors, header)):
+        raise InputError(f"{path}: does not agree with its checksum; write it again or take a copy of it.")
     if settings.get("format") != kind:
         raise InputError(f"{path}: holds {settings.get('format') or 'tensors of another program'}, not a {kind}.")
     if settings.get("version") not in versions:
         raise InputError(
             f"{path}: written in version {settings.get('version')} of the {kind} format, "
-            f"but this rgnn reads version {versions[0]}; use the rgnn that wrote it or write it anew."
+            f"but this rgnn reads version {versions[0]}; use the rgnn that wrote it or write it again."
         )
     return tensors, settings

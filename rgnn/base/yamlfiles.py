@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from rgnn.base.errors import InputError
+from rgnn.base.errors import InputError, first_line
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -19,6 +19,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}: not valid YAML{line}; correct it or write it again.") from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, thousands of levels
+        raise InputError(f"{path}: holds what YAML cannot read ({first_line(error)}); correct it.") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected keys and values, found {type(data).__name__}.")
     return data

@@ -1,6 +1,7 @@
 """Reader of the published conductance files, which unpickles nothing but plain data."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from rgnn.base.errors import InputError, first_line
 
+# A file may hold a tensor twice, but not thousands of times.
+EXPANDED = 16
 # Plain data that NumPy scalars in a pickle are made of; everything else is refused by torch's restricted reader.
 _NUMPY_SCALARS: list[Any] = [
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]
@@ -29,7 +32,9 @@ def read_torch_file(path: str | Path) -> Any:
     """
     try:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        _require_real(content, Path(path).stat().st_size)
+        return content
     except pickle.UnpicklingError as error:
         refused = str(error).split("GLOBAL ")[1].split()[0] if "GLOBAL " in str(error) else None
         what = f"it asks for '{refused}', which is not plain data" if refused else "it was not written by torch.save"
@@ -40,6 +45,23 @@ def read_torch_file(path: str | Path) -> Any:
         raise InputError(
             f"{path}: cannot be read ({first_line(error)}); it may be cut short, download it again."
         ) from None
+
+
+def _require_real(content: Any, size: int) -> None:
+    """Raise ValueError where tensors are larger than the file that they come from, or are not plain arrays."""
+    tensors, rest = [], [content]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, Tensor):
+            tensors.append(item)
+        elif isinstance(item, Mapping):
+            rest += item.values()
+        elif isinstance(item, list | tuple):
+            rest += item
+    if any(t.layout is not torch.strided for t in tensors):
+        raise ValueError("a tensor in it is not a plain array")
+    if (claimed := sum(t.numel() * t.element_size() for t in tensors)) > EXPANDED * size:
+        raise ValueError(f"its tensors would take {claimed / 1e9:.3g} GB, and the file has {size / 1e9:.3g}")
 
 
 def read_conductances(path: str | Path) -> list[list[Tensor]]:

@@ -68,7 +68,13 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> ForceFie
     tensors, settings = read_tensors(file, FORMAT, VERSION, 1)
     shape = ModelSettings.from_mapping(settings.get("model"), f"{file}: model")
     hardware = Hardware.from_mapping(settings.get("hardware"), f"{file}: hardware")
-    n = int(settings.get("members", 1))
+    n = settings.get("members", 1)
+    if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= max(1, len(tensors)):
+        raise InputError(f"{file}: says that it has {n!r} members; its header is damaged.")
+    layers = families.family_of(shape).matrices(shape)
+    on_chip, there = n * sum(a * b for layer in layers for a, b in layer), sum(t.numel() for t in tensors.values())
+    if on_chip > there:
+        raise InputError(f"{file}: holds {there:,} numbers, but its settings ask for {on_chip:,} weights on the chip.")
     model = empty_model(shape, hardware, n)
     model.provenance = Provenance.from_mapping(settings.get("provenance"), f"{file}: provenance")
     if settings["version"] == 1:

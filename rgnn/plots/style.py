@@ -1,12 +1,14 @@
 """One look for all figures; drawn without a display and without global state."""
 
 from pathlib import Path
+from typing import Any
 
 from ase.data.colors import jmol_colors
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 DPI = 150
 GREY, ACCENT, SECOND, THIRD = "#666666", "#1f5fa8", "#c8502d", "#2f8f4e"
@@ -14,9 +16,19 @@ GREY, ACCENT, SECOND, THIRD = "#666666", "#1f5fa8", "#c8502d", "#2f8f4e"
 DARKER = {1: "#8c8c8c", 3: "#8e44ad", 9: "#4a9a3f", 16: "#b8960c"}
 
 
+class _PlainText(Figure):
+    """A figure in whose texts a dollar is a dollar: names of runs and files may hold some."""
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """As of matplotlib."""
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+        super().savefig(*arguments, **options)
+
+
 def figure(width: float = 6.0, height: float = 4.0) -> Figure:
     """An empty figure, in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return _PlainText(figsize=(width, height), layout="constrained")
 
 
 def element_colour(atomic_number: int) -> str:

@@ -19,6 +19,15 @@ PLAIN_INTERVAL = 20.0
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+# Characters that move the cursor, colour or ring: files and names may hold some.
+CONTROL = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\N{REPLACEMENT CHARACTER}")
+
+
+def plain(text: object, style: str = "") -> Text:
+    """Text as it is, without markup and without characters that steer a terminal."""
+    return Text(str(text).translate(CONTROL), style)
+
+
 class Reporter:
     """Shows what a command does: to a terminal with bars, to a file as plain lines, or only JSON at the end."""
 
@@ -34,20 +43,20 @@ class Reporter:
     def say(self, text: str) -> None:
         """One line, with parts between [bold] and [/] in bold; other brackets are shown as they are."""
         first, *parts = text.split("[bold]")
-        line = Text(first)
+        line = plain(first)
         for part in parts:
             strong, _, rest = part.partition("[/]")
-            line.append(strong, "bold").append(rest)
+            line.append_text(plain(strong, "bold")).append_text(plain(rest))
         self.console.print(line)
 
     def warn(self, text: str) -> None:
         """A warning, on the error stream so that it survives a pipe."""
-        stderr.print(Text.assemble(("Warning:", "yellow"), f" {text}"))
+        stderr.print(Text.assemble(("Warning:", "yellow"), " ", plain(text)))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A short table; the first column is left-aligned, the others right-aligned."""
         table = Table(
-            title=title or None,
+            title=plain(title) if title else None,
             title_justify="left",
             title_style="bold",
             header_style="bold",
@@ -55,18 +64,19 @@ class Reporter:
             pad_edge=False,
         )
         for index, column in enumerate(columns):
-            table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index > 0)
+            table.add_column(plain(column), justify="left" if index == 0 else "right", no_wrap=index > 0)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(plain, row))
         self.console.print(table)
 
     def facts(self, title: str, facts: Mapping[str, object]) -> None:
         """Names and values, one a line."""
-        table = Table(title=title or None, title_justify="left", title_style="bold", show_header=False, box=None)
+        shown = plain(title) if title else None
+        table = Table(title=shown, title_justify="left", title_style="bold", show_header=False, box=None)
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in facts.items():
-            table.add_row(name, str(value))
+            table.add_row(plain(name), plain(value))
         self.console.print(table)
 
     def result(self, data: Mapping[str, Any]) -> None:
@@ -81,14 +91,14 @@ class Reporter:
             yield Meter(self, description, total, unit)
             return
         columns = [
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         ]
         with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(description, total=total, count="", note="")
+            task = bar.add_task(str(plain(description)), total=total, count="", note="")
             yield Meter(self, description, total, unit, bar, task)
 
 

@@ -24,35 +24,40 @@ def exit_code(error: RGNNError) -> int:
 
 def show(error: BaseException) -> int:
     """Print one sentence; return the exit code."""
-    from rich.markup import escape
+    from rich.text import Text
 
-    from rgnn_cli.session.console import stderr
+    from rgnn_cli.session.console import plain, stderr
+
+    def say(text: str) -> None:
+        stderr.print(Text.assemble(("Error:", "red"), " ", plain(text)))
 
     if isinstance(error, Interrupted):
         said = f"{str(error)[:1].upper()}{str(error)[1:]}"
         if error.work is not None and error.resume_from is not None:
             said += f"; continue with: {RESUME[error.work]} {quote(str(error.resume_from))}"
-        stderr.print(escape(said))
+        stderr.print(plain(said))
         return exit_code(error)
     if isinstance(error, RGNNError):
-        stderr.print(f"[red]Error:[/] {escape(str(error))}")
+        say(str(error))
         return exit_code(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        stderr.print(
-            f"[red]Error:[/] no space is left on the disk of {escape(str(error.filename or 'the output'))}; "
+        say(
+            f"no space is left on the disk of {error.filename or 'the output'}; "
             "what was written whole before is intact: free some space and run the command again."
         )
         return 2
     if isinstance(error, OSError) and error.filename:
         what = (error.strerror or type(error).__name__).lower()
-        stderr.print(f"[red]Error:[/] {escape(str(error.filename))}: {what}; check the path and its permissions.")
+        say(f"{error.filename}: {what}; check the path and its permissions.")
         return 2
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        stderr.print("[red]Error:[/] out of memory; use a smaller batch or structure, or a machine with more memory.")
+    if isinstance(error, MemoryError) or any(
+        said in str(error).lower() for said in ("out of memory", "can't allocate memory", "not enough memory")
+    ):
+        say("out of memory; use a smaller batch or structure, or a machine with more memory.")
         return 4
     first = str(error).splitlines()[0] if str(error) else ""
-    stderr.print(
-        f"[red]Error:[/] unexpected {type(error).__name__}: {escape(first)} "
+    say(
+        f"unexpected {type(error).__name__}: {first} "
         "(run again with 'rgnn --debug ...' for the traceback, and please report it)."
     )
     return 1

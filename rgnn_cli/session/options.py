@@ -15,7 +15,9 @@ Json = Annotated[bool, typer.Option("--json", help="Result as JSON, and nothing 
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replacement of what already lies at --out.", rich_help_panel=RUNNING)
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=RUNNING)]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=4096, help="CPU threads; default: all cores.", rich_help_panel=RUNNING)
+]
 Seed = Annotated[
     int | None, typer.Option(min=0, help="Seed of all random numbers; default: 0.", rich_help_panel=RUNNING)
 ]

@@ -52,7 +52,10 @@ def _values(text: str) -> list[Any]:
 
     if ":" in text:
         return list(whole_numbers(text, "--vary"))
-    return [yaml.safe_load(part) for part in text.split(",")]
+    try:
+        return [yaml.safe_load(part) for part in text.split(",")]
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise InputError(f"--vary has the values {text!r}; write them as 4:8, as 2,4,8 or as words.") from None
 
 
 def percentage(text: str, option: str) -> float:

@@ -82,6 +82,10 @@ def mismatch(path: Path, file: RemoteFile) -> str | None:
     return None
 
 
+# Bytes of the record of a data set, which lists its files.
+LARGEST_RECORD = 10_000_000
+
+
 def get_json(address: str) -> Any:
     """What an archive's public record says.
 
@@ -90,8 +94,11 @@ def get_json(address: str) -> Any:
     """
     try:
         with urllib.request.urlopen(urllib.request.Request(address, headers=AGENT), timeout=TIMEOUT) as answer:
-            return json.load(answer)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+            text = answer.read(LARGEST_RECORD + 1)
+            if len(text) > LARGEST_RECORD:
+                raise ValueError(f"a record of more than {LARGEST_RECORD / 1e6:g} MB")
+            return json.loads(text)
+    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
         reason = getattr(error, "reason", None) or error
         raise FetchError(f"{address}: the archive does not answer ({reason}).") from None
 

@@ -143,7 +143,10 @@ class ChecksumLock:
                     name: [RemoteFile(**{**file, "addresses": tuple(file["addresses"])}) for file in files]
                     for name, files in content.items()
                 }
-            except (yaml.YAMLError, TypeError, KeyError, AttributeError):
+                names = [file.name for files in self.files.values() for file in files]
+                if any(Path(name).name != name or name.startswith(".") for name in names):
+                    raise ValueError("a name that is a path")
+            except (yaml.YAMLError, TypeError, KeyError, AttributeError, ValueError, RecursionError):
                 raise InputError(f"{self.path}: is not a lock file of this program; remove it.") from None
 
     def pin(self, name: str, files: list[RemoteFile]) -> None:

@@ -13,6 +13,9 @@ RESULTS = (
     "stress", "dipole", "charges", "magmom", "magmoms", "stresses", "energies", "dielectric_tensor",
     "born_effective_charges", "polarization",
 )  # fmt: skip
+# Atoms of a frame have so many digits at most, and a property so many columns.
+MOST_DIGITS, MOST_COLUMNS = 9, 1000
+COUNT = re.compile(r"(?<=:[RSIL]:)\d+")
 CP2K_TIME = re.compile(r"\s*i\s*=\s*\d+\s*,\s*time\s*=\s*([\d.]+)")
 STATED_TIME = re.compile(r"(?<!\S)(time_fs|time_ps|t_fs)\s*=\s*\"?([-+]?\d[\d.]*(?:[eE][-+]?\d+)?)(?=[\s\"]|$)")
 KEY = re.compile(r"(?:(?<=\s)|^)([A-Za-z_][\w\-]*)(?=\s*=)")
@@ -31,7 +34,7 @@ class ExtXYZ(Splitter):
             if not count.strip("\ufeff \t\r\n"):
                 continue
             number = count.strip("\ufeff \t\r\n")
-            if not number.isdigit():
+            if not number.isdigit() or len(number) > MOST_DIGITS:
                 yield Chunk(count, UNREADABLE)
                 return
             wanted = int(number) + 1
@@ -40,7 +43,8 @@ class ExtXYZ(Splitter):
             info = _times(frame[0]) if frame else {}
             if frame:
                 frame[0] = _in_the_words_of_ase(frame[0])
-            yield Chunk(f"{number}\n" + "".join(frame), "" if whole else CUT_SHORT, info)
+            absurd = frame and any(int(n[:MOST_DIGITS]) > MOST_COLUMNS for n in COUNT.findall(frame[0]))
+            yield Chunk(f"{number}\n" + "".join(frame), UNREADABLE if absurd else "" if whole else CUT_SHORT, info)
 
 
 def _times(comment: str) -> dict[str, float]:

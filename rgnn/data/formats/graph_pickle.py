@@ -67,13 +67,19 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _bytes_of(data: Any = b"") -> bytearray:
+    if not isinstance(data, bytes | bytearray):
+        raise _Refused("room that it does not fill")  # bytearray(2**33) is 8 GB of zeros
+    return bytearray(data)
+
+
 # How each thing that may be asked for is made; `_reconstruct` only ever makes an empty array.
 _MAKERS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): _dtype,
     ("numpy", "ndarray"): lambda *_: _Array(),
     ("_codecs", "encode"): _encode,
-    ("builtins", "bytearray"): lambda data=b"": bytearray(data),
-    ("__builtin__", "bytearray"): lambda data=b"": bytearray(data),
+    ("builtins", "bytearray"): _bytes_of,
+    ("__builtin__", "bytearray"): _bytes_of,
     **{(m, "_reconstruct"): lambda *_: _Array() for m in _NUMPY},
     **{(m, "_frombuffer"): _from_buffer for m in _NUMPY},
     **{(m, "scalar"): _scalar for m in _NUMPY},
@@ -161,7 +167,12 @@ class _Machine:
                 self.memo[number] = built
 
     def set_items(self, pairs: list[Any]) -> None:
-        self.stack[-1].update(zip(pairs[::2], pairs[1::2], strict=True))
+        """Put keys and values into the dictionary on top."""
+        keys = pairs[::2]
+        if strange := next((key for key in keys if not isinstance(key, str | bytes | int | float | None)), None):
+            # To hash nested tuples can take for ever.
+            raise _Refused(f"a dictionary with a {type(strange).__name__} as key")
+        self.stack[-1].update(zip(keys, pairs[1::2], strict=True))
 
 
 _CONSTANTS: dict[str, Callable[[], Any]] = {

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from rgnn.base.errors import first_line
-from rgnn.data.frames import EdgeFrame, Frame, Unusable
+from rgnn.data.frames import EdgeFrame, Frame, Unusable, check_forces
 from rgnn.data.store.ledger import BlockRecord, damaged
 from rgnn.graphs.neighbours import CLOSEST, edge_vectors, neighbour_list
 
@@ -202,7 +202,12 @@ class Block:
         Raises:
             InputError: something is lost or altered.
         """
-        return cls(**{name: read_column(path, name, record) for name in record.crc32})
+        known = {field.name for field in fields(cls)}
+        block = cls(**{name: read_column(path, name, record) for name in record.crc32 if name in known})
+        found = len(block.n_atoms), len(block.numbers), len(block.neighbour), dict(Counter(block.numbers.tolist()))
+        if found != (record.frames, record.atoms, record.edges, record.elements):
+            raise damaged(Path(path).parent, f"block {Path(path).name} does not hold what the ledger says of it")
+        return block
 
 
 def read_column(path: str | Path, name: str, record: BlockRecord) -> np.ndarray:
@@ -290,6 +295,11 @@ def write_block(
     """
     edges: dict[int, Edges] = {}
     for place, (frame, name) in enumerate(zip(frames, where, strict=True)):
+        try:
+            check_forces(frame.forces, len(frame.numbers), name)
+        except Unusable as problem:
+            unusable(place, problem)
+            continue
         if isinstance(frame, EdgeFrame):
             edges[place] = Edges(frame.edge_index, np.empty(0), np.linalg.norm(frame.edge_vector, axis=1))
             continue

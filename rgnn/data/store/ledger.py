@@ -4,8 +4,10 @@ A block counts once the ledger names it, and the ledger is always replaced as a 
 while it grew opens at its last whole block.
 """
 
+import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -134,6 +136,18 @@ class Ledger:
         components = 3 * sum(block.atoms for block in self.blocks)
         return (sum(block.force_squares for block in self.blocks) / components) ** 0.5 if components else 0.0
 
+    def _is_sane(self) -> bool:
+        """Whether counts are whole numbers that add up, and the cutoff is a length."""
+        if not isinstance(self.cutoff, int | float) or not 0 < self.cutoff < 100:
+            return False
+        for block in self.blocks:
+            counts = (block.frames, block.atoms, block.edges, *block.elements.values(), *block.neighbours)
+            if not all(isinstance(n, int) and n >= 0 for n in counts) or not 0 < block.frames <= block.atoms:
+                return False
+            if sum(block.elements.values()) != block.atoms or not all(0 < z < 119 for z in block.elements):
+                return False
+        return True
+
     def require_cutoff(self, path: str | Path, cutoff: float) -> None:
         """Raise InputError where the store at `path` was made with another cutoff than this one, in Angstrom."""
         if abs(self.cutoff - cutoff) > 1e-9:
@@ -148,7 +162,8 @@ class Ledger:
         Raises:
             OSError: as the system gives it; the ledger is then as it was.
         """
-        attributes = {"format": FORMAT, "version": VERSION, "units": UNITS, **asdict(self)}
+        content = json.loads(json.dumps(asdict(self)))
+        attributes = {"format": FORMAT, "version": VERSION, "units": UNITS, "sha256": _checksum(content), **content}
         group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
         write_atomic(Path(path) / ROOT, json.dumps(group))
 
@@ -168,7 +183,7 @@ class Ledger:
             data = dict(json.loads((path / ROOT).read_text())["attributes"])
         except KeyError:
             data = {}
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, RecursionError) as error:
             raise damaged(path, first_line(error)) from None
         if data.pop("format", None) != FORMAT:
             raise InputError(f"{path}: is a zarr group of another program; make a store with rgnn convert.")
@@ -178,15 +193,26 @@ class Ledger:
                 f"{path}: has version {version}, but this rgnn reads {READABLE[0]} and {VERSION}; convert its "
                 "trajectory again."
             )
+        stated = data.pop("sha256", None)
         try:
             del data["units"]
+            if (version > 2 or stated is not None) and stated != _checksum(data):
+                raise damaged(path, "its ledger does not agree with its checksum")
             data["blocks"] = [BlockRecord.from_json(block) for block in data["blocks"]]
             data["sources"] = [Source(**source) for source in data["sources"]]
             if data["pending"] is not None:
                 data["pending"] = Pending(**{**data["pending"], "cursor": Cursor(**data["pending"]["cursor"])})
-            return cls(**data)
+            ledger = cls(**data)
+            if not ledger._is_sane():
+                raise damaged(path, "its ledger holds impossible numbers")
+            return ledger
         except (KeyError, TypeError, ValueError, AttributeError):
             raise damaged(path, "its attributes are incomplete") from None
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a ledger as JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def damaged(path: str | Path, why: str) -> InputError:

@@ -29,6 +29,8 @@ WINDOW = 8
 CACHED_BLOCKS = WINDOW + 2
 
 
+# Of so many edges, some are nearly as long as the cutoff.
+MANY_EDGES, SHORT = 1000, 0.9
 # Columns that not all blocks have, and the shape of one value.
 _LATER: dict[str, tuple[int, ...]] = {"time": (), "stress": (6,)}
 
@@ -136,7 +138,9 @@ class GraphStore:
         """One block, which is kept for the next time."""
         with self._lock:
             if number not in self._blocks:
-                self._blocks[number] = self.load_block(number)
+                self._blocks[number] = block = self.load_block(number)
+                if len(self._blocks) == 1 and block.positions is not None:
+                    self._require_edges(self._longest_edge(block), len(block.neighbour))
                 if len(self._blocks) > self._kept:
                     self._blocks.popitem(last=False)
             self._blocks.move_to_end(number)
@@ -212,8 +216,22 @@ class GraphStore:
         Raises:
             InputError: something is lost or altered.
         """
-        for number in range(len(self.ledger.blocks)):
-            self.load_block(number)
+        longest = max((self._longest_edge(self.load_block(n)) for n in range(len(self.ledger.blocks))), default=0.0)
+        self._require_edges(longest, sum(block.edges for block in self.ledger.blocks))
+
+    @staticmethod
+    def _longest_edge(block: Block) -> float:
+        """In Angstrom."""
+        if block.edge_vector is not None:
+            return float(np.linalg.norm(block.edge_vector, axis=1).max(initial=0.0))
+        vectors = (graph_of(block, k).edge_length for k in range(len(block.n_atoms)))
+        return max((float(length.max()) for length in vectors if len(length)), default=0.0)
+
+    def _require_edges(self, longest: float, edges: int) -> None:
+        """Raise InputError where edges are longer than the cutoff, or all of many so short that it is another one."""
+        cutoff = self.cutoff
+        if longest > cutoff * (1 + 1e-6) or (edges > MANY_EDGES and longest < SHORT * cutoff):
+            raise damaged(self.path, f"its longest edge is {longest:.4g} Angstrom, and its cutoff {cutoff:g}")
 
 
 def graph_of(block: Block, k: int) -> Graph:

@@ -90,7 +90,9 @@ class StoreWriter:
         key: str = "",
         sources: Sequence[Source] = (),
     ) -> None:
-        self.path, self.append, self.key = Path(path), append, key
+        path = Path(path)
+        # A link is written through, so that it still leads to the store.
+        self.path, self.append, self.key = path.resolve() if path.is_symlink() else path, append, key
         self.partial = self.path.with_name(self.path.name + ".partial")
         self.replaced = self.path.with_name(f".{self.path.name}.replaced")
         self.work = self.path if append else self.partial

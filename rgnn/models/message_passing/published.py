@@ -28,8 +28,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     strange = [str(name) for name, tensor in state.items() if not isinstance(tensor, Tensor)]
     if strange or state["gnn.initial_node_embedding.weight"].ndim != 2:
         raise InputError(
-            f"{path}: '{(strange or ['gnn.initial_node_embedding.weight'])[0]}' is no matrix; fetch it anew."
+            f"{path}: '{(strange or ['gnn.initial_node_embedding.weight'])[0]}' is not a matrix; fetch the file again."
         )
+    bad = [name for name, tensor in state.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
+    if bad:
+        raise InputError(f"{path}: '{bad[0]}' is not finite; fetch the file again.")
     return state
 
 
