@@ -111,7 +111,7 @@ def directional_derivatives(forces: Forces, positions: np.ndarray, directions: n
 
 
 def probe(forces: Forces, positions: np.ndarray, step: float, probes: int, seed: int, frame: int = 0) -> np.ndarray:
-    """P of one frame, [K, K], for directions of its own that are the same for every step and hardware.
+    """P of one frame, [K, K], for directions that differ between frames, and are the same for every step and hardware.
 
     The analog product is quantised, so its exact derivative is zero almost everywhere: a finite step crosses many
     codes, and sees the slope that atoms feel.
@@ -121,7 +121,8 @@ def probe(forces: Forces, positions: np.ndarray, step: float, probes: int, seed:
         positions: where, [N, 3] in Angstrom.
         step: h in Angstrom; every atom moves by about 1.7 h.
         probes: directions, K.
-        seed, frame: of the directions.
+        seed: of the directions.
+        frame: number of the frame, which the directions depend on too.
     """
     if probes < 3:
         raise InputError(f"probes is {probes}, but it must be at least 3: an interval leaves out one of them.")

@@ -101,7 +101,8 @@ def displacements(
 
     Args:
         positions: [T, N, 3] unwrapped, evenly spaced in time, in Angstrom.
-        numbers, masses: [N].
+        numbers: [N] atomic numbers.
+        masses: [N] in atomic mass units.
         interval: between frames in ps.
         start: lag in ps that the line is fitted from; None is a quarter of a fifth of the run.
         with_kinisi: None takes it where it is installed.

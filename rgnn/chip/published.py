@@ -1,7 +1,9 @@
-"""Reader of the published conductance files, which unpickles nothing but plain data."""
+"""Readers of the published conductance files, which unpickle nothing but plain data."""
 
+import io
 import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from rgnn.base.errors import InputError, first_line
 
+LARGEST = 2**30  # bytes of an object array at most
 # A file may hold a tensor twice, but not thousands of times.
 EXPANDED = 16
 # Plain data that NumPy scalars in a pickle are made of; everything else is refused by torch's restricted reader.
@@ -65,23 +68,111 @@ def _require_real(content: Any, size: int) -> None:
 
 
 def read_conductances(path: str | Path) -> list[list[Tensor]]:
-    """The published `Conductance.pkl`: for each reservoir layer its six signed matrices [out, in].
+    """The signed matrices [out, in] of each layer of a published map.
+
+    The force program's `Conductance.pkl` and the Hamiltonian program's hold a list of layers of matrices; the
+    wave-function program's NPZ holds nested dictionaries of stacks of matrices, of which each entry of the outermost
+    is taken for a layer.
 
     Raises:
         InputError: the file holds something else.
     """
-    layers = read_torch_file(path)
-    good = isinstance(layers, list) and all(
-        isinstance(layer, list | tuple) and len(layer) == 6 and all(isinstance(w, Tensor) for w in layer)
-        for layer in layers
-    )
-    if not good or not layers:
-        raise InputError(
-            f"{path}: expected a list of layers with six matrices each, as in the published Conductance.pkl."
-        )
-    matrices = [
-        [w.squeeze(0).to(torch.float32) if w.ndim == 3 else w.to(torch.float32) for w in layer] for layer in layers
-    ]
-    if any(w.ndim != 2 or not torch.isfinite(w).all() for layer in matrices for w in layer):
-        raise InputError(f"{path}: a conductance matrix is not two-dimensional or not finite; download the file again.")
-    return matrices
+    path = Path(path)
+    content = read_object_array(path) if path.suffix.lower() == ".npz" else read_torch_file(path)
+    groups = list(content.values()) if isinstance(content, Mapping) else content
+    if not isinstance(groups, list | tuple) or not groups:
+        raise InputError(f"{path}: expected layers of matrices, as in the published maps.")
+    layers = [[matrix for w in _leaves(group) for matrix in _matrices(w, path)] for group in groups]
+    layers = [layer for layer in layers if layer]
+    if not layers:
+        raise InputError(f"{path}: holds no matrices, as the published maps do.")
+    return layers
+
+
+def _leaves(group: Any) -> Iterator[Any]:
+    """The arrays below nested containers, in their order."""
+    if isinstance(group, Mapping):
+        for each in group.values():
+            yield from _leaves(each)
+    elif isinstance(group, list | tuple):
+        for each in group:
+            yield from _leaves(each)
+    elif group is not None:
+        yield group
+
+
+def _matrices(w: Any, path: Path) -> list[Tensor]:
+    """A matrix of float32, or those of a stack.
+
+    Raises:
+        InputError: something else, or not finite.
+    """
+    tensor = torch.from_numpy(w.copy()) if isinstance(w, np.ndarray) and w.dtype.kind == "f" else w
+    if not isinstance(tensor, Tensor) or tensor.ndim not in (2, 3) or not tensor.is_floating_point():
+        raise InputError(f"{path}: holds something else than matrices; fetch the published file again.")
+    if not torch.isfinite(tensor).all():
+        raise InputError(f"{path}: a matrix is not finite; fetch the published file again.")
+    return list(tensor.to(torch.float32).reshape(-1, *tensor.shape[-2:]))
+
+
+def is_object_array(path: str | Path) -> bool:
+    """Whether an NPZ holds Python objects, which NumPy would unpickle."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(b"'|O'" in archive.open(name).read(128) for name in archive.namelist() if name.endswith(".npy"))
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def read_object_array(path: str | Path) -> Any:
+    """The content of an NPZ of one object array: plain containers and arrays, of NumPy or of JAX.
+
+    Raises:
+        InputError: anything else is asked for, or the file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (name,) = archive.namelist()
+            if archive.getinfo(name).file_size > LARGEST:
+                raise ValueError("it is too large")
+            data = archive.read(name)
+        start = 10 + int.from_bytes(data[8:10], "little") if data[6] == 1 else 12 + int.from_bytes(data[8:12], "little")
+        content = _PlainUnpickler(io.BytesIO(data[start:])).load()
+        return content.item() if isinstance(content, np.ndarray) and content.ndim == 0 else content
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: refused without running it, because {error}; fetch it again.") from None
+    except Exception as error:  # a damaged file ends the reader in many ways
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); fetch the published file again.") from None
+
+
+class _PlainUnpickler(pickle._Unpickler):  # in Python, where a memo cannot fill memory
+    """Knows how NumPy and JAX make arrays, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What makes an array or its type; anything else is refused by name."""
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return _empty_array
+        if (module, name) == ("numpy", "ndarray"):
+            return np.ndarray
+        if (module, name) == ("numpy", "dtype"):
+            return _dtype
+        if (module, name) == ("jax._src.array", "_reconstruct_array"):
+            return _array_of_jax
+        raise pickle.UnpicklingError(f"it asks for '{module}.{name}', which is not plain data")
+
+
+def _empty_array(*_: Any) -> np.ndarray:
+    return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
+def _dtype(name: str, *_: Any) -> np.dtype:
+    if name not in ("O8", "O", "f2", "f4", "f8", "i4", "i8"):
+        raise pickle.UnpicklingError(f"it holds an array of '{name}'")
+    return np.dtype(name)
+
+
+def _array_of_jax(make: Any, arguments: Any, state: Any, _: Any) -> np.ndarray:
+    """What jax does, without its devices: an array of NumPy that is given its content."""
+    array = _empty_array()
+    array.__setstate__(state)
+    return array

@@ -7,8 +7,9 @@ Whatever is digital in both (trained matrices, gates, sums) is in both, and form
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rgnn.base.choices import Level
 from rgnn.chip.hardware import Hardware
-from rgnn.costs.figures import Figures, Level
+from rgnn.costs.figures import Figures
 from rgnn.models.operations import MatrixUse, Operations
 
 # Energy of a conversion of n bits relative to one of 8: envelope of Murmann's survey at 40 nm (arXiv 2404.06553).
@@ -46,14 +47,16 @@ class CostEstimate:
 
     @property
     def total(self) -> float:
+        """Energy of all parts, pJ."""
         return sum(self.energy.values())
 
     @property
     def training(self) -> float:
-        """PJ of a training step: matrices that are trained take two backward products for each forward one."""
+        """Energy of a training step, pJ: matrices that are trained take two backward products for each forward one."""
         return self.total + 2 * self.of("products", "trained matrices")
 
     def of(self, *parts: str) -> float:
+        """Energy of some parts, pJ; one that does not occur takes none."""
         return sum(self.energy.get(part, 0.0) for part in parts)
 
 
@@ -133,7 +136,8 @@ def _chip_area(ops: Operations, figures: Figures, level: Level) -> float:
     arrays = {(use.place[0], use.place[1].split(",")[0]) for use in ops.reservoir}
     converters = len(arrays) * (figures.value("adc_area_8_bits", level) + figures.value("add_area_32_bits", "nominal"))
     drivers = sum(use.inputs for use in ops.reservoir) * figures.value("row_driver_area", level)
-    return 2 * ops.reservoir_weights * cell + converters + drivers
+    area: float = 2 * ops.reservoir_weights * cell + converters + drivers
+    return area
 
 
 def _digital(ops: Operations, figures: Figures, area: float) -> CostEstimate:

@@ -312,7 +312,17 @@ def evaluate(
     """Force errors of a model for the ideal chip, as trained, and for hardware settings; what `rgnn eval` does.
 
     Args:
-        model, store, bits, noise, vary, hardware, repeats, chips, frames, seed, device: as in `plan`.
+        model: a model, a model folder or a training run.
+        store: labelled frames; None is the store of the training, of which the frames held out count.
+        bits: input bits to evaluate.
+        noise: relative fluctuations to evaluate.
+        vary: other fields of the hardware, and the values of each.
+        hardware: what is not varied, as settings, the name of a preset or a YAML file; None is that of the model.
+        repeats: fresh noise draws of each frame.
+        chips: fresh draws of what is frozen on a chip.
+        frames: a number of frames spread over the store, or their numbers; None is all that count.
+        seed: of the noise.
+        device: where to compute.
         listener: is given progress, and may ask to stop.
 
     Raises:

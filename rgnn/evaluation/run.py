@@ -73,14 +73,14 @@ def evaluate_hardware(
 
     Args:
         model: ready to predict (`load_model` or `eval()`).
-        frames, indices: which frames.
+        frames: the labelled frames.
+        indices: numbers of those to evaluate on.
         settings: hardware to evaluate. Nothing is computed twice that a repeat or another chip does not change.
         repeats: fresh noise draws of each frame.
         chips: fresh draws of what is frozen on a chip, numbered from the setting's own `chip`.
         seed: of the noise.
         keep: folder for the sums of finished settings; those found there are not computed again.
-        progress: told of (done, total) forward passes.
-        stop: asked before each batch; True raises Interrupted.
+        listener: receives (done, total) forward passes, and may ask to stop before each batch.
 
     Raises:
         InputError: no frames, or a frame without labels.

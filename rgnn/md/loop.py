@@ -39,10 +39,12 @@ class Mover(Protocol):
     writes: bool
 
     @property
-    def net_force(self) -> float: ...
+    def net_force(self) -> float:
+        """Size of the sum of the forces before its removal, eV/Angstrom."""
 
     @property
-    def sigma(self) -> np.ndarray | None: ...
+    def sigma(self) -> np.ndarray | None:
+        """[N] standard deviation of a force component, eV/Angstrom; None where it was not estimated."""
 
     def start(self) -> None:
         """Compute the forces at the first step, where the state has none."""

@@ -26,7 +26,9 @@ def write_record(
 
     Args:
         out: run folder, which exists.
-        model, config, origin: of the run.
+        model: of the run, for its fingerprint.
+        config: settings of the run.
+        origin: where its structure and model come from.
         resume: the run continues.
         versions: None are those of this process.
     """

@@ -81,9 +81,17 @@ def prepare_run(
     uncertainty: Uncertainty | None = None,
     calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
 ) -> Loop:
-    """Read or make the state, and write config.yaml; arguments and errors as of `run_atoms`.
+    """Read or make the state, and write config.yaml; errors as of `run_atoms`.
 
     Args:
+        atoms: where to start; None on `resume`.
+        model: on the device to compute on.
+        settings: how to run.
+        out: run folder; made where absent.
+        resume: continue from the restart file.
+        origin: where atoms and model come from.
+        listener: receives steps and sentences, and may ask to stop.
+        uncertainty: of this model; None does not look.
         calculator: makes the calculator of the run.
     """
     state = opened_state(atoms, model, settings, out, resume, listener)

@@ -68,10 +68,12 @@ class LinearReadout(Protocol):
     """
 
     @property
-    def weight(self) -> Tensor: ...
+    def weight(self) -> Tensor:
+        """[S, n] a row for each of the S elements that the atom of a force may have."""
 
     @property
-    def elements(self) -> tuple[int, ...]: ...
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers of the rows."""
 
     @property
     def ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""Operations."""
+"""Exact counts of what a forward pass computes, matrix by matrix."""
 
 from dataclasses import dataclass
 
@@ -28,6 +28,7 @@ class MatrixUse:
 
     @property
     def weights(self) -> int:
+        """Number of weights."""
         return self.inputs * self.outputs
 
     def conversions(self, bits: int, rows: int) -> float:
@@ -67,10 +68,12 @@ class Operations:
 
     @property
     def reservoir_products(self) -> float:
+        """Multiply-accumulates on the chip."""
         return sum(use.products for use in self.reservoir)
 
     @property
     def trained_products(self) -> float:
+        """Multiply-accumulates with trained weights."""
         return sum(use.products for use in self.trained)
 
     @property

@@ -148,7 +148,8 @@ def calibrated(
     Args:
         model: ready to predict.
         draws: as of `Uncertainty`; None takes the spread of a committee.
-        frames, indices: validation frames.
+        frames: the labelled frames.
+        indices: numbers of those to calibrate on.
         seed: of the noise.
     """
     found = list[np.ndarray]()

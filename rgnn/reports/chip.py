@@ -11,7 +11,7 @@ from rgnn.base.choices import AxisOfReads, ConductanceScheme, ConductanceUnit
 from rgnn.base.errors import InputError
 from rgnn.chip.chip import Chip
 from rgnn.chip.measurement import ImportedChip, Measurement, read_target, to_chip
-from rgnn.chip.published import read_conductances
+from rgnn.chip.published import is_object_array, read_conductances
 from rgnn.plots.chip import chip_maps, measured_chip
 
 # How files of the published kind end.
@@ -121,7 +121,7 @@ def import_chip(
         InputError: a file cannot be read, the map does not fit the scheme, or an option has no use.
     """
     source, out = Path(source), Path(out)
-    if source.suffix in PUBLISHED:
+    if source.suffix in PUBLISHED or (source.suffix.lower() == ".npz" and is_object_array(source)):
         maps = {"unit": unit, "scheme": scheme, "reference_column": reference_column, "target": target, "name": name}
         maps |= {"plus": plus, "minus": minus, "reads": reads}
         for option, value in maps.items():

@@ -50,7 +50,9 @@ def fit(
 
     Args:
         model: on the device to train on.
-        frames: the labelled frames; `train` and `validation` number them.
+        frames: the labelled frames.
+        train: numbers of those to train on.
+        validation: numbers of those to validate on.
         settings: how to train.
         out: run folder; None keeps nothing.
         resume: continue from out/state.safetensors.
@@ -81,9 +83,13 @@ def fitter_for(
     processes: Processes = ALONE,
     adds_to: Path | None = None,
 ) -> Fitter:
-    """The fitter of a model; arguments as of `fit`.
+    """The fitter of a model.
 
     Args:
+        model: on the device to train on.
+        settings: how to train.
+        out: run folder; None keeps nothing.
+        processes: that share the frames of each step.
         adds_to: a run that was solved for, whose sums are continued with other frames.
 
     Raises:

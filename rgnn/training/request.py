@@ -10,6 +10,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.events import SILENT, Listener
 from rgnn.chip.presets import load_hardware
 from rgnn.data.store.reader import GraphStore
+from rgnn.training.published import is_published, read_published
 from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.validation import FitResult
 
@@ -21,7 +22,7 @@ class TrainingRequest:
     Attributes:
         store: path of the graph store.
         preset: name of settings to start from.
-        config: a YAML file with settings to start from.
+        config: a YAML file with settings to start from, or a train.json of the published program.
         adds_to: a run that was solved for, to whose frames those of the store are added.
         chip: path of a chip folder.
         chips: number of chips that a model is solved for on.
@@ -87,9 +88,14 @@ class TrainingRequest:
     def _start(self) -> RunSettings:
         if self.adds_to is not None:
             return RunSettings.adding_to(self.adds_to)
-        return (
-            RunSettings.read(self.config) if self.config is not None else RunSettings.preset(self.preset or "default")
-        )
+        if self.config is None:
+            return RunSettings.preset(self.preset or "default")
+        return read_published(self.config).run if is_published(self.config) else RunSettings.read(self.config)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Keys of a settings file of the published program that have no counterpart here."""
+        return read_published(self.config).unused if self.config is not None and is_published(self.config) else ()
 
 
 def train(
@@ -117,12 +123,13 @@ def train(
         out: run folder; made where absent.
         preset: settings to start from: "default" (the published architecture), "published", "gnnff", "ridge" or
             "moments".
-        config: a YAML file with settings to start from, in place of a preset.
+        config: a YAML file with settings to start from, in place of a preset; or a train.json of the published program.
         chip: a chip folder; a synthetic chip where it is None.
         chips: number of chips that a ridge readout is solved for on.
         adds_to: a run that was solved for, to whose frames those of the store are added.
         hardware: name of a hardware preset, or a YAML file.
-        bits, noise: input bits and relative fluctuation of a weight; None leaves them as they are, noise 0 is none.
+        bits: input bits; None leaves them as the settings have them.
+        noise: relative fluctuation of a weight, 0 for none; None leaves it as the settings have it.
         narrow: make the model as narrow as the chip demands, where it has too few weights.
         device: where to compute, as torch names it.
         resume: continue an interrupted run with the same arguments.

@@ -1,4 +1,4 @@
-"""Schedule."""
+"""The hardware of a training step: noise that is ramped, or drawn from a range."""
 
 from rgnn.base.rng import numpy_stream
 from rgnn.chip.hardware import MOST_NOISE, Hardware

@@ -1,4 +1,4 @@
-"""Validation."""
+"""The error on held-out frames, and the result of a fit."""
 
 import math
 from collections.abc import Sequence

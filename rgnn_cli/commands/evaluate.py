@@ -33,6 +33,10 @@ Conservation = Annotated[
     typer.Option("--conservation", help="Distance of the forces from those of an energy.", rich_help_panel=CHECK),
 ]
 NveSteps = Annotated[int, typer.Option(min=10, help="Length of the NVE check, steps of 1 fs.", rich_help_panel=CHECK)]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="eval.json of the published program; the options override it.", rich_help_panel=RUNNING),
+]
 Frames = Annotated[
     int | None,
     typer.Option(
@@ -44,6 +48,7 @@ Resume = Annotated[Path | None, typer.Option(help="Folder of an evaluation to co
 
 
 def evaluate(
+    ctx: typer.Context,
     model: Model = None,
     store: Store = None,
     bits: options.SweptBits = None,
@@ -57,6 +62,7 @@ def evaluate(
     conservation: Conservation = False,
     nve_steps: NveSteps = 500,
     frames: Frames = None,
+    config: Config = None,
     out: Out = None,
     resume: Resume = None,
     device: options.DeviceOption = "auto",
@@ -78,23 +84,28 @@ def evaluate(
     """
     from rgnn import evaluation
     from rgnn.chip.presets import load_hardware
+    from rgnn.training.published import read_published
     from rgnn_cli.session import parse, workspace
-    from rgnn_cli.session.session import Session
+    from rgnn_cli.session.session import Session, refuse_typed_beside_resume
     from rgnn_cli.show.conservation import FRAMES, judge
     from rgnn_cli.show.evaluate import introduce
     from rgnn_cli.show.find import search
 
     session = Session(quiet=quiet, as_json=as_json, device=device, threads=threads)
     if resume is not None:
-        workspace.refuse_beside_resume(
-            model=model, store=store, bits=bits, noise=noise, vary=vary, hardware=hardware, find=find, frames=frames,
-            out=out,
+        refuse_typed_beside_resume(
+            ctx, "model", "store", "bits", "noise", "vary", "hardware", "repeats", "chips", "frames", "seed", "find",
+            "conservation", "config", "out",
         )  # fmt: skip
         folder = workspace.run_folder(resume)
         plan = evaluation.resume(folder, session.device)
         introduce(session.report, plan)
         _go(session, plan, folder)
         return
+    if config is not None:
+        published = read_published(config)
+        seed = published.run.training.seed if seed is None else seed
+        session.report.say(f"Not used of {config}: all but the seed, which is {seed}; the model knows the rest")
     path = model or session.newest_model()
     plan = evaluation.plan(
         path, store, vary=parse.choices(bits, noise, vary or []), hardware=hardware, repeats=repeats, chips=chips,

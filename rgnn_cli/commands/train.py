@@ -123,6 +123,8 @@ def train(
             {name: n for name, n in (("bits", bits), ("noise", noise)) if n is not None}, given(ctx, TrainingSettings),
             narrow,
         )  # fmt: skip
+        if request.unused:
+            session.report.say(f"Not used of {config}: {', '.join(request.unused)}")
         if resume is None:
             settings = request.settings(lambda: show.store_of(session))
             if out is not None:

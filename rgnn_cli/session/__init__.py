@@ -1,1 +1,1 @@
-"""Session."""
+"""What commands share: options, console, device, errors and what was made last here."""

@@ -21,6 +21,9 @@ def choose_device(
     Says so where the first pass will take long.
 
     Args:
+        report: the console.
+        device: "auto", "cpu" or "cuda".
+        threads: of the CPU; None is all cores.
         processes: those of a machine take a CUDA device each.
 
     Raises:

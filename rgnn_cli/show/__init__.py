@@ -1,1 +1,1 @@
-"""Show."""
+"""What commands show: results of the library in lines and tables."""

@@ -31,7 +31,9 @@ def result(
     """The tables, and where the files are.
 
     Args:
-        runs, settings: analysed runs, and how.
+        session: of the command.
+        runs: the analysed runs.
+        settings: how they were analysed.
         out: folder of the sweep.
         written: files, and the record in the JSON.
     """

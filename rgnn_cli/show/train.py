@@ -71,6 +71,8 @@ def result(session: Session, run: TrainingRun, result: FitResult, folder: Path) 
         f"Best model: [bold]{folder / 'best'}[/] (epoch {best.epoch}, validation error "
         f"[bold]{100 * best.relative_error:.1f}%[/] of the mean force, MAE {best.mae:.4f} eV/Å){curve}"
     )
+    if best.relative_error >= 1:
+        session.report.warn("this model is no better than forces of zero; lower the learning rate, or train longer.")
     _clipped(session, run, result)
     if settings.model.is_solved:
         by = "the spread of the chips and the posterior" if settings.chips > 1 else "the posterior"

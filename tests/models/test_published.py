@@ -1,6 +1,7 @@
 """The published files and the published program's own numbers."""
 
 import io
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from rgnn.chip.published import read_conductances, read_torch_file
 from rgnn.data.formats import read_frames
 from rgnn.evaluation import evaluate_hardware
 from rgnn.models.message_passing.published import model_from_published, published_names, read_checkpoint
+from rgnn.training.published import is_published, read_published
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def test_a_pickle_that_would_run_code_is_refused_unrun(tmp_path, monkeypatch, wr
 
 def test_files_that_are_something_else(tmp_path) -> None:
     torch.save({"a": torch.ones(3)}, tmp_path / "other.pkl")
-    with pytest.raises(InputError, match="expected a list of layers with six matrices"):
+    with pytest.raises(InputError, match="holds something else than matrices"):
         read_conductances(tmp_path / "other.pkl")
     with pytest.raises(InputError, match="holds no model of the published program"):
         read_checkpoint(tmp_path / "other.pkl")
@@ -187,10 +189,13 @@ def test_damaged_files_are_refused_wherever_they_are_cut(tmp_path, legacy: bool)
             read_conductances(tmp_path / "cut.pkl")
 
 
-@pytest.mark.parametrize("matrix", [torch.ones(2, 3, 3), torch.ones(3), torch.full((1, 2, 2), torch.nan)])
+@pytest.mark.parametrize(
+    "matrix",
+    [torch.ones(2, 2, 3, 3), torch.ones(3), torch.ones(3, 3, dtype=torch.int64), torch.full((1, 2, 2), torch.nan)],
+)
 def test_conductances_that_are_no_matrices(tmp_path, matrix) -> None:
     torch.save([[matrix] * 6], tmp_path / "c.pkl")
-    with pytest.raises(InputError, match="not two-dimensional or not finite"):
+    with pytest.raises(InputError, match=r"something else than matrices|is not finite"):
         read_conductances(tmp_path / "c.pkl")
 
 
@@ -216,3 +221,50 @@ def test_a_checkpoint_of_another_shape_is_refused(shared, chip) -> None:
         model_from_published({k: v for k, v in state.items() if "offset" not in k}, chip)
     with pytest.raises(InputError, match="expected"):
         model_from_published({**state, "gnn.initial_edge_embedding.offset": torch.ones(5)}, chip)
+
+
+def test_the_other_published_maps(shared) -> None:
+    """Of the Hamiltonian and of the wave-function program: seven and eight kinds of matrices."""
+    hamiltonian = read_conductances(shared / "chip/conductance_hamiltonian.pkl")
+    assert [len(layer) for layer in hamiltonian] == [4, 4, 4]
+    assert hamiltonian[0][2].shape == (320, 56)
+    waves = read_conductances(shared / "chip/conductance_wavefunction.npz")
+    assert [tuple(w.shape) for w in waves[0]][:4] == [(32, 64), (32, 64), (4, 126), (4, 126)]
+    assert sum(w.numel() for layer in waves for w in layer) == 239_104
+    assert all(w.dtype == torch.float32 and torch.isfinite(w).all() for layer in waves for w in layer)
+
+
+def test_an_object_array_that_would_run_code_is_refused_unrun(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("evil.npz", layers=np.array(Evil(), dtype=object))
+    with pytest.raises(InputError, match=r"refused without running it, because it asks for '.*', which is not plain"):
+        read_conductances("evil.npz")
+    assert not Path("was-here").exists()
+
+
+def test_settings_of_the_published_program(shared) -> None:
+    found = read_published(shared / "chip/published_train.json")
+    training, model = found.run.training, found.run.model
+    assert (training.batch_size, training.learning_rate, training.epochs, training.seed) == (2, 5e-4, 500, 1907679005)
+    assert (training.plateau_factor, training.plateau_patience, training.min_learning_rate) == (0.8, 25, 1e-6)
+    assert training.validation == pytest.approx(1 / 11)
+    assert (model.n_features, model.reservoir_layers, model.trained_layers, model.cutoff) == (18, 2, 1, 3.8)
+    assert "conductance_path" in found.unused and "lr" not in found.unused
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_edge_feature": 20}, "18 node and 20 edge features"),
+        ({"share_weights": True}, "shares the weights"),
+        ({"n_message_passing": 0}, "n_message_passing is 0"),
+        ({"split": [1]}, "split is"),
+        ({"lr": -1}, "learning_rate is -1"),
+    ],
+)
+def test_settings_that_mean_nothing_here(change: dict, words: str, tmp_path) -> None:
+    values = {"mode": "train", "n_message_passing": 3, "n_edge_feature": 18, "n_node_feature": 18, **change}
+    (tmp_path / "train.json").write_text(json.dumps(values))
+    assert is_published(tmp_path / "train.json")
+    with pytest.raises(InputError, match=words):
+        read_published(tmp_path / "train.json")

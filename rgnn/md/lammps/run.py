@@ -50,7 +50,8 @@ def run_lammps(
 
     Args:
         atoms: where to start; None on `resume`, which starts from the restart file.
-        model, settings: as of `run_atoms`; the ensemble is "nvt" or "nve".
+        model: on the device to compute on.
+        settings: how to run; the ensemble is "nvt" or "nve".
         out: run folder, which all ranks can read; rank 0 writes to it.
         world: the ranks.
         resume: continue from out/restart.safetensors, on any number of ranks.

@@ -65,6 +65,7 @@ class MPIWorld:
         self.rank, self.size = self.comm.rank, self.comm.size
 
     def sum(self, values: np.ndarray) -> np.ndarray:
+        """The sum over all ranks, of the shape of the values. All must call."""
         total = np.empty_like(values)
         self.comm.Allreduce(values, total)
         return total
@@ -74,6 +75,12 @@ class MPIWorld:
         return float(self.comm.allreduce(value, self._mpi.MAX))
 
     def all_to_all(self, sent: Sequence[np.ndarray], expected: Sequence[int] | None = None) -> list[np.ndarray]:
+        """What each rank has sent to this one. All must call.
+
+        Args:
+            sent: rows for each rank.
+            expected: number of rows from each rank; None asks them.
+        """
         if expected is None:
             counts = np.empty(self.size, np.int64)
             self.comm.Alltoall(np.array([len(rows) for rows in sent], np.int64), counts)

@@ -1,4 +1,4 @@
-"""Layers."""
+"""Layers of message passing: on the chip, trained in digital hardware, and the last one from edges to forces."""
 
 from collections.abc import Callable, Sequence
 
@@ -79,6 +79,7 @@ class ReservoirLayer(nn.Module):
         return n, g.exchange_edges(by_parts(parts, e, edges_into))
 
     def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None, reading: ChipReading) -> Tensor:
+        """[nodes of the part, F] sums over neighbours j of what n_j and the edge send, read from the chip."""
         w0, w1 = self.crossbars[0], self.crossbars[1]
         n_j, e_jk = n.index_select(0, part.ends_out[0]), take(e, part.out)
         y = gate(reading.product(w1, reading.product(w0, n_j, e_jk, relu=True)))
@@ -131,6 +132,7 @@ class TrainedLayer(nn.Module):
         return n, g.exchange_edges(by_parts(parts, e, edges_into))
 
     def node_messages(self, n: Tensor, e: Tensor, part: Part, fc: Tensor | None) -> Tensor:
+        """[nodes of the part, F] sums over neighbours j of what n_j and the edge send."""
         y = gate(self.node(torch.cat([n.index_select(0, part.ends_out[0]), take(e, part.out)], dim=1)))
         return part.sum_over_neighbours(y if fc is None else y * fc[part.out, None])
 
@@ -159,6 +161,7 @@ class ForceHead(nn.Module):
         self.first, self.second = nn.Linear(f, f // 2), nn.Linear(f // 2, 1)
 
     def forward(self, e: Tensor) -> Tensor:
+        """[E, 1] the scalar force of each edge from its features [E, F]."""
         # In float64: a row of so narrow a product in float32 is rounded differently among other rows.
         w1, b1, w2, b2 = (x.double() for x in (*self.first.parameters(), *self.second.parameters()))
         return linear(softplus(linear(e.double(), w1, b1)) - LN2, w2, b2).to(e.dtype)

@@ -49,7 +49,7 @@ class NetworkReadout(nn.Module):
 
     def forward(self, inputs: EdgeInputs, reading: ChipReading) -> Tensor:
         """[out, 1] m_ij. The chip is not read."""
-        h = reading.kernels.edges.along_edges(inputs.part, inputs.harmonics, inputs.centre, inputs.neighbour)
+        h: Tensor = reading.kernels.edges.along_edges(inputs.part, inputs.harmonics, inputs.centre, inputs.neighbour)
         h = h + self.gaussians(inputs.gaussians) + self.first(inputs.pair)
         for layer in self.layers:
             h = layer(silu(h))

@@ -1,1 +1,1 @@
-"""Parts."""
+"""Parts that several families of models are built from."""
