@@ -26,7 +26,7 @@ class NoEnergyError(PropertyNotImplementedError):
 class RGNNCalculator(Calculator):
     """Forces in eV/Angstrom from a model on its simulated chip.
 
-    Each evaluation reads the chip anew. Asked again about atoms that have not changed, ASE gives the forces it
+    Each evaluation reads the chip again. Asked again about atoms that have not changed, ASE gives the forces it
     has; `reset()` makes it evaluate them again.
 
     Args:
@@ -105,7 +105,7 @@ class RGNNCalculator(Calculator):
         self.calls += 1
         self.net_force = forces.sum(axis=0)
         self.isolated = np.bincount(g.edge_index[0].cpu().numpy(), minlength=g.n_atoms) == 0
-        if self.remove_net_force and np.isfinite(self.net_force).all():  # else the broken atom could not be told
+        if self.remove_net_force and np.isfinite(self.net_force).all():  # else the broken atom could not be found
             forces -= self.net_force / g.n_atoms
         self.results["forces"] = forces
 

@@ -19,7 +19,7 @@ from rgnn.base.rng import stream_seed
 
 # 1 square Angstrom per ps in square centimetres per second.
 CM2_PER_S = 1e-4
-# The straight line is fitted from this fraction of a part's length to that, unless told where to start.
+# The straight line is fitted from this fraction of a part's length to that, unless a start is given.
 FIT_FROM, FIT_TO = 0.25, 0.5
 # Frames that a part needs for a slope.
 FEWEST_FRAMES = 8

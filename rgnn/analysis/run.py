@@ -158,7 +158,7 @@ def analyse(
     Args:
         trajectory: from `open_trajectory`.
         config: how.
-        progress: told of (done, total) frames.
+        progress: called with (done, total) frames.
         with_kinisi: as in `displacements`.
 
     Raises:

@@ -138,7 +138,7 @@ def open_trajectory(
 
     Args:
         path: of either.
-        format: ASE's name for the file's, where it cannot be told.
+        format: ASE's name for the file's, where it cannot be recognised.
         interval: between frames in ps, where the frames do not say `time_fs`.
         temperature: take only the frames whose header says `temperature` = this, in K.
 
@@ -172,7 +172,7 @@ def _open_run(path: Path) -> Trajectory:
     opened = Trajectory(path.resolve().name, path, file, kind, log=log, target=target)
     length = _count(opened)
     if not length:
-        raise InputError(f"{path}: its trajectory holds no frames yet; let the run go on.")
+        raise InputError(f"{path}: its trajectory holds no frames yet; let the run continue.")
     return _timed(replace(opened, length=length))
 
 

@@ -156,7 +156,7 @@ class Settings(BaseModel):
 
 
 class Variants(Settings):
-    """Base of settings that come in several classes, told apart in files by one key, such as `family`.
+    """Base of settings that come in several classes, which files tell apart by one key, such as `family`.
 
     A direct subclass names the key in `tag`. Each of its subclasses has a field of this name, whose default is the
     name of the variant, and is found by it in files as soon as the class exists.

@@ -1,7 +1,7 @@
 """The cells of one matrix on a chip, and what happens to them before they are read: one small class an effect.
 
 A signed weight is the difference of two conductances, w = G+ - G-, in the model's units. Each effect takes cells and
-gives cells; those drawn by lot take a generator of their own, so that each can be switched without moving the others.
+gives cells; random ones have separate generators, so that each can be switched without moving the others.
 """
 
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
 """Force errors: sums over components, from which every measure follows, and what repeats of them tell.
 
-Intervals come from drawing frames, repeats and chips anew (bootstrap; Efron & Tibshirani 1993).
+Intervals come from frames, repeats and chips drawn with replacement (bootstrap; Efron & Tibshirani 1993).
 """
 
 from collections.abc import Mapping, Sequence
@@ -117,7 +117,7 @@ class HardwareErrors:
         return Estimate(float(value), float(low), float(high))
 
     def _drawn(self, element: int | None, seed: int) -> np.ndarray:
-        """Relative errors of frames, repeats and chips drawn anew; the same frames for the same seed."""
+        """Relative errors of frames, repeats and chips drawn with replacement; the same frames for the same seed."""
         sums = self.sums[..., self._columns(element), :].sum(axis=3)[..., [1, 3]]
         chips, repeats, frames, _ = sums.shape
         by_frame = _times_drawn(numpy_stream(seed, "bootstrap", "frames"), BOOTSTRAP_DRAWS, frames)

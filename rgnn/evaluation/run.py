@@ -51,7 +51,7 @@ class EvaluationSettings(Settings):
 
 @torch.no_grad()
 def predict(model: ForceField, g: Graph, hardware: Hardware, seed: int, *key: int) -> np.ndarray:
-    """Forces [N, 3] in eV/Angstrom with a noise stream of its own for each key."""
+    """Forces [N, 3] in eV/Angstrom with a separate noise stream for each key."""
     device = model.device
     noise = torch_stream(seed, "evaluation noise", *key)
     return model(g.to(device), model.read(hardware, noise)).forces.cpu().numpy()

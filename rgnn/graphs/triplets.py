@@ -191,7 +191,7 @@ def triplet_sum(
             them; may overwrite its argument.
 
     Returns:
-        [E, F]; zero for edges that end at an atom without edges of its own.
+        [E, F]; zero for edges that end at an atom that has no edges.
     """
     n_edges = p.shape[0]
     p, q = p.index_select(0, plan.in_edges), q.index_select(0, plan.out_edges)

@@ -1,6 +1,6 @@
 """Independent runs stepped together, the forces of all of them from one call of the model for each step.
 
-Each run has its own integrator, outputs and restart, and a thread of its own in which it waits for its forces; one
+Each run has its own integrator, outputs and restart, and a thread in which it waits for its forces; one other
 thread, the caller's, evaluates the model. So nothing of a run is written twice for batches.
 """
 
@@ -181,7 +181,7 @@ def run_batch(
     listener: Listener = SILENT,
     uncertainty: Uncertainty | None = None,
 ) -> list[MDResult | BrokenRunError | Interrupted]:
-    """Run molecular dynamics of several structures at once, each into a folder of its own.
+    """Run molecular dynamics of several structures at once, each into a separate folder.
 
     Without read noise each run equals the same run alone, to the rounding of sums in another order. With it, the draws
     of a step depend on which runs are in the batch, so a resumed batch equals an unbroken one where all its runs stood

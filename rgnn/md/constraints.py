@@ -37,7 +37,7 @@ def constraints_of(atoms: Atoms, where: str = "the structure") -> tuple[Plain, .
         plain: Plain = constraint.todict()
         try:
             if isinstance(constraint, FixBondLengths):
-                # ASE leaves the lengths out, and would measure them anew at each restart.
+                # ASE leaves the lengths out, and would measure them again at each restart.
                 lengths = constraint.bondlengths
                 lengths = constraint.initialize_bond_lengths(atoms) if lengths is None else lengths
                 plain["kwargs"]["bondlengths"] = [float(d) for d in lengths]

@@ -14,7 +14,7 @@ class UncertaintyMonitor:
     Args:
         uncertainty: of the model.
         atomic_numbers: [N] of the atoms.
-        warn: told in a sentence.
+        warn: called with a sentence.
     """
 
     def __init__(self, uncertainty: Uncertainty, atomic_numbers: np.ndarray, warn: Callable[[str], None]) -> None:
@@ -39,6 +39,6 @@ class UncertaintyMonitor:
             self.warn(
                 f"at step {step} the force on atom {worst} ({chemical_symbols[element]}) is uncertain by "
                 f"{sigma[worst]:.3g} eV/Angstrom, where validation frames set the limit at {self.limits[worst]:.3g}: "
-                "the run leaves what the model was trained on. The log tells how it goes on (uncertainty_ratio); "
+                "the run leaves what the model was trained on. The log follows it (uncertainty_ratio); "
                 "train further on frames like these."
             )

@@ -56,7 +56,7 @@ def heating(log: dict[str, np.ndarray], config: MDSettings, n_atoms: int, freedo
     work, heat = (float(log[name][chosen][-1] - log[name][chosen][0]) / span for name in ("work_eV", "heat_eV"))
     per_atom = 1000 / n_atoms
     if stage.is_ramp:
-        return Heating(work * per_atom, heat * per_atom, verdict="not told while the temperature is changed")
+        return Heating(work * per_atom, heat * per_atom, verdict="not judged while the temperature is changed")
     ensemble = config.ensemble_at(last)
     rate = 1000 * config.friction * {"nvt": 2, "bussi": 1, "nose-hoover": 1, "nve": 1e-3 / config.friction}[ensemble]
     kelvin = 2 / (freedom * units.kB * rate)

@@ -24,7 +24,7 @@ CHAIN = 3
 
 
 class Thermostat:
-    """Random numbers in a stream of its own for each step; what ASE's thermostats ask of an `rng`."""
+    """Random numbers in a separate stream for each step; what ASE's thermostats ask of an `rng`."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

@@ -1,4 +1,4 @@
-"""Log and trajectories of a run: written as it goes, cut back to the restart when it goes on."""
+"""Log and trajectories of a run: written while it runs, cut back to the restart when it is resumed."""
 
 import io
 import os

@@ -232,7 +232,7 @@ def plan(
 
 
 def _new_batch(request: MDRequest, record: MDRecord, model: ForceField, known: Uncertainty | None) -> Job:
-    """New runs, one for each file or frame, each with a seed of its own and a folder OUT/NUMBER-NAME."""
+    """New runs, one for each file or frame, each with a separate seed and a folder OUT/NUMBER-NAME."""
     origin, records, names, structures = record.origin, list[MDRecord](), list[str](), list[Atoms]()
     for path in request.structures or (Path(origin.structure),):
         if request.frames is None:

@@ -96,7 +96,7 @@ class MDSettings(Settings):
     noise: Number | None = Field(default=None, ge=0, le=MOST_NOISE)
     """Noise of the chip relative to its reference; None is as trained, 0 is no noise."""
     seed: Whole = Field(default=0, ge=0)
-    """Seed of velocities, thermostat and read noise, each in a random stream of its own."""
+    """Seed of velocities, thermostat and read noise, each in a separate random stream."""
     write_every: Whole = Field(default=10, ge=1)
     """Steps between frames and log rows."""
     restart_every: Whole = Field(default=500, ge=1)

@@ -155,7 +155,7 @@ class MomentSettings(ModelSettings):
     gaussians: Whole = Field(default=36, ge=2, le=1024)
     """Number of Gaussians that an edge's length is expanded in."""
     channels: Whole = Field(default=64, ge=1, le=1024)
-    """Number K of channels of the moments, each read by cells of its own."""
+    """Number K of channels of the moments, each read by separate cells."""
     elements: tuple[Whole, ...] = ()
     """Atomic numbers that the model distinguishes, ascending; empty is those of the training data."""
     envelope: Envelope = "cosine"

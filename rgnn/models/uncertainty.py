@@ -6,7 +6,7 @@ There are two sources of a raw deviation r of an atom's force, both a root mean 
   weights of an element distributed with covariance s^2 (A + penalty)^-1, s^2 the variance of a residual, and so a force
   with s^2 (1 + r_i^2), r_i^2 = tr P_i (A + penalty)^-1 P_i^T / 3 (MacKay 1992, 10.1162/neco.1992.4.3.415; Bishop 2006,
   section 3.3). The trace is taken over `DRAWS` weights drawn once: within 5% of r, for a fraction of its cost.
-- "committee": r_i is the deviation between its members, each with noise of its own, in eV/Angstrom.
+- "committee": r_i is the deviation between its members, each with separate noise, in eV/Angstrom.
 
 Neither knows of what no weights could fit, which is most of the error of a ridge readout. Both are calibrated for each
 element by one factor, under which the errors on validation frames are most likely, as is known for features of networks

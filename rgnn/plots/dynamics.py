@@ -17,7 +17,7 @@ from rgnn.plots import style
 RDF_FRAMES, RDF_ATOMS = 200, 100_000
 # Frames that displacements are followed over at most.
 MSD_FRAMES = 2000
-# Curves of one panel at most: more pairs are not told apart by eye.
+# Curves of one panel at most: the eye cannot tell more pairs apart.
 PAIRS = 3
 
 

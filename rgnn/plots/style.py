@@ -40,7 +40,7 @@ def element_colour(atomic_number: int) -> str:
 
 
 def shade(k: int, n: int) -> str:
-    """The k-th of n colours that are told apart by eye and in print, dark to light."""
+    """The k-th of n colours that differ on a screen and in print, dark to light."""
     return str(to_hex(colormaps["viridis"](0.9 * k / max(1, n - 1))))
 
 

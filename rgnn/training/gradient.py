@@ -5,7 +5,7 @@ Frames of a step may be worked on in parts, in turn (`TrainingSettings.accumulat
 and ranges and statistics follow all parts together (`rgnn.training.running_statistics`).
 
 A run folder holds config.yaml (written by the caller), log.csv (one row an epoch), best/ and last/
-(model folders of the averaged weights) and state.safetensors, from which an interrupted run goes on.
+(model folders of the averaged weights) and state.safetensors, which an interrupted run continues from.
 Every random stream is keyed by seed and step, so a resumed run ends with the same tensors as an
 unbroken one on the same CPU.
 """
@@ -234,7 +234,7 @@ class GradientFit:
         self.history = [Epoch(**row) for row in numbers["history"]]
 
     def _agree(self) -> None:
-        """All processes go on with the state of the first."""
+        """All processes continue with the state of the first."""
         self._set_numbers(self.processes.broadcast_object(self._numbers()))
         self.processes.broadcast_(self._tensors().values())
 

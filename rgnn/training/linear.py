@@ -6,7 +6,7 @@ frames give w = (A + penalty mean(diag A))^-1 b. The same sums over the validati
 without another pass, sum F^2 - 2 w.b + w.A w, by which the penalty of each element is chosen. Sums are kept, so that
 frames can be added. They also tell how sure the weights are, see `rgnn.models.uncertainty`.
 
-A committee is solved for in the same pass: each member has features and sums of its own.
+A committee is solved for in the same pass: each member has separate features and sums.
 """
 
 import time

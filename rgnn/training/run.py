@@ -107,7 +107,9 @@ class RunSettings(Settings):
         """
         config = cls.read(Path(run) / "config.yaml")
         if not config.model.is_solved:
-            raise InputError(f"{run}: has no ridge readout, and only to such a run frames can be added; train anew.")
+            raise InputError(
+                f"{run}: has no ridge readout, and frames can be added only to a run that has; train on all frames."
+            )
         return config.override(store="", adds_to=str(run))
 
     def _member(

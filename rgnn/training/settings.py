@@ -57,7 +57,7 @@ class TrainingSettings(Settings):
     split: Split = "blocks"
     """Frames held out: contiguous "blocks", or "random" single ones; see `split_frames` for the difference."""
     seed: Whole = Field(default=0, ge=0)
-    """Seed of weights, chip choice, split, order and noise, each in a random stream of its own."""
+    """Seed of weights, chip choice, split, order and noise, each in a separate random stream."""
 
     @model_validator(mode="after")
     def _share_frames(self) -> Self:

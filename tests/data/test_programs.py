@@ -284,7 +284,7 @@ def test_rmd17_archives(tmp_path) -> None:
 
 def test_formats_with_units_of_their_own_take_no_others(tmp_path) -> None:
     (tmp_path / "OUTCAR").write_text(outcar((7, 1e-7)))
-    with pytest.raises(InputError, match="has units of its own; leave --units out"):
+    with pytest.raises(InputError, match="defines its units; leave --units out"):
         scan(tmp_path / "OUTCAR", Selection(keys=Keys(units="real")))
 
 

@@ -53,7 +53,7 @@ class _Unavailable(Exception):  # noqa: N818 (of an address)
 
 
 class _Cut(Exception):  # noqa: N818 (of a connection)
-    """A connection broke off; the same address may go on.
+    """A connection broke off; the same address may continue.
 
     Attributes:
         wait: seconds that the server asks for.
@@ -240,7 +240,7 @@ def _receive(file: RemoteFile, address: str, part: Path, watch: Watcher) -> None
     except urllib.error.HTTPError as error:
         if error.code == 416:  # the part is as long as the file, or longer
             _forget(part)
-            raise _Cut("refuses to go on") from None
+            raise _Cut("refuses to continue") from None
         if error.code in (408, 425, 429) or error.code >= 500:
             raise _Cut(f"answers {error.code} {error.reason}", _retry_after(error)) from None
         raise _Unavailable(f"answers {error.code} {error.reason}") from None

@@ -94,7 +94,7 @@ def scan(path: str | Path, wanted: Selection = EVERYTHING, warn: Warn = _ignore)
     dump = wanted.format is None and path.is_file() and first_line_of(path).startswith("ITEM:")
     format = safe_format(path, LammpsDump.format if dump else wanted.format)  # noqa: A001
     if wanted.keys.units not in (None, "metal") and format not in ANY_UNITS:
-        raise InputError(f"{path}: the format {format} has units of its own; leave --units out.")
+        raise InputError(f"{path}: the format {format} defines its units; leave --units out.")
     paired = wanted.label is None or forces_beside(path).is_file()
     if format in ("xyz", "extxyz") and is_cp2k(path) and paired:
         return read_cp2k(path, wanted, warn)

@@ -12,7 +12,7 @@ class Espresso(Splitter):
     """Output of Quantum ESPRESSO's pw.x: a header with the first structure, and others before their results."""
 
     format = "espresso-out"
-    batch = 1  # its first structure stands in the header, which ASE takes for a frame of its own
+    batch = 1  # its first structure stands in the header, which ASE takes for another frame
 
     def split(self, lines: Iterable[str]) -> Iterator[Chunk]:
         """Cut the lines of a file into its frames."""

@@ -91,7 +91,7 @@ class Pending:
     """A command that has begun and not ended.
 
     Attributes:
-        key: what the same command will present to go on.
+        key: what the same command will present to continue.
         before: blocks, and `sources_before`: sources, that were there when it began.
         cursor: all before it is in the blocks or was skipped.
     """

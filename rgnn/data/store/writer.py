@@ -173,7 +173,7 @@ class StoreWriter:
 
     @property
     def cursor(self) -> Cursor:
-        """Where reading has to begin or to go on."""
+        """Where reading begins or continues."""
         return self._pending.cursor
 
     @property

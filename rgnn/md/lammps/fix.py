@@ -33,7 +33,7 @@ class ForceFix:
         lmp: with its box, atoms and masses; units metal.
         forces: of this rank.
         atomic_numbers: [types] of the LAMMPS types 1, 2, ...
-        failed: what to do with an error, since LAMMPS goes on whatever its callback raises.
+        failed: what to do with an error, since LAMMPS continues whatever its callback raises.
 
     Attributes:
         net_force: size of the sum of all forces before its removal, in eV/Angstrom.
@@ -56,7 +56,7 @@ class ForceFix:
         self.model_forces = np.empty((0, 3))
         self._number_of_type = np.concatenate([[0], atomic_numbers])
         self._alone: np.ndarray | None = None
-        # Ghosts reach as far as needed until an atom has gone half of the skin, when LAMMPS chooses them anew.
+        # Ghosts reach as far as needed until an atom has gone half of the skin, when LAMMPS chooses them again.
         lmp.command(f"neighbor {SKIN} bin")
         lmp.command("neigh_modify delay 0 every 1 check yes")
         lmp.command(f"comm_modify cutoff {forces.reach + SKIN!r}")

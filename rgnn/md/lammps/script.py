@@ -1,4 +1,4 @@
-"""A user's own LAMMPS input, which does everything itself but for the forces."""
+"""A user's LAMMPS input, which does everything except the forces."""
 
 import re
 import tempfile
