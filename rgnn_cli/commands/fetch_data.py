@@ -48,6 +48,8 @@ def fetch_data(
         raise InputError(
             f"--from-file gives one file, so one NAME goes with it: rgnn fetch-data graphs --from-file {from_file}."
         )
+    if from_file is not None and datasets[0].name == "sample":
+        raise InputError("the sample comes with the package; leave --from-file out.")
     made, lock = list[Path](), ChecksumLock(folder / "published")
     for dataset in datasets:
         if dataset.name == "sample":

@@ -119,3 +119,8 @@ def test_the_sample_leaves_a_structure_to_begin_with(cli, workdir) -> None:
     Path("structure.xyz").write_text("mine")
     cli("fetch-data", "sample")
     assert Path("structure.xyz").read_text() == "mine"
+
+
+def test_the_sample_takes_no_file(refused, workdir) -> None:
+    Path("mine.xyz").touch()
+    assert "leave --from-file out" in refused(2, "fetch-data", "sample", "--from-file", "mine.xyz")

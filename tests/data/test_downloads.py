@@ -182,3 +182,17 @@ def test_a_file_fetched_in_another_way(file, tmp_path) -> None:
     (tmp_path / "mine").write_bytes(DATA[:-1])
     with pytest.raises(InputError, match="2,999,999 bytes, not 3,000,000"):
         adopt(file, tmp_path / "mine", tmp_path / "data")
+
+
+def test_a_server_that_is_too_slow_is_left(monkeypatch) -> None:
+    """A byte now and then keeps no connection open for ever."""
+    clock = iter(range(0, 10_000, 7))
+    monkeypatch.setattr(downloads.time, "monotonic", lambda: float(next(clock)))
+
+    class Answer:
+        def read1(self, _: int) -> bytes:
+            return b"x" * 100
+
+    with pytest.raises(downloads._Cut, match="sends less than 1,000 bytes a second"):
+        for number, _ in enumerate(downloads._pieces(Answer())):
+            assert number < 20

@@ -13,6 +13,7 @@ from rgnn.base.errors import InputError
 from rgnn.data.conversion import convert
 from rgnn.data.formats.graph_pickle import is_pickle, read_graph_pickle, read_list
 from rgnn.data.formats.selection import Selection
+from rgnn.data.frames import Unusable
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.writer import write_store
 
@@ -116,3 +117,16 @@ def test_impossible_graphs_are_left_out(tmp_path) -> None:
     outcome = convert([tmp_path / "g.pkl"], tmp_path / "g.zarr")
     assert outcome.sources[0].skipped == {"forces not finite": 1, "impossible geometry": 1, "no neighbours": 1}
     assert len(GraphStore(tmp_path / "g.zarr")) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("_distances", 0.0), ("_distances", -1.5), ("_unit_vecs", [0.5, 0.5, 0.5]), ("_unit_vecs", [0, 0, 0])],
+)
+def test_edges_that_cannot_be_are_left_out(name: str, value, tmp_path) -> None:
+    graphs = [published_graph(frame, index) for index, frame in enumerate(FRAMES[:2])]
+    graphs[0][name][3, 0] = value
+    (tmp_path / "g.pkl").write_bytes(pickle.dumps(graphs))
+    (_, first), (_, second) = read_graph_pickle(tmp_path / "g.pkl", Selection(), 3.8)
+    assert isinstance(first, Unusable) and first.reason == "impossible geometry"
+    assert not isinstance(second, Unusable)

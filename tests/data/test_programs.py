@@ -1,5 +1,7 @@
 """Outputs of VASP, CP2K, LAMMPS, DeePMD-kit and others in the ways that go wrong."""
 
+import sys
+import types
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from ase.units import Bohr, Hartree
 
 from rgnn.base.errors import InputError
+from rgnn.data.conversion import convert
 from rgnn.data.formats import read_frames, scan
 from rgnn.data.formats.labels import Keys
 from rgnn.data.formats.lammps import LammpsDump
@@ -286,6 +289,24 @@ def test_formats_with_units_of_their_own_take_no_others(tmp_path) -> None:
     (tmp_path / "OUTCAR").write_text(outcar((7, 1e-7)))
     with pytest.raises(InputError, match="defines its units; leave --units out"):
         scan(tmp_path / "OUTCAR", Selection(keys=Keys(units="real")))
+
+
+def test_data_sets_by_name(tmp_path, monkeypatch) -> None:
+    """As load-atoms gives them, which stands in here for the real package."""
+    atoms = ase.Atoms("LiOP", POSITIONS, cell=CELL, pbc=True)
+    atoms.arrays["forces"] = FORCES
+    package = types.ModuleType("load_atoms")
+    package.load_dataset = lambda name: [atoms] * 5 if name == "Glass" else 1 / 0
+    monkeypatch.setitem(sys.modules, "load_atoms", package)
+    found = list(read_frames("load-atoms:Glass", Selection(first=1, every=2)))
+    assert len(found) == 2
+    np.testing.assert_array_equal(found[0].forces, FORCES)
+    assert len(convert(["load-atoms:Glass"], tmp_path / "s.zarr").store) == 1  # the others are the same frame
+    with pytest.raises(InputError, match="load-atoms cannot load it"):
+        list(read_frames("load-atoms:Nothing"))
+    monkeypatch.setitem(sys.modules, "load_atoms", None)
+    with pytest.raises(InputError, match="pip install load-atoms"):
+        list(read_frames("load-atoms:Glass"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from rgnn.base.errors import FetchError, InputError
 from rgnn.base.files import locked, write_atomic
 
 TIMEOUT = 30.0  # seconds without a byte
+# A connection that brings fewer bytes a second than this for so many seconds is broken off, and asked again.
+SLOWEST, PATIENCE = 1000, 60.0
 PIECE = 1 << 20
 ATTEMPTS = 5  # in a row without a new byte, at one address
 LOCK = ".lock"  # in the folder that is fetched into
@@ -231,7 +233,7 @@ def _receive(file: RemoteFile, address: str, part: Path, watch: Watcher) -> None
                 out.truncate()
                 watch(start, total, True)
                 done = start
-                while data := answer.read1(PIECE):
+                for data in _pieces(answer):
                     done += len(data)
                     if total is not None and done > total:
                         raise _Unavailable(f"sends more than the {total:,} bytes it should have")
@@ -250,6 +252,18 @@ def _receive(file: RemoteFile, address: str, part: Path, watch: Watcher) -> None
         raise _Cut(f"the connection ended after {done:,} of {total:,} bytes")
     if done == 0:
         raise _Unavailable("sends nothing")
+
+
+def _pieces(answer: Any) -> Iterator[bytes]:
+    """What a connection brings, as long as it is not too slow."""
+    done, clock = 0, time.monotonic()
+    while data := answer.read1(PIECE):
+        yield data
+        done += len(data)
+        if (passed := time.monotonic() - clock) > PATIENCE:
+            if done < SLOWEST * passed:
+                raise _Cut(f"sends less than {SLOWEST:,} bytes a second")
+            done, clock = 0, clock + passed
 
 
 def _place(answer: Any, have: int, file: RemoteFile) -> tuple[int, int | None]:

@@ -8,6 +8,7 @@ from ase import Atoms
 
 from rgnn.base.errors import InputError, first_line
 from rgnn.data.formats.archives import read_npz
+from rgnn.data.formats.collections import PREFIX, read_collection
 from rgnn.data.formats.cp2k import forces_beside, is_cp2k, read_cp2k
 from rgnn.data.formats.deepmd import is_deepmd, read_deepmd
 from rgnn.data.formats.espresso import Espresso
@@ -79,6 +80,8 @@ def scan(path: str | Path, wanted: Selection = EVERYTHING, warn: Warn = _ignore)
     Raises:
         InputError: the file as a whole cannot be used.
     """
+    if str(path).startswith(PREFIX):
+        return read_collection(str(path), wanted)
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: there is no such file.")

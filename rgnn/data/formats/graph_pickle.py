@@ -16,10 +16,13 @@ import numpy as np
 from rgnn.base.errors import InputError, first_line
 from rgnn.data.formats.selection import Items, Selection
 from rgnn.data.frames import EdgeFrame, Unusable, check_forces
+from rgnn.graphs.neighbours import CLOSEST
 
 SUFFIXES = (".pkl", ".pickle")
 # What a graph needs of what the published program wrote.
 KEYS = ("forces", "_atomic_numbers", "_neighbors", "_distances", "_unit_vecs")
+# Directions of float32 are of unit length within this.
+NOT_UNIT = 1e-3
 _NUMPY = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
 
 
@@ -293,6 +296,12 @@ def _edge_frame(graph: dict[str, np.ndarray], cutoff: float, where: str) -> Edge
         raise Unusable(f"{where}: no atom has a neighbour within {cutoff:g} Angstrom.", "no neighbours")
     if j.max() >= len(numbers) or not np.isfinite(vector).all() or numbers.min() < 1 or numbers.max() > 118:
         raise Unusable(f"{where}: a neighbour, an element or a distance is impossible.", "impossible geometry")
+    length = distance[i, slot]
+    if length.min() < CLOSEST or np.abs(np.linalg.norm(unit[i, slot], axis=1) - 1).max() > NOT_UNIT:
+        raise Unusable(
+            f"{where}: a distance is not above {CLOSEST:g} Angstrom, or a direction is not a unit vector.",
+            "impossible geometry",
+        )
     order = np.lexsort((*vector.T[::-1], j, i))
     forces = check_forces(graph["forces"], len(numbers), where)
     return EdgeFrame(numbers, np.stack([i, j])[:, order], np.ascontiguousarray(vector[order]), forces)

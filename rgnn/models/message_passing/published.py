@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from rgnn.chip.hardware import Hardware
 from rgnn.chip.published import read_torch_file
 from rgnn.models.message_passing.layers import ReservoirLayer, TrainedLayer
 from rgnn.models.message_passing.model import RGNN
+from rgnn.models.message_passing.saved_module import is_saved_module, read_saved_module
 from rgnn.models.settings import MessagePassingSettings
 
 # What the published model was trained on: amorphous Li3PO4 (Xu et al. 2025).
@@ -20,9 +22,16 @@ PUBLISHED_ELEMENTS = (3, 8, 15)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of the published `checkpoint.pkl` under the published program's names."""
-    content = read_torch_file(path)
-    state = content.get("model") if isinstance(content, dict) else None
+    """The tensors of the published `checkpoint.pkl`, or of a `best_model`, under the published program's names.
+
+    Raises:
+        InputError: no model of the published program, damaged, or not finite.
+    """
+    if is_saved_module(path):
+        state: Any = read_saved_module(path)
+    else:
+        content = read_torch_file(path)
+        state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or "gnn.initial_node_embedding.weight" not in state:
         raise InputError(f"{path}: holds no model of the published program (no 'gnn.initial_node_embedding.weight').")
     strange = [str(name) for name, tensor in state.items() if not isinstance(tensor, Tensor)]
