@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -194,5 +195,4 @@ def test_a_server_that_is_too_slow_is_left(monkeypatch) -> None:
             return b"x" * 100
 
     with pytest.raises(downloads._Cut, match="sends less than 1,000 bytes a second"):
-        for number, _ in enumerate(downloads._pieces(Answer())):
-            assert number < 20
+        list(itertools.islice(downloads._pieces(Answer()), 20))
