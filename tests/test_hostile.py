@@ -211,3 +211,27 @@ def test_an_ideal_gas_has_no_structure_beyond_its_cell() -> None:
     gas = (ase.Atoms("Li30", rng.uniform(0, 5, (30, 3)), cell=[5.0] * 3, pbc=True) for _ in range(400))
     found = radial_distribution(gas, r_max=9.0, width=0.5)
     np.testing.assert_allclose(found.g[0][4:], 1.0, atol=0.02)
+
+
+def test_a_store_of_version_2_is_read_and_added_to(store, tmp_path) -> None:
+    """Without checksum of the ledger, times and stresses; what is added makes it one of version 3."""
+    file = store.path / ROOT
+    before = store.frame(1)
+    group = json.loads(file.read_text())
+    group["attributes"]["version"] = 2
+    del group["attributes"]["sha256"]
+    for block in group["attributes"]["blocks"]:
+        del block["nearest_spread"], block["crc32"]["time"], block["crc32"]["stress"]
+    file.write_text(json.dumps(group))
+    opened = rgnn.GraphStore(store.path)
+    opened.verify()
+    frame = opened.frame(1)
+    np.testing.assert_array_equal(frame.forces, before.forces)
+    assert frame.time is None and frame.stress is None and np.isnan(opened.column("time")).all()
+    more = [f.to_atoms() for f in itertools.islice(sample_frames(), 3, 5)]
+    for atoms, other in zip(more, itertools.islice(sample_frames(), 3, 5), strict=True):
+        atoms.arrays["forces"], atoms.info["time_fs"] = other.forces, 4.0
+    ase.io.write(tmp_path / "more.xyz", more, format="extxyz")
+    grown = convert([tmp_path / "more.xyz"], store.path, append=True).store
+    assert len(grown) == 5 and grown.frame(4).time == 4.0 and grown.frame(0).time is None
+    assert json.loads(file.read_text())["attributes"]["version"] == 3

@@ -46,20 +46,26 @@ def require_room(settings: ModelSettings, chip: Chip, presets: Iterable[tuple[Pr
     needed, room = weights_on_chip(settings), len(chip.weights)
     if needed <= room:
         return
-    fit = {name: weights_on_chip(each) for name, each in presets}
-    proposed = [f"--preset {name} ({n:,})" for name, n in fit.items() if 0 < n <= room]
-    try:
-        narrow = narrowed(settings, chip)
+    ways = []
+    if (narrow := _narrowed_or_none(settings, chip)) is not None:
         changes = " and ".join(_changes(settings.to_mapping(), narrow.to_mapping()))
-        ways = [f"--narrow makes a model of {changes} ({weights_on_chip(narrow):,} weights)"]
-    except InputError:
-        ways = []
-    if proposed:
-        ways.append(f"take {' or '.join(proposed)}")
+        ways.append(f"--narrow makes a model of {changes} ({weights_on_chip(narrow):,} weights)")
+    for name, each in presets:
+        if not each.uses_chip or each.family == settings.family:
+            continue
+        if (fits := _narrowed_or_none(each, chip)) is not None:
+            ways.append(f"--preset {name}{'' if fits == each else ' --narrow'} has room ({weights_on_chip(fits):,})")
     raise InputError(
         f"the chip ({chip.source}) is too small: the model needs {needed:,} weights ({2 * needed:,} cells), but it has "
         f"{room:,} ({2 * room:,} cells); {', or '.join(ways) or 'measure more cells'}."
     )
+
+
+def _narrowed_or_none(settings: ModelSettings, chip: Chip) -> ModelSettings | None:
+    try:
+        return narrowed(settings, chip)
+    except InputError:
+        return None
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

@@ -37,7 +37,8 @@ def introduction(session: Session, run: TrainingRun, folder: Path) -> None:
         say(f"Model: {model.describe()}; chip: {chip}; {settings.hardware.describe()}")
     else:
         say(f"Model: {model.describe()}, all digital")
-    length = "one pass" if model.is_solved else f"{settings.training.epochs} epochs"
+    epochs = settings.training.epochs
+    length = "one pass" if model.is_solved else f"{epochs} epoch{'' if epochs == 1 else 's'}"
     several = f", frames shared by {run.processes.count} processes" if run.processes.count > 1 else ""
     say(f"Run: {folder}, {length}{several}")
 

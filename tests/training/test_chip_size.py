@@ -33,7 +33,8 @@ def test_what_has_room_is_proposed(store, tmp_path) -> None:
         InputError, match=r"needs 86,832 weights .* has 32,768 .*--narrow makes a model of n_features 10"
     ) as said:
         rgnn.train(store, tmp_path / "run", chip=tmp_path / "chip")
-    assert "--preset moments" in str(said.value) and "--preset ridge" not in str(said.value)
+    assert "--preset moments has room (6,912)" in str(said.value)
+    assert "--preset ridge --narrow has room" in str(said.value)
     assert "--preset gnnff" not in str(said.value)  # uses no chip
     assert not (tmp_path / "run").exists()
 

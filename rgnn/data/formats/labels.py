@@ -9,7 +9,15 @@ from ase import Atoms
 
 from rgnn.base.choices import UnitStyle
 from rgnn.base.errors import InputError
-from rgnn.data.formats.units import EV_ANGSTROM, Units, energy_unit, force_unit, length_unit, style_units
+from rgnn.data.formats.units import (
+    EV_ANGSTROM,
+    Units,
+    energy_unit,
+    force_unit,
+    length_unit,
+    named_units,
+    style_units,
+)
 from rgnn.data.frames import Frame, Unusable, check_forces
 from rgnn.graphs.neighbours import geometry_problem
 
@@ -198,7 +206,7 @@ def _units(atoms: Atoms, where: str, keys: Keys) -> Units:
     base = EV_ANGSTROM if keys.units is None or stated else style_units(keys.units, where)
     try:
         if "units" in stated:
-            base = style_units(stated["units"], where)
+            base = named_units(stated["units"], where)
         length = length_unit(stated["length"], where) if "length" in stated else base.length
         energy = energy_unit(stated["energy"], where) if "energy" in stated else base.energy
         force = force_unit(stated["force"], where) if "force" in stated else energy / length

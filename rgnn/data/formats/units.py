@@ -57,6 +57,26 @@ def style_units(style: UnitStyle | str, where: str) -> Units:
     return Units(length, energy, energy / length, time)
 
 
+def named_units(text: str, where: str) -> Units:
+    """The units of a style, or of a list of units such as "eV, Angstrom" or "eV/Angstrom".
+
+    Raises:
+        InputError: a name that is neither.
+    """
+    if text.strip().lower() in _STYLES:
+        return style_units(text.strip(), where)
+    length, energy, force = 1.0, 1.0, None
+    for name in re.split(r"[,;\s]+", text.strip()):
+        plain = _plain(name)
+        if plain in _LENGTHS:
+            length = _LENGTHS[plain]
+        elif plain in _ENERGIES:
+            energy = _ENERGIES[plain]
+        else:
+            force = force_unit(name, where)
+    return Units(length, energy, energy / length if force is None else force)
+
+
 def length_unit(text: str, where: str) -> float:
     """How many Angstrom a unit of length is.
 
