@@ -52,8 +52,6 @@ def read_tensors(path: str | Path, kind: str, *versions: int) -> tuple[dict[str,
         raise InputError(f"{path}: damaged or cut short ({error}); write it again or take a copy of it.") from None
     if not isinstance(settings, dict):
         raise InputError(f"{path}: its settings are damaged; write it again or take a copy of it.")
-    if metadata.get("sha256") not in (None, _checksum(tensors, header)):
-        raise InputError(f"{path}: does not agree with its checksum; write it again or take a copy of it.")
     if settings.get("format") != kind:
         raise InputError(f"{path}: holds {settings.get('format') or 'tensors of another program'}, not a {kind}.")
     if settings.get("version") not in versions:
@@ -61,4 +59,6 @@ def read_tensors(path: str | Path, kind: str, *versions: int) -> tuple[dict[str,
             f"{path}: written in version {settings.get('version')} of the {kind} format, "
             f"but this rgnn reads version {versions[0]}; use the rgnn that wrote it or write it again."
         )
+    if metadata.get("sha256") not in (None, _checksum(tensors, header)):
+        raise InputError(f"{path}: does not agree with its checksum; write it again or take a copy of it.")
     return tensors, settings

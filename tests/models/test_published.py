@@ -203,7 +203,7 @@ def test_checkpoints_that_only_look_like_one(tmp_path, shared, chip) -> None:
     name = "gnn.initial_node_embedding.weight"
     for state in ({name: 3}, {name: torch.ones(4)}, {name: torch.ones(4, 18), "x": "y"}):
         torch.save({"model": state}, tmp_path / "c.pkl")
-        with pytest.raises(InputError, match="is no matrix"):
+        with pytest.raises(InputError, match="is not a matrix"):
             read_checkpoint(tmp_path / "c.pkl")
     with pytest.raises(InputError, match=r"has no tensor|trained_layers"):
         model_from_published({name: torch.ones(100, 18), "gnn.message_passings.x": torch.ones(1)}, chip)

@@ -29,7 +29,8 @@ class _Kept:
     """Stands for an object of any class: keeps what it is filled with."""
 
     def __init__(self, *arguments: Any, **_: Any) -> None:
-        self.arguments, self.state = arguments, {}
+        self.arguments = arguments
+        self.state: dict[str, Any] = {}
 
     def __setstate__(self, state: Any) -> None:
         self.state = state if isinstance(state, dict) else {}
