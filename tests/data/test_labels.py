@@ -112,6 +112,9 @@ def test_labels_in_the_data_of_a_database(name: str, tmp_path) -> None:
         ('units="eV, Angstrom"', 1.0, 1.0, 1.0),
         ("units=eV/Angstrom", 1.0, 1.0, 1.0),
         ('units="Hartree Bohr"', units.Bohr, units.Hartree / units.Bohr, units.Hartree),
+        ("forceUnit=kcal/mol/A energyUnits=kcal/mol", 1.0, 1 / 23.060548, 1 / 23.060548),
+        ("REF_forces_unit=Hartree/Bohr unit_of_energy=Ha", 1.0, units.Hartree / units.Bohr, units.Hartree),
+        ("lattice_unit=bohr pos_unit=bohr force_unit=eV/A", units.Bohr, 1.0, 1.0),
     ],
 )
 def test_stated_units_are_obeyed(comment: str, length: float, force: float, energy: float, tmp_path) -> None:
@@ -130,6 +133,45 @@ def test_unknown_units_are_refused_and_given_ones_are_those_of_silent_files(tmp_
     np.testing.assert_allclose(frame.forces, units.Hartree / units.Bohr * FORCES, atol=1e-9)
     stated = read(tmp_path, xyz(comment="units=metal"), keys=Keys(units="atomic"))[0]
     np.testing.assert_allclose(stated.forces, FORCES, atol=1e-11)
+
+
+def test_two_units_of_one_kind_are_refused(tmp_path) -> None:
+    said = problem(tmp_path, xyz(comment="lattice_unit=bohr pos_unit=Angstrom"))
+    assert "two units of length, 'bohr' and 'Angstrom'" in str(said)
+
+
+# 160.21766 GPa are 1 eV/Angstrom^3, and 10 kbar are 1 GPa.
+@pytest.mark.parametrize(
+    ("comment", "key", "factor"),
+    [
+        ("stress={} stress-unit=GPa", None, 1 / 160.21766208),
+        ("stress={} pressure_unit=kbar", "stress", 1 / 1602.1766208),
+        ("stress={} stress_unit=eV/A^3", None, 1.0),
+        ("stress={} stress_unit=Ha/Bohr**3", None, units.Hartree / units.Bohr**3),
+        ("stress={}", "stress", 1.0),
+        ("sigma={}", "sigma", 1.0),
+        ("my_virial={}", "my_virial", -1 / BOX**3),
+        ("virial={} virial_unit=kcal/mol", None, -1 / BOX**3 / 23.060548),
+    ],
+)
+def test_units_and_names_of_stresses(comment: str, key: str | None, factor: float, tmp_path) -> None:
+    text = xyz(comment=comment.format('"1 2 3 4 5 6"'))
+    stress = read(tmp_path, text, keys=Keys(stress=key))[0].stress
+    np.testing.assert_allclose(stress, factor * np.arange(1, 7), rtol=1e-6)
+
+
+def test_a_stress_that_was_named_is_not_dropped_silently(tmp_path) -> None:
+    text = xyz(comment='stress="1 2 3 4 5 6" stress_unit=furlong sigma="1 2"')
+    assert read(tmp_path, text)[0].stress is None
+    assert "'furlong'" in str(problem(tmp_path, text, keys=Keys(stress="stress")))
+    assert "'sigma' cannot be its stress" in str(problem(tmp_path, text, keys=Keys(stress="sigma")))
+    assert "it has" in str(problem(tmp_path, text, keys=Keys(stress="other")))
+
+
+@pytest.mark.parametrize("name", ["pbc", "PBC", "Pbc"])
+def test_which_directions_are_periodic_in_any_spelling(name: str, tmp_path) -> None:
+    text = xyz().replace('pbc="T T T"', f'{name}="T F F"')
+    assert read(tmp_path, text)[0].pbc.tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(

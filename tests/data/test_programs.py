@@ -209,6 +209,19 @@ def test_cells_that_are_written_now_and_then(tmp_path) -> None:
     assert kinds == [Frame, *[Unusable] * 4, Frame]
 
 
+def test_cells_of_steps_that_a_restart_repeats(tmp_path) -> None:
+    path = cp2k(tmp_path, [0, 1, 2, 1, 2], [0, 1, 2, 1, 2], cells=[0, 1, 2, 1, 2], grows=True)
+    file = tmp_path / "run-1.cell"
+    head, *rows = file.read_text().splitlines()
+    rows[3:] = [
+        row.replace(f"{k} {0.5 * k} {6 + k} ", f"{k} {0.5 * k} {6 + k}.5 ") for k, row in ((1, rows[3]), (2, rows[4]))
+    ]
+    file.write_text("\n".join([head, *rows]) + "\n")
+    assert [frame.cell[0, 0] for frame in read_frames(path)] == [6, 7, 8, 7.5, 8.5]
+    file.write_text("\n".join([head, *rows[:3], rows[4]]) + "\n")  # step 1 was written once: of which of the two?
+    assert [type(item) for _, item in scan(path)] == [Frame, Unusable, Frame, Unusable, Frame]
+
+
 def test_cp2k_geometry_optimisation_has_no_time(tmp_path) -> None:
     path = cp2k(tmp_path, [1, 2], [1, 2])
     for name in ("run-pos-1.xyz", "run-frc-1.xyz"):
@@ -283,6 +296,46 @@ def test_rmd17_archives(tmp_path) -> None:
     np.savez(tmp_path / "bad.npz", **{**arrays, "forces": FORCES}, old_indices=np.arange(2))
     with pytest.raises(InputError, match="do not fit each other"):
         list(read_frames(tmp_path / "bad.npz"))
+
+
+def archive(folder: Path, **more: object) -> Path:
+    """An archive in the arrays of MD17 and sGDML."""
+    arrays = {"z": np.array([8, 1, 1]), "R": np.stack([POSITIONS] * 2), "F": np.stack([FORCES] * 2)}
+    np.savez(folder / "t.npz", **{**arrays, **more})
+    return folder / "t.npz"
+
+
+@pytest.mark.parametrize(
+    ("energy", "length", "scale", "force"),
+    [
+        ("eV", "Ang", 1.0, 1.0),
+        ("kcal/mol", "Angstrom", 1.0, 1 / 23.060548),
+        (b"Hartree", b"bohr", Bohr, Hartree / Bohr),
+        ("kcal/mol", "bohr", Bohr, 1 / 23.060548 / Bohr),
+    ],
+)
+def test_stated_units_of_archives(energy, length, scale: float, force: float, tmp_path) -> None:
+    path = archive(tmp_path, R=np.stack([POSITIONS / scale] * 2), E=np.ones(2), e_unit=energy, r_unit=length)
+    for units in (None, "metal"):  # what the file states comes first
+        frame = next(read_frames(path, Selection(keys=Keys(units=units))))
+        np.testing.assert_allclose(frame.positions, POSITIONS, atol=1e-12)
+        np.testing.assert_allclose(frame.forces, force * FORCES, rtol=1e-6)
+        assert frame.energy == pytest.approx(force * scale, rel=1e-6)
+
+
+def test_labels_of_archives_are_named_and_not_guessed(tmp_path) -> None:
+    def read(path: Path, **keys: str) -> Frame:
+        return next(read_frames(path, Selection(keys=Keys(units="metal", **keys))))
+
+    path = archive(tmp_path, forces=np.stack([2 * FORCES] * 2), E=np.zeros(2), dft=np.ones(2))
+    with pytest.raises(InputError, match="different arrays forces and F; choose one with --forces"):
+        read(path)
+    np.testing.assert_allclose(read(path, forces="F").forces, FORCES)
+    assert read(path, forces="F", energy="dft").energy == 1
+    for keys in ({"forces": "nope"}, {"forces": "F", "energy": "nope"}):
+        with pytest.raises(InputError, match="has no array nope; it has E, F, R"):
+            read(path, **keys)
+    np.testing.assert_allclose(read(archive(tmp_path, forces=np.stack([FORCES] * 2))).forces, FORCES)
 
 
 def test_formats_with_units_of_their_own_take_no_others(tmp_path) -> None:

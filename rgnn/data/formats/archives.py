@@ -9,7 +9,7 @@ from ase import Atoms
 from rgnn.base.errors import InputError, first_line
 from rgnn.data.formats.labels import FORCES
 from rgnn.data.formats.selection import Items, Selection
-from rgnn.data.formats.units import style_units
+from rgnn.data.formats.units import EV_ANGSTROM, Units, energy_unit, length_unit, style_units
 
 # The names of each array: of rMD17 (Christensen & von Lilienfeld 2020), of MD17 and of sGDML.
 NUMBERS = ("nuclear_charges", "z", "atomic_numbers", "numbers")
@@ -28,18 +28,19 @@ def read_npz(path: Path, wanted: Selection) -> Items:
     """
     arrays = _load(path)
     numbers, positions = _one(arrays, NUMBERS, path), _one(arrays, POSITIONS, path)
-    forces = arrays[wanted.keys.forces] if wanted.keys.forces in arrays else _one(arrays, FORCE_ARRAYS, path)
+    forces = _label(arrays, FORCE_ARRAYS, wanted.keys.forces, "--forces", path)
+    if forces is None:
+        forces = _one(arrays, FORCE_ARRAYS, path)
     numbers = numbers.reshape(-1) if numbers.ndim < 2 else numbers
     if positions.ndim != 3 or positions.shape != forces.shape or numbers.shape[-1] != positions.shape[1]:
         raise InputError(
             f"{path}: its arrays do not fit each other: {positions.shape} positions, {forces.shape} forces, "
             f"{numbers.shape} atomic numbers."
         )
-    style = wanted.keys.units or ("real" if _is_rmd17(arrays) else None)
-    if style is None:
-        raise InputError(f"{path}: does not say its units; give --units metal (eV), real (kcal/mol) or atomic.")
-    units = style_units(style, str(path))
-    energies = next((arrays[name].reshape(-1) for name in ENERGIES if name in arrays), None)
+    units = _units(arrays, wanted, path)
+    energies = _label(arrays, ENERGIES, wanted.keys.energy, "--energy", path)
+    if wanted.keys.stress is not None:
+        raise InputError(f"{path}: the stress of a NumPy archive is not read; leave --stress out.")
     cells = next((arrays[name] for name in CELLS if name in arrays), None)
     plain = Selection(label=wanted.label)
     for index in _indices(wanted, len(positions)):
@@ -49,8 +50,8 @@ def read_npz(path: Path, wanted: Selection) -> Items:
             cell=None if cell is None else units.length * cell, pbc=cell is not None,
         )  # fmt: skip
         atoms.arrays[FORCES[0]] = units.force * forces[index]
-        if energies is not None and len(energies) == len(positions):
-            atoms.info["energy"] = units.energy * float(energies[index])
+        if energies is not None and energies.size == len(positions):
+            atoms.info["energy"] = units.energy * float(energies.reshape(-1)[index])
         yield index, plain.frame(atoms, f"{path}: frame {index}")
 
 
@@ -58,10 +59,40 @@ def _indices(wanted: Selection, n: int) -> Iterator[int]:
     yield from range(wanted.first, n if wanted.last is None else min(n, wanted.last), wanted.every)
 
 
-def _is_rmd17(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether it has the arrays of rMD17, which are in kcal/mol and Angstrom, or the note of MD17 that says so."""
-    said = " ".join(str(arrays[name]) for name in ("e_unit", "r_unit", "units") if name in arrays).lower()
-    return {"nuclear_charges", "coords", "forces", "old_indices"} <= arrays.keys() or "kcal/mol" in said
+def _label(
+    arrays: Mapping[str, np.ndarray], names: tuple[str, ...], key: str | None, option: str, path: Path
+) -> np.ndarray | None:
+    """The array that was named, or the only one under a usual name; None where there is none.
+
+    Raises:
+        InputError: no such array, or two that differ.
+    """
+    found = [name for name in names if name in arrays] if key is None else [key]
+    if not found:
+        return None
+    first, *others = (_one(arrays, (name,), path) for name in found)
+    if any(other.size != first.size or not np.allclose(other.ravel(), first.ravel()) for other in others):
+        raise InputError(f"{path}: has different arrays {' and '.join(found)}; choose one with {option}.")
+    return first
+
+
+def _units(arrays: Mapping[str, np.ndarray], wanted: Selection, path: Path) -> Units:
+    """As the archive states them, else as given, else those of rMD17.
+
+    Raises:
+        InputError: unknown units, or none at all.
+    """
+    kinds = {"e_unit": "energy", "r_unit": "length"}
+    stated = {kind: str(arrays[name].astype(str)) for name, kind in kinds.items() if name in arrays}
+    noted = "kcal/mol" in str(arrays.get("units", "")).lower()
+    rmd17 = noted or {"nuclear_charges", "coords", "forces", "old_indices"} <= arrays.keys()
+    style = wanted.keys.units or ("real" if rmd17 else None)
+    if style is None and "energy" not in stated:
+        raise InputError(f"{path}: does not say its units; give --units metal (eV), real (kcal/mol) or atomic.")
+    base = EV_ANGSTROM if style is None or "energy" in stated else style_units(style, str(path))
+    length = length_unit(stated["length"], str(path)) if "length" in stated else base.length
+    energy = energy_unit(stated["energy"], str(path)) if "energy" in stated else base.energy
+    return Units(length, energy, energy / length)
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,12 +55,13 @@ def read_cp2k(path: Path, wanted: Selection, warn: Warn) -> Items:
             "put NAME-pos-1.xyz and NAME-frc-1.xyz side by side."
         )
     cells = _cells(path, wanted, warn)
-    partners = _partners(_keys(path), _keys(beside))
+    keys = _keys(path)
+    partners = _partners(keys, _keys(beside))
     if alone := sum(partner is None for partner in partners):
         warn(f"{path}: {alone:,} of {len(partners):,} steps have no forces in {beside.name}; they are left out.")
     forces = enumerate(ExtXYZ().split(Lines(beside)))
-    positions = zip(ExtXYZ().split(Lines(path)), partners, strict=False)
-    for index, (position, partner) in enumerate(pair for pair in positions if pair[1] is not None):
+    positions = zip(ExtXYZ().split(Lines(path)), partners, _visits(keys), strict=False)
+    for index, (position, partner, visit) in enumerate(each for each in positions if each[1] is not None):
         if wanted.past(index):
             return
         force = next(chunk for place, chunk in forces if place == partner)
@@ -67,7 +69,7 @@ def read_cp2k(path: Path, wanted: Selection, warn: Warn) -> Items:
             continue
         where = f"{path}: frame {index}"
         try:
-            yield index, wanted.frame(_atoms(position, force, cells, where), where)
+            yield index, wanted.frame(_atoms(position, force, cells, visit, where), where)
         except Unusable as problem:
             yield index, problem
         except (ValueError, IndexError, KeyError) as error:
@@ -93,6 +95,17 @@ def _keys(path: Path) -> list[Key | None]:
     return found
 
 
+def _visits(keys: Sequence[Key | None]) -> list[tuple[int, int]]:
+    """For each frame, how often its step came before, and how often it comes in all."""
+    steps = [None if key is None else key[0] for key in keys]
+    total, before = Counter(steps), Counter[int | None]()
+    visits: list[tuple[int, int]] = []
+    for step in steps:
+        visits.append((before[step], total[step]))
+        before[step] += 1
+    return visits
+
+
 def _partners(positions: Sequence[Key | None], forces: Sequence[Key | None]) -> list[int | None]:
     """The place among the forces of each frame of positions: the next that has its step and energy."""
     places: dict[Key, list[int]] = {}
@@ -109,7 +122,7 @@ def _partners(positions: Sequence[Key | None], forces: Sequence[Key | None]) -> 
     return partners
 
 
-def _atoms(position: Chunk, force: Chunk, cells: "_Cells", where: str) -> Atoms:
+def _atoms(position: Chunk, force: Chunk, cells: "_Cells", visit: tuple[int, int], where: str) -> Atoms:
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.units import Bohr, Hartree
 
@@ -123,7 +136,7 @@ def _atoms(position: Chunk, force: Chunk, cells: "_Cells", where: str) -> Atoms:
     atoms = Atoms(symbols, positions)
     if time := TIME.search(comment):
         atoms.info["time_fs"] = float(time[1])
-    box = cells.of(int(step[1]))
+    box = cells.of(int(step[1]), visit)
     if box is not None:
         atoms.set_cell(box)
         atoms.pbc = True
@@ -146,16 +159,29 @@ def _table(text: str) -> tuple[list[str], np.ndarray, str]:
 class _Cells:
     """The cell of each step: those of a file, the same for all, or none."""
 
-    def __init__(self, by_step: dict[int, np.ndarray], always: np.ndarray | None) -> None:
-        cells = list(by_step.values())
+    def __init__(self, by_step: dict[int, list[np.ndarray]], always: np.ndarray | None) -> None:
+        cells = [cell for written in by_step.values() for cell in written]
         constant = bool(cells) and all(np.allclose(cell, cells[0], rtol=0, atol=1e-6) for cell in cells)
         self.by_step, self.always = by_step, cells[0] if constant else always
 
-    def of(self, step: int) -> np.ndarray | None:
-        """[3, 3] in Angstrom; a cell that never changes is that of the steps between those that are written, too."""
-        if self.by_step and self.always is None and step not in self.by_step:
-            raise KeyError(f"the cell file has no step {step}, and the cell changes")
-        return self.by_step.get(step, self.always)
+    def of(self, step: int, visit: tuple[int, int]) -> np.ndarray | None:
+        """[3, 3] in Angstrom; a cell that never changes is that of the steps between those that are written, too.
+
+        A run that was begun again comes to some steps twice, and writes a cell each time.
+
+        Args:
+            step: of the frame.
+            visit: how often the positions came to this step before, and how often they do in all.
+
+        Raises:
+            KeyError: the cell of this step is not certain.
+        """
+        if self.always is not None or not self.by_step:
+            return self.always
+        cells, (before, total) = self.by_step.get(step, []), visit
+        if len(cells) != total:
+            raise KeyError(f"the cell file has step {step} {len(cells)} times and the positions {total} times")
+        return cells[before]
 
 
 def _cells(path: Path, wanted: Selection, warn: Warn) -> _Cells:
@@ -167,7 +193,11 @@ def _cells(path: Path, wanted: Selection, warn: Warn) -> _Cells:
         if beside.is_file():
             rows = [line.split() for line in Lines(beside) if line.strip() and not line.lstrip().startswith("#")]
             # Step, time in fs, Ax Ay Az Bx By Bz Cx Cy Cz in Angstrom, volume.
-            return _Cells({int(r[0]): np.array(r[2:11], float).reshape(3, 3) for r in rows if len(r) >= 11}, None)
+            by_step: dict[int, list[np.ndarray]] = {}
+            for row in rows:
+                if len(row) >= 11:
+                    by_step.setdefault(int(row[0]), []).append(np.array(row[2:11], float).reshape(3, 3))
+            return _Cells(by_step, None)
     warn(
         f"{path}: has no cell, so its frames are taken as not periodic; if they are, give --cell 'A B C' "
         f"in Angstrom or put {name} beside it."

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from rgnn.data.formats.labels import STRESS_AS_WRITTEN
+from rgnn.data.formats.labels import AS_WRITTEN
 from rgnn.data.formats.text import CUT_SHORT, UNREADABLE, Chunk, Splitter
 
 # Keys in the spelling that ASE knows; NEP writes them in lower case.
-SPELLING = {"lattice": "Lattice", "properties": "Properties"}
+SPELLING = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 # ASE gives up a whole frame where one of these has another shape than it expects; none but the stress is needed here.
 RESULTS = (
     "stress", "dipole", "charges", "magmom", "magmoms", "stresses", "energies", "dielectric_tensor",
@@ -73,6 +73,6 @@ def _in_the_words_of_ase(comment: str) -> str:
 
 def _key(match: re.Match[str]) -> str:
     key = match[1]
-    if key.lower() == "stress":
-        return STRESS_AS_WRITTEN
+    if key.lower() in AS_WRITTEN:
+        return AS_WRITTEN[key.lower()]
     return SPELLING.get(key.lower(), f"unused_{key}" if key.lower() in RESULTS else key)

@@ -1,6 +1,7 @@
 """Structures that ASE has read -> labelled frames: which arrays are the forces, and in which units."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from rgnn.data.formats.units import (
     force_unit,
     length_unit,
     named_units,
+    pressure_unit,
     style_units,
 )
 from rgnn.data.frames import Frame, Unusable, check_forces
@@ -28,8 +30,14 @@ ENERGIES = ("energy", "free_energy", "total_energy")
 STRESSES = ("stress", "virial", "virials")
 TIMES = {"time_fs": 1.0, "time_ps": 1e3, "t_fs": 1.0}
 TEMPERATURES = ("temperature", "temperature_k", "temp_k")
-# Under this key the reader of extended XYZ puts a stress before ASE can stumble over it.
-STRESS_AS_WRITTEN = "rgnn_stress"
+# Of what a unit is, by the word beside "unit".
+UNIT_KINDS = {
+    **dict.fromkeys(("length", "position", "positions", "distance", "pos", "lattice", "cell", "coordinates"), "length"),
+    "energy": "energy", "force": "force", "forces": "force", "stress": "stress", "pressure": "stress",
+    "virial": "virial", "virials": "virial",
+}  # fmt: skip
+# Under these keys the reader of extended XYZ puts stresses before ASE can stumble over them.
+AS_WRITTEN = {"stress": "rgnn_stress", "virial": "rgnn_virial"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,8 @@ class Keys:
     """Which arrays of a file are the labels, and in which units, where the file does not say.
 
     Attributes:
-        forces, energy, stress: names of the arrays; None finds them.
+        forces, energy, stress: names of the arrays; None finds them. A stress with "virial" in its name is one, in eV;
+            any other is in eV/Angstrom^3 with ASE's sign.
         units: of a file that states none.
     """
 
@@ -64,7 +73,8 @@ def frame_of(atoms: Atoms, where: str, keys: Keys = USUAL) -> Frame:
     """
     found = _labels(atoms)
     name, forces = _forces(found, len(atoms), where, keys)
-    units = _units(atoms, where, keys)
+    stated = _stated(atoms.info, where)
+    units = _units(stated, where, keys)
     positions = units.length * np.asarray(atoms.positions, dtype=np.float64)
     cell = units.length * np.asarray(atoms.cell[:], dtype=np.float64)
     if problem := geometry_problem(positions, cell, atoms.pbc):
@@ -84,7 +94,7 @@ def frame_of(atoms: Atoms, where: str, keys: Keys = USUAL) -> Frame:
         energy=None if energy is None else units.energy * energy,
         temperature=next((t for key in TEMPERATURES if (t := _number(info.get(key))) is not None), None),
         time=next(times, None),
-        stress=_stress(found, prefix, keys, abs(np.linalg.det(cell)), units, where),
+        stress=_stress(found, prefix, keys, abs(np.linalg.det(cell)), units, stated, where),
     )
 
 
@@ -94,7 +104,11 @@ def _labels(atoms: Atoms) -> dict[str, Any]:
     data = atoms.info.get("data")
     rows = {**atoms.info.get("key_value_pairs", {}), **data} if isinstance(data, Mapping) else {}
     arrays = {key: a for key, a in atoms.arrays.items() if key not in ("numbers", "positions")}
-    return {**rows, **atoms.info, **arrays, **results}
+    found = {**rows, **atoms.info, **arrays, **results}
+    for name, written in AS_WRITTEN.items():
+        if written in found:
+            found[name] = found.pop(written)
+    return found
 
 
 def _plain(name: object) -> str:
@@ -161,24 +175,35 @@ def _number(value: Any) -> float | None:
 
 
 def _stress(
-    found: Mapping[str, Any], prefix: str, keys: Keys, volume: float, units: Units, where: str
+    found: Mapping[str, Any],
+    prefix: str,
+    keys: Keys,
+    volume: float,
+    units: Units,
+    stated: Mapping[str, str],
+    where: str,
 ) -> np.ndarray | None:
-    """[6] xx, yy, zz, yz, xz, xy in eV/Angstrom^3, positive under tension as in ASE; None where it is not certain."""
-    for base in STRESSES if keys.stress is None else (_split(keys.stress)[1],):
-        value = _beside(found, (base,), prefix, keys.stress, where)
-        if value is None and base == "stress":
-            value = found.get(STRESS_AS_WRITTEN)
+    """[6] xx, yy, zz, yz, xz, xy in eV/Angstrom^3, positive under tension as in ASE; None where it is not certain.
+
+    Raises:
+        Unusable: the array that was named with --stress cannot be used.
+    """
+    for name in STRESSES if keys.stress is None else (keys.stress,):
+        value = _beside(found, (name,), prefix, keys.stress, where)
         if value is None:
             continue
         try:
             six = _voigt(np.asarray(value, np.float64))
-        except (TypeError, ValueError):
-            continue
-        if six is None or not np.isfinite(six).all():
-            continue
-        if base == "stress":
-            return units.energy / units.length**3 * six
-        return -units.energy * six / volume if volume > 0 else None
+            virial = "virial" in _plain(name)
+            if six is None or not np.isfinite(six).all() or (virial and volume <= 0):
+                raise ValueError("not a symmetric tensor of a cell")
+            if virial:
+                return -(energy_unit(stated["virial"], where) if "virial" in stated else units.energy) * six / volume
+            scale = units.energy / units.length**3
+            return (pressure_unit(stated["stress"], where) if "stress" in stated else scale) * six
+        except (TypeError, ValueError, InputError) as error:
+            if keys.stress is not None:
+                raise Unusable(f"{where}: '{name}' cannot be its stress ({error}).", "unusable stress") from None
     return None
 
 
@@ -196,13 +221,12 @@ def _voigt(value: np.ndarray) -> np.ndarray | None:
     )
 
 
-def _units(atoms: Atoms, where: str, keys: Keys) -> Units:
+def _units(stated: Mapping[str, str], where: str, keys: Keys) -> Units:
     """As the structure states them, else as given, else Angstrom and eV.
 
     Raises:
         Unusable: units that are not known.
     """
-    stated = dict(_stated(atoms.info))
     base = EV_ANGSTROM if keys.units is None or stated else style_units(keys.units, where)
     try:
         if "units" in stated:
@@ -215,15 +239,25 @@ def _units(atoms: Atoms, where: str, keys: Keys) -> Units:
     return Units(length, energy, force)
 
 
-def _stated(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(kind, unit) of each unit that a comment states: force-unit, energy_units, length-unit, units, ..."""
-    kinds = {"length": "length", "position": "length", "positions": "length", "distance": "length", "pos": "length"}
-    kinds |= {"energy": "energy", "force": "force", "forces": "force"}
+def _stated(info: Mapping[str, Any], where: str) -> dict[str, str]:
+    """The unit of each kind that a comment states: force-unit, energyUnits, REF_forces_unit, unit_of_length, units, ...
+
+    Raises:
+        Unusable: two units of one kind.
+    """
+    stated: dict[str, str] = {}
     for key, value in info.items():
-        words = _plain(key).split("_")
+        words = _split(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(key)))[1].split("_")
+        rest = [word for word in words if word not in ("unit", "units", "of")]
         if words == ["units"]:
-            yield "units", str(value)
-        elif len(words) == 2 and ("unit" in words or "units" in words):
-            kind = words[1] if words[0].startswith("unit") else words[0]
-            if kind in kinds:
-                yield kinds[kind], str(value)
+            kind = "units"
+        elif len(rest) == 1 and len(words) > 1 and rest[0] in UNIT_KINDS:
+            kind = UNIT_KINDS[rest[0]]
+        else:
+            continue
+        if stated.setdefault(kind, str(value)) != str(value):
+            raise Unusable(
+                f"{where}: states two units of {kind}, '{stated[kind]}' and '{value}'; write all in eV and Angstrom.",
+                "two units",
+            )
+    return stated

@@ -22,6 +22,10 @@ _ENERGIES = {
     "kcal/mol": units.kcal / units.mol, "kj/mol": units.kJ / units.mol,
     "kcal": units.kcal / units.mol, "kj": units.kJ / units.mol,
 }  # fmt: skip
+_PRESSURES = {
+    "pa": units.Pascal, "mpa": 1e6 * units.Pascal, "gpa": units.GPa, "bar": units.bar, "kbar": 1e3 * units.bar,
+    "kb": 1e3 * units.bar,
+}  # fmt: skip
 # LAMMPS' own names of its systems of units, with factors of length, energy and time.
 _STYLES: dict[str, tuple[float, float, float]] = {
     "metal": (1.0, 1.0, 1e3),
@@ -111,6 +115,22 @@ def force_unit(text: str, where: str) -> float:
         return _factor(name, {"n": units.J / 1e10, "nn": units.J * 1e-9 / 1e10}, "force", text, where)
     below = _STYLES["au"][0] if length in ("au", "a.u.") else _factor(length, _LENGTHS, "force", text, where)
     return _factor(energy, _ENERGIES, "force", text, where) / below
+
+
+def pressure_unit(text: str, where: str) -> float:
+    """How many eV/Angstrom^3 a unit of stress is, such as GPa, kbar or eV/A^3.
+
+    Raises:
+        InputError: no such unit.
+    """
+    name = text.strip().strip("'\"[]() ").lower()
+    if name in _PRESSURES:
+        return _PRESSURES[name]
+    energy, _, volume = name.rpartition("/")
+    length = re.fullmatch(r"\s*(\S+?)\s*(?:\^|\*\*)?\s*3", volume)
+    if not energy or length is None:
+        raise InputError(f"{where}: its unit of stress is '{text}', which rgnn does not know; write it in eV/A^3.")
+    return energy_unit(energy, where) / length_unit(length[1], where) ** 3
 
 
 def _plain(text: str) -> str:
