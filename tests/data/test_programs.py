@@ -333,9 +333,73 @@ def test_labels_of_archives_are_named_and_not_guessed(tmp_path) -> None:
     np.testing.assert_allclose(read(path, forces="F").forces, FORCES)
     assert read(path, forces="F", energy="dft").energy == 1
     for keys in ({"forces": "nope"}, {"forces": "F", "energy": "nope"}):
-        with pytest.raises(InputError, match="has no array nope; it has E, F, R"):
+        with pytest.raises(InputError, match="has no array of numbers nope; it has E, F, R"):
             read(path, **keys)
     np.testing.assert_allclose(read(archive(tmp_path, forces=np.stack([FORCES] * 2))).forces, FORCES)
+
+
+@pytest.mark.parametrize("cell", [6 * np.ones(3), 6 * np.eye(3), np.stack([6 * np.eye(3)] * 2)])
+def test_cells_of_archives(cell: np.ndarray, tmp_path) -> None:
+    frame = next(read_frames(archive(tmp_path, cell=cell), Selection(keys=Keys(units="metal"))))
+    np.testing.assert_allclose(frame.cell, 6 * np.eye(3))
+    assert frame.pbc.all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"cell": np.ones((2, 3))}, r"array cell is \(2, 3\), but 2 x 3 x 3 or 3 x 3 were expected"),
+        ({"cell": np.stack([np.eye(3)] * 5)}, "array cell is"),
+        ({"cell": np.array("none")}, "no array of numbers cell"),
+        ({"z": np.array([[8, 1, 1]] * 5)}, "do not fit each other"),
+        ({"z": np.array([8.5, 1, 1])}, "atomic numbers are not whole"),
+        ({"e_unit": "furlong"}, "'furlong'"),
+    ],
+)
+def test_archives_that_do_not_fit_are_refused(arrays: dict[str, np.ndarray], said: str, tmp_path) -> None:
+    with pytest.raises(InputError, match=said):
+        list(read_frames(archive(tmp_path, **arrays), Selection(keys=Keys(units="metal"))))
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "said"),
+    [
+        ("coord", np.ones((4, 8)), "coord.npy: holds 32 numbers, but 3 x 3 x 3 were expected"),
+        ("coord", np.array(["a"] * 36), "coord.npy: cannot be read"),
+        ("force", np.ones((4, 8)), "force.npy: holds 32 numbers"),
+        ("real_atom_types", np.zeros((4, 2), int), "real_atom_types.npy: holds 8 numbers"),
+        ("real_atom_types", np.full((4, 3), -1), "has a type -1, but only 3 elements are named"),
+    ],
+)
+def test_deepmd_arrays_that_do_not_fit_are_refused(name: str, array: np.ndarray, said: str, tmp_path) -> None:
+    deepmd(tmp_path)
+    np.save(tmp_path / "set.000" / f"{name}.npy", array)
+    with pytest.raises(InputError, match=said):
+        list(read_frames(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "array"), [("energy", np.ones((4, 3))), ("virial", np.ones((4, 6)))])
+def test_deepmd_labels_of_other_shapes_cost_no_forces(name: str, array: np.ndarray, tmp_path) -> None:
+    deepmd(tmp_path)
+    np.save(tmp_path / "set.000" / f"{name}.npy", array)
+    frames = list(read_frames(tmp_path))
+    assert len(frames) == 4
+    assert all((f.energy if name == "energy" else f.stress) is None for f in frames)
+
+
+def test_deepmd_without_types_is_refused(tmp_path) -> None:
+    deepmd(tmp_path)
+    (tmp_path / "type.raw").write_text("")
+    with pytest.raises(InputError, match=r"type\.raw: does not hold whole numbers"):
+        list(read_frames(tmp_path))
+
+
+def test_types_of_lammps_may_be_labels(tmp_path) -> None:
+    rows = atom_rows(names=("Li", "O1", "P"))
+    (tmp_path / "t.lammpstrj").write_text(dump("id mol type x y z fx fy fz", rows))
+    frame = next(read_frames(tmp_path / "t.lammpstrj"))
+    assert frame.numbers.tolist() == [3, 8, 15]
+    np.testing.assert_allclose(frame.forces, FORCES, atol=1e-11)
 
 
 def test_formats_with_units_of_their_own_take_no_others(tmp_path) -> None:

@@ -32,19 +32,25 @@ def read_npz(path: Path, wanted: Selection) -> Items:
     if forces is None:
         forces = _one(arrays, FORCE_ARRAYS, path)
     numbers = numbers.reshape(-1) if numbers.ndim < 2 else numbers
-    if positions.ndim != 3 or positions.shape != forces.shape or numbers.shape[-1] != positions.shape[1]:
+    if (
+        positions.ndim != 3
+        or positions.shape != forces.shape
+        or numbers.shape not in (positions.shape[:2], positions.shape[1:2])
+    ):
         raise InputError(
             f"{path}: its arrays do not fit each other: {positions.shape} positions, {forces.shape} forces, "
             f"{numbers.shape} atomic numbers."
         )
+    if np.any(numbers != np.round(numbers)):
+        raise InputError(f"{path}: its atomic numbers are not whole; write them again.")
     units = _units(arrays, wanted, path)
     energies = _label(arrays, ENERGIES, wanted.keys.energy, "--energy", path)
     if wanted.keys.stress is not None:
         raise InputError(f"{path}: the stress of a NumPy archive is not read; leave --stress out.")
-    cells = next((arrays[name] for name in CELLS if name in arrays), None)
+    cells = _cells(arrays, len(positions), path)
     plain = Selection(label=wanted.label)
     for index in _indices(wanted, len(positions)):
-        cell = None if cells is None else cells[index] if cells.ndim == 3 else cells
+        cell = None if cells is None else cells[index]
         atoms = Atoms(
             numbers if numbers.ndim == 1 else numbers[index], units.length * positions[index],
             cell=None if cell is None else units.length * cell, pbc=cell is not None,
@@ -57,6 +63,25 @@ def read_npz(path: Path, wanted: Selection) -> Items:
 
 def _indices(wanted: Selection, n: int) -> Iterator[int]:
     yield from range(wanted.first, n if wanted.last is None else min(n, wanted.last), wanted.every)
+
+
+def _cells(arrays: Mapping[str, np.ndarray], n: int, path: Path) -> np.ndarray | None:
+    """[n, 3, 3] cell vectors, from those of each frame or of all; None where there are none.
+
+    Raises:
+        InputError: they are of another shape.
+    """
+    name = next((name for name in CELLS if name in arrays), None)
+    if name is None:
+        return None
+    cells = _one(arrays, (name,), path)
+    if cells.shape in ((3,), (1, 3)):
+        cells = np.diag(cells.ravel())
+    if cells.shape in ((3, 3), (1, 3, 3)):
+        cells = np.broadcast_to(cells.reshape(3, 3), (n, 3, 3))
+    if cells.shape != (n, 3, 3):
+        raise InputError(f"{path}: its array {name} is {cells.shape}, but {n} x 3 x 3 or 3 x 3 were expected.")
+    return cells
 
 
 def _label(
@@ -120,5 +145,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 def _one(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path) -> np.ndarray:
     found = next((arrays[name] for name in names if name in arrays), None)
     if found is None or found.dtype.kind not in "fiu":
-        raise InputError(f"{path}: has no array {' or '.join(names)}; it has {', '.join(sorted(arrays)) or 'nothing'}.")
+        raise InputError(
+            f"{path}: has no array of numbers {' or '.join(names)}; it has {', '.join(sorted(arrays)) or 'nothing'}."
+        )
     return found

@@ -33,12 +33,12 @@ def read_deepmd(path: Path, wanted: Selection) -> Items:
         types = _types(system / "type.raw")
         names = _type_map(system, wanted.elements)
         for part in sorted(system.glob("set.*")):
-            coordinates = _array(part / "coord.npy").reshape(-1, len(types), 3)
-            n = len(coordinates)
-            forces = _fitting(part / "force.npy", (n, len(types), 3))
+            n = _array(part / "coord.npy").size // (3 * len(types))
+            coordinates, forces = (_fitting(part / f"{name}.npy", (n, len(types), 3)) for name in ("coord", "force"))
             boxes = None if (system / "nopbc").exists() else _fitting(part / "box.npy", (n, 3, 3))
-            energies, virials = (_optional(part / f"{name}.npy", n) for name in ("energy", "virial"))
-            kinds = _array(part / "real_atom_types.npy") if (part / "real_atom_types.npy").is_file() else None
+            energies, virials = _optional(part / "energy.npy", (n,)), _optional(part / "virial.npy", (n, 3, 3))
+            mixed = part / "real_atom_types.npy"
+            kinds = _fitting(mixed, (n, len(types))) if mixed.is_file() else None
             for k in range(n):
                 index = first + k
                 if wanted.past(index):
@@ -49,16 +49,19 @@ def read_deepmd(path: Path, wanted: Selection) -> Items:
                 atoms = Atoms(numbers, coordinates[k], cell=None if boxes is None else boxes[k], pbc=boxes is not None)
                 atoms.arrays["forces"] = forces[k]
                 if energies is not None:
-                    atoms.info["energy"] = float(energies[k].reshape(-1)[0])
+                    atoms.info["energy"] = float(energies[k])
                 if virials is not None and boxes is not None:
-                    atoms.info["virial"] = virials[k].reshape(3, 3)
+                    atoms.info["virial"] = virials[k]
                 yield index, wanted.frame(atoms, f"{path}: frame {index}")
             first += n
 
 
 def _types(file: Path) -> np.ndarray:
     try:
-        return np.array(file.read_text().split(), dtype=np.int64)
+        types = np.array(file.read_text().split(), dtype=np.int64)
+        if not types.size:
+            raise ValueError("it is empty")
+        return types
     except ValueError as error:
         raise InputError(f"{file}: does not hold whole numbers ({first_line(error)}); write it again.") from None
 
@@ -78,13 +81,18 @@ def _type_map(system: Path, elements: Sequence[str]) -> list[str]:
 
 def _numbers(types: np.ndarray, names: Sequence[str], system: Path) -> np.ndarray:
     if types.size and not 0 <= types.min() <= types.max() < len(names):
-        raise InputError(f"{system}: has a type {types.max()}, but only {len(names)} elements are named.")
+        wrong = types.min() if types.min() < 0 else types.max()
+        raise InputError(
+            f"{system}: has a type {wrong}, but only {len(names)} elements are named, for types from 0 on."
+        )
     return np.array([atomic_numbers[names[kind]] for kind in types])
 
 
 def _array(file: Path) -> np.ndarray:
     try:
         array: np.ndarray = np.load(file, allow_pickle=False, mmap_mode="r")
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"its numbers are of the kind {array.dtype}")
         return array
     except Exception as error:  # a damaged file ends NumPy in many ways
         raise InputError(f"{file}: cannot be read ({first_line(error)}); write it again.") from None
@@ -97,5 +105,9 @@ def _fitting(file: Path, shape: tuple[int, ...]) -> np.ndarray:
     return array.reshape(shape)
 
 
-def _optional(file: Path, n: int) -> np.ndarray | None:
-    return _array(file).reshape(n, -1) if file.is_file() and _array(file).size % n == 0 else None
+def _optional(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """An array that is not needed; None where it is missing or of another shape."""
+    if not file.is_file():
+        return None
+    array = _array(file)
+    return array.reshape(shape) if array.size == np.prod(shape) else None

@@ -9,6 +9,7 @@ from ase.data import atomic_numbers
 
 from rgnn.base.choices import UnitStyle
 from rgnn.base.errors import InputError
+from rgnn.data.formats.selection import element
 from rgnn.data.formats.text import CUT_SHORT, Chunk, Splitter
 from rgnn.data.formats.units import style_units
 
@@ -97,7 +98,10 @@ class LammpsDump(Splitter):
         if "element" in columns:
             symbols = [row[columns.index("element")] for row in table]
         elif "type" in columns:
-            types = [int(row[columns.index("type")]) for row in table]
+            names = [row[columns.index("type")] for row in table]
+            if not all(name.isdigit() for name in names):
+                return np.array([atomic_numbers[element(name, path)] for name in names])  # type labels such as Li
+            types = [int(name) for name in names]
             if not self.elements:
                 raise InputError(
                     f"{path}: has types 1 to {max(types)} but no elements; name them in their order, as in "
