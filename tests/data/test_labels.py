@@ -135,6 +135,15 @@ def test_unknown_units_are_refused_and_given_ones_are_those_of_silent_files(tmp_
     np.testing.assert_allclose(stated.forces, FORCES, atol=1e-11)
 
 
+def test_a_list_of_units_gives_forces_theirs(tmp_path) -> None:
+    frame = read(tmp_path, xyz(comment='energy=2 units="Hartree, Angstrom, Hartree/Bohr"'))[0]
+    np.testing.assert_allclose(frame.positions, POSITIONS, atol=1e-9)
+    np.testing.assert_allclose(frame.forces, units.Hartree / units.Bohr * FORCES, atol=1e-9)
+    assert frame.energy == pytest.approx(2 * units.Hartree)
+    for name in ("kcal/mol/A", "Hartree/Bohr"):
+        assert "says nothing of energy and length" in str(problem(tmp_path, xyz(comment=f"units={name}")))
+
+
 def test_two_units_of_one_kind_are_refused(tmp_path) -> None:
     said = problem(tmp_path, xyz(comment="lattice_unit=bohr pos_unit=Angstrom"))
     assert "two units of length, 'bohr' and 'Angstrom'" in str(said)

@@ -233,7 +233,8 @@ def _units(stated: Mapping[str, str], where: str, keys: Keys) -> Units:
             base = named_units(stated["units"], where)
         length = length_unit(stated["length"], where) if "length" in stated else base.length
         energy = energy_unit(stated["energy"], where) if "energy" in stated else base.energy
-        force = force_unit(stated["force"], where) if "force" in stated else energy / length
+        whole = base.force if not {"length", "energy"} & stated.keys() else energy / length
+        force = force_unit(stated["force"], where) if "force" in stated else whole
     except InputError as error:
         raise Unusable(str(error), "unknown unit") from None
     return Units(length, energy, force)

@@ -69,7 +69,7 @@ def named_units(text: str, where: str) -> Units:
     """
     if text.strip().lower() in _STYLES:
         return style_units(text.strip(), where)
-    length, energy, force = 1.0, 1.0, None
+    length, energy, force = 1.0, None, None
     for name in re.split(r"[,;\s]+", text.strip()):
         plain = _plain(name)
         if plain in _LENGTHS:
@@ -78,6 +78,11 @@ def named_units(text: str, where: str) -> Units:
             energy = _ENERGIES[plain]
         else:
             force = force_unit(name, where)
+    if energy is None and force not in (None, 1.0):
+        raise InputError(
+            f"{where}: its units are '{text}', which says nothing of energy and length; name them as well."
+        )
+    energy = 1.0 if energy is None else energy
     return Units(length, energy, energy / length if force is None else force)
 
 
