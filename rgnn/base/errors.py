@@ -37,7 +37,12 @@ class Interrupted(RGNNError):  # noqa: N818 (nothing went wrong)
         self.work, self.resume_from = work, None if resume_from is None else Path(resume_from)
 
 
+# Characters of another library's words that are shown; some put the content of a file into them.
+LONGEST = 200
+
+
 def first_line(error: BaseException) -> str:
     """What an error of another library says, in one line without a full stop; its type where it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    first = lines[0].rstrip(".") if lines else type(error).__name__
+    return first if len(first) <= LONGEST else f"{first[:LONGEST]}..."

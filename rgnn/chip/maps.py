@@ -1,7 +1,7 @@
 """Files of conductance maps -> arrays. Nothing in a file is ever executed."""
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from rgnn.base.choices import AxisOfReads, ConductanceUnit
 from rgnn.base.errors import InputError, first_line
+from rgnn.chip.matlab import read_mat
 from rgnn.chip.tables import NoTable, Table, read_sheet, read_text, sheets
 from rgnn.chip.units import units_in
 
@@ -222,31 +223,11 @@ def _readable(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mat(path: Path, name: str | None) -> Table:
-    from scipy.io import loadmat, whosmat
-
-    try:
-        for _, shape, _ in whosmat(path):
-            _require_size(shape, path)
-        arrays = loadmat(path)
-    except NotImplementedError:  # version 7.3 is HDF5 inside, and stored column by column
+    arrays = read_mat(path, LARGEST)
+    if arrays is None:  # version 7.3 is HDF5 inside, and stored column by column
         table = _hdf5(path, name)
         return replace(table, values=np.asarray(table.values).T)
-    return _choose(dict(_fields(arrays)), name, path)
-
-
-def _fields(arrays: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The arrays of a MAT file by their names, those of structures as STRUCTURE.FIELD."""
-    for key, value in arrays.items():
-        if key.startswith("__"):
-            continue
-        value = np.asarray(value)
-        while value.dtype == object and value.size == 1:
-            value = np.asarray(value.reshape(-1)[0])
-        if value.dtype.names and value.size == 1:
-            record = value.reshape(-1)[0]
-            yield from _fields({field: record[field] for field in value.dtype.names}, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return _choose(arrays, name, path)
 
 
 def _hdf5(path: Path, name: str | None) -> Table:

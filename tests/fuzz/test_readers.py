@@ -116,6 +116,7 @@ def model(file: Path) -> None:
 
 
 def store(file: Path) -> None:
+    file.parent.rmdir()
     write_store(itertools.islice(sample_frames(), 2), file.parent, 3.8)
 
 

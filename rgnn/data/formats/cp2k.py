@@ -72,7 +72,7 @@ def read_cp2k(path: Path, wanted: Selection, warn: Warn) -> Items:
             yield index, wanted.frame(_atoms(position, force, cells, visit, where), where)
         except Unusable as problem:
             yield index, problem
-        except (ValueError, IndexError, KeyError) as error:
+        except (ValueError, IndexError, KeyError, TypeError) as error:
             yield index, Unusable(f"{where}: cannot be read ({first_line(error)}).", UNREADABLE)
 
 

@@ -23,7 +23,7 @@ class Lines:
 
     def __iter__(self) -> Iterator[str]:
         opener = OPENERS.get(self.path.suffix, open)
-        with opener(self.path, "rt", encoding="utf-8", errors="replace") as file:
+        with opener(self.path, "rt", encoding="utf-8-sig", errors="replace") as file:
             try:
                 yield from file
             except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):
