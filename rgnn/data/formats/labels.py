@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,7 @@ def _plain(name: object) -> str:
     return str(name).lower().replace("-", "_")
 
 
+@lru_cache(1000)
 def _split(name: str) -> tuple[str, str]:
     """The prefix of a name, and the rest."""
     plain = _plain(name)

@@ -253,9 +253,11 @@ def _known(values: Sequence[float | None]) -> np.ndarray:
 
 def nearest(frame: Frame | EdgeFrame, index: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The length of the shortest edge of each atom that has one, Angstrom, and the two elements as one number."""
-    i, j = index
-    order = np.lexsort((length, i))
-    first = order[np.flatnonzero(np.diff(i[order], prepend=-1))]
+    i, j = index  # sorted by i
+    starts = np.flatnonzero(np.diff(i, prepend=-1))
+    shortest = np.repeat(np.minimum.reduceat(length, starts), np.diff(starts, append=len(i)))
+    shortest_edges = np.flatnonzero(length == shortest)
+    first = shortest_edges[np.flatnonzero(np.diff(i[shortest_edges], prepend=-1))]
     a, b = frame.numbers[i[first]], frame.numbers[j[first]]
     return length[first], _PAIRS * np.minimum(a, b).astype(np.int64) + np.maximum(a, b)
 
@@ -295,10 +297,11 @@ def write_block(
     """
     edges: dict[int, Edges] = {}
     for place, (frame, name) in enumerate(zip(frames, where, strict=True)):
-        try:
-            check_forces(frame.forces, len(frame.numbers), name)
-        except Unusable as problem:
-            unusable(place, problem)
+        if not np.isfinite(frame.forces).all():
+            try:
+                check_forces(frame.forces, len(frame.numbers), name)
+            except Unusable as problem:
+                unusable(place, problem)
             continue
         if isinstance(frame, EdgeFrame):
             edges[place] = Edges(frame.edge_index, np.empty(0), np.linalg.norm(frame.edge_vector, axis=1))
