@@ -109,6 +109,7 @@ def test_labels_in_the_data_of_a_database(name: str, tmp_path) -> None:
         ("length_units=nm energy_unit=kJ/mol", 10.0, 1 / 964.8533, 1 / 96.48533),
         ("units=real", 1.0, 1 / 23.060548, 1 / 23.060548),
         ("unit_force=eV/Å", 1.0, 1.0, 1.0),
+        ("unit_cell=conventional", 1.0, 1.0, 1.0),
         ('units="eV, Angstrom"', 1.0, 1.0, 1.0),
         ("units=eV/Angstrom", 1.0, 1.0, 1.0),
         ('units="Hartree Bohr"', units.Bohr, units.Hartree / units.Bohr, units.Hartree),

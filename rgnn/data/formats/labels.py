@@ -254,7 +254,7 @@ def _stated(info: Mapping[str, Any], where: str) -> dict[str, str]:
         rest = [word for word in words if word not in ("unit", "units", "of")]
         if words == ["units"]:
             kind = "units"
-        elif len(rest) == 1 and len(words) > 1 and rest[0] in UNIT_KINDS:
+        elif len(rest) == 1 and len(words) > 1 and rest[0] in UNIT_KINDS and words != ["unit", "cell"]:
             kind = UNIT_KINDS[rest[0]]
         else:
             continue
