@@ -106,9 +106,10 @@ def evaluate(
         published = read_published(config)
         seed = published.run.training.seed if seed is None else seed
         session.report.say(f"Not used of {config}: all but the seed, which is {seed}; the model knows the rest")
+    choices = parse.choices(bits, noise, vary or [])
     path = model or session.newest_model()
     plan = evaluation.plan(
-        path, store, vary=parse.choices(bits, noise, vary or []), hardware=hardware, repeats=repeats, chips=chips,
+        path, store, vary=choices, hardware=hardware, repeats=repeats, chips=chips,
         frames=frames, seed=seed or 0, device=session.device, newest_store=session.newest_store,
     )  # fmt: skip
     if out is not None:

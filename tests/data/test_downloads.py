@@ -1,5 +1,7 @@
 import hashlib
+import io
 import itertools
+import urllib.error
 from dataclasses import replace
 
 import numpy as np
@@ -196,3 +198,33 @@ def test_a_server_that_is_too_slow_is_left(monkeypatch) -> None:
 
     with pytest.raises(downloads._Cut, match="sends less than 1,000 bytes a second"):
         list(itertools.islice(downloads._pieces(Answer()), 20))
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "²", "-1", "1e9", "", " 12 ", "0x10"])
+def test_numbers_in_headers_are_small_whole_ones(text: str) -> None:
+    assert downloads._whole(text) == (12 if "12" in text else None)
+
+
+def test_a_server_does_not_decide_to_wait_for_ever() -> None:
+    for text in ("999999999", "Fri, 31 Dec 9999 23:59:59 GMT"):
+        error = urllib.error.HTTPError("http://x", 503, "busy", {"Retry-After": text}, None)  # type: ignore[arg-type]
+        assert downloads._retry_after(error) == downloads.LONGEST_WAIT
+
+
+def test_checksums_of_unknown_kinds_are_named(file, tmp_path) -> None:
+    with pytest.raises(FetchError, match=r"its checksum is of the kind 'crc9', and known are md5"):
+        download(replace(file, checksum="crc9:00"), tmp_path, sleep=lambda seconds: None)
+    assert not (tmp_path / "d.bin").exists()
+
+
+def test_a_record_without_end_is_refused(monkeypatch) -> None:
+    class Answer(io.BytesIO):
+        def __enter__(self):
+            return self
+
+    monkeypatch.setattr(downloads.urllib.request, "urlopen", lambda *_, **__: Answer(b"[" * 20_000_000))
+    with pytest.raises(FetchError, match="a record of more than 10 MB"):
+        downloads.get_json("http://x")
+    monkeypatch.setattr(downloads.urllib.request, "urlopen", lambda *_, **__: Answer(b"[" * 200_000))
+    with pytest.raises(FetchError, match="does not answer"):
+        downloads.get_json("http://x")

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import re
 import shutil
 import time
 import urllib.error
@@ -19,6 +20,8 @@ from rgnn.base.files import locked, write_atomic
 TIMEOUT = 30.0  # seconds without a byte
 # A connection that brings fewer bytes a second than this for so many seconds is broken off, and asked again.
 SLOWEST, PATIENCE = 1000, 60.0
+LONGEST_WAIT = 600.0  # seconds that a server may ask to wait
+KINDS = ("md5", "sha1", "sha256", "sha512")  # of checksums
 PIECE = 1 << 20
 ATTEMPTS = 5  # in a row without a new byte, at one address
 LOCK = ".lock"  # in the folder that is fetched into
@@ -78,7 +81,10 @@ def mismatch(path: Path, file: RemoteFile) -> str | None:
     if file.size is not None and size != file.size:
         return f"it has {size:,} bytes, not {file.size:,}"
     if file.checksum is not None:
-        found = checksum(path, file.checksum.partition(":")[0])
+        kind = file.checksum.partition(":")[0]
+        if kind not in KINDS:
+            return f"its checksum is of the kind '{kind}', and known are {', '.join(KINDS)}"
+        found = checksum(path, kind)
         if found != file.checksum:
             return f"its checksum is {found}, not {file.checksum}"
     return None
@@ -270,14 +276,12 @@ def _place(answer: Any, have: int, file: RemoteFile) -> tuple[int, int | None]:
     """Where what is sent belongs, and how long the whole file is."""
     if "html" in answer.headers.get("Content-Type", "").lower() and not file.name.endswith((".html", ".htm")):
         raise _Unavailable("sends a web page in place of the file")
-    length = answer.headers.get("Content-Length")
-    length = int(length) if length is not None and length.isdigit() else None
+    length = _whole(answer.headers.get("Content-Length", ""))
     if answer.status == 206:
         given, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        start = given.partition("-")[0]
-        if not start.isdigit() or int(start) != have:
+        if _whole(given.partition("-")[0]) != have:
             raise _Unavailable(f"sends another part ({given or 'unnamed'}) than was asked for")
-        whole = int(total) if total.isdigit() else None
+        whole = _whole(total)
         begin = have
     elif answer.status == 200:
         whole, begin = length, 0
@@ -294,6 +298,11 @@ def _validator(answer: Any) -> str:
     return answer.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
 
 
+def _whole(text: str) -> int | None:
+    """The whole number of a header; None for anything else, such as one of thousands of digits."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
+
+
 def _mark(part: Path, address: str) -> str:
     try:
         note = json.loads(_note(part).read_text())
@@ -305,9 +314,9 @@ def _mark(part: Path, address: str) -> str:
 def _retry_after(error: urllib.error.HTTPError) -> float:
     """Seconds that a server asks to wait: it gives a number or a date."""
     asked = error.headers.get("Retry-After", "") if error.headers else ""
-    if asked.isdigit():
-        return float(asked)
+    if (seconds := _whole(asked)) is not None:
+        return float(min(seconds, LONGEST_WAIT))
     try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
-    except (TypeError, ValueError):
+        return min(LONGEST_WAIT, max(0.0, parsedate_to_datetime(asked).timestamp() - time.time()))
+    except (TypeError, ValueError, OverflowError):
         return 0.0

@@ -91,6 +91,8 @@ class StoreWriter:
         sources: Sequence[Source] = (),
     ) -> None:
         path = Path(path)
+        if not path.name:
+            raise InputError(f"{path}: cannot be a store; name a folder to make, such as data/mine.zarr.")
         # A link is written through, so that it still leads to the store.
         self.path, self.append, self.key = path.resolve() if path.is_symlink() else path, append, key
         self.partial = self.path.with_name(self.path.name + ".partial")
