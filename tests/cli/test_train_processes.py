@@ -55,7 +55,8 @@ def test_a_signal_stops_all_and_the_run_goes_on(cli, store) -> None:
 def test_a_refused_setting_is_said_once(store) -> None:
     process = torchrun(*RGNN, "train", store, *SHORT, "--batch-size", 1)
     out, said = process.communicate(timeout=300)
-    assert process.returncode and not out
+    # The first command on a machine says that kernels are compiled.
+    assert process.returncode and not [line for line in out.splitlines() if not line.startswith("First use here")]
     (error,) = errors(said)
     assert "too few frames for 2 processes" in error
     assert "exitcode  : 2" in said  # of the first process; torchrun itself ends with 1
