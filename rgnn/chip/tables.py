@@ -97,7 +97,7 @@ def table_of(rows: list[tuple[str, Row]], comments: Sequence[str], path: Path) -
         raise NoTable(f"{path}: holds nothing below its heading.")
     words = [cell for cell in heading or [] if isinstance(cell, str)]
     unit = _stated([*comments, *words], path)
-    columns = None if heading is None else _list_columns(heading)
+    columns = None if heading is None else _list_columns(heading, path)
     if columns is None and _has_row_labels(heading, rows):
         rows = [(where, row[1:]) for where, row in rows]
         heading = heading and heading[-len(rows[0][1]) :]
@@ -128,7 +128,9 @@ def _dialect(lines: Sequence[str]) -> tuple[str | None, bool]:
             return mark, any(re.search(r"\d,\d", line) for line in lines) and not points
     if not points and any(re.search(r"\d,\d+\s+[-+\d]", line) for line in lines):
         return None, True
-    return ("," if any("," in line for line in lines) else None), False
+    if not any("," in line for line in lines):
+        return None, False
+    return ",", not points and any(re.search(r'"\s*[-+]?\d+,\d', line) for line in lines)
 
 
 def _fields(line: str, separator: str | None) -> list[str]:
@@ -239,7 +241,7 @@ class _List:
     cycle: int | None
 
 
-def _list_columns(heading: Row) -> _List | None:
+def _list_columns(heading: Row, path: Path) -> _List | None:
     names = [cell.strip().lower() if isinstance(cell, str) else "" for cell in heading]
 
     def find(known: set[str]) -> int | None:
@@ -247,8 +249,13 @@ def _list_columns(heading: Row) -> _List | None:
 
     row, column, cycle = find(ROWS), find(COLUMNS), find(CYCLES)
     value = [k for k, name in enumerate(names) if VALUES.match(name) and k not in (row, column, cycle)]
-    if row is None or column is None or len(value) != 1:
+    if row is None or column is None:
         return None
+    if len(value) != 1:
+        raise InputError(
+            f"{path}: lists readings by {names[row]} and {names[column]}, but {len(value)} of its columns are named as "
+            "conductances or resistances; name one of them G or R, with its unit."
+        )
     return _List(row, column, value[0], cycle)
 
 
@@ -295,7 +302,8 @@ def _pivoted(table: Table, columns: _List, path: Path) -> Table:
         raise InputError(f"{path}: lists a cell twice in one cycle; give each reading a cycle, or leave cycles out.")
     grid = np.full((reads, int(size[0]), int(size[1])), np.nan)
     grid[read, place[:, 0], place[:, 1]] = values[:, columns.value]
-    note = f"a list of {len(values):,} readings became {reads} reads of {size[0]} x {size[1]} cells"
+    times = "1 read" if reads == 1 else f"{reads} reads"
+    note = f"a list of {len(values):,} readings became {times} of {size[0]} x {size[1]} cells"
     return replace(table, values=grid, notes=(*table.notes, note))
 
 

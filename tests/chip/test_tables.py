@@ -44,6 +44,7 @@ def labelled(corner: str, columns: list[str], rows: list[str], separator=",") ->
         ["BL0,BL1,BL2", *labelled("", [], ["W0", "W1", "W2", "W3"])[1:]],  # a heading that has no corner
         ["% written by an instrument", "// twice", "", *lines(), ""],
         [f'"{line}"'.replace(",", '","') for line in lines()],
+        ['"' + '","'.join(f"{x:g}".replace(".", ",") for x in row) + '"' for row in MAP],
         ["nan,NA,-", *lines()],
     ],
     ids=itertools.count(),
@@ -67,6 +68,8 @@ def test_the_cells_and_nothing_else_are_read(text: list[str], tmp_path) -> None:
         (["1,234.5,2", "3,4,5,6"], "line 2 has 4 numbers"),
         (["1;2,5;3.5", "1;2,5;3.5"], r"line 1 holds '2,5' beside numbers"),
         (["G (uS),R (kOhm)", "1,2", "3,4"], "states the units uS and kOhm"),
+        (["row,column,I (A),V (V)", "0,0,1e-6,0.2", "0,1,2e-6,0.2"], "lists readings by row and column, but 0 of"),
+        (["row,col,G,R", "0,0,1.5,2", "0,1,2,3"], "but 2 of its columns"),
         (["row,col,G", "0,0,1.5", "0,0.5,2"], "must be whole numbers"),
         (["row,col,cycle,G", "0,0,0,1.5", "0,0,0,2"], "lists a cell twice in one cycle"),
         (["row,col,G", "0,0,1.5", "100000,100000,2"], "does it list rows and columns"),
