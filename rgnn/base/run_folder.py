@@ -23,8 +23,8 @@ _MARKS, _KEPT = ("zarr.json", "model.safetensors", "chip.safetensors"), ("best",
 _MODEL_FILES = ("model.safetensors", "model.yaml", "uncertainty.safetensors", "*.partial")
 _INSIDE = {"best": _MODEL_FILES, "last": _MODEL_FILES, "settings": ("*.npy", "*.partial"), "members": ("[0-9]*",)}
 _PROOFS = (
-    "log.csv", "state.safetensors", "restart.safetensors", "best", "last", "eval.json", "find.json", "analysis.json",
-    "sweep.json", "conservation.json",
+    "state.safetensors", "restart.safetensors", "best/model.safetensors", "last/model.safetensors", "find.json",
+    "conservation.json",
 )  # fmt: skip
 # What training, dynamics and evaluation write into their folders.
 RUN_FILES = frozenset(_FILES) | {f"{name}.partial" for name in _FILES}
@@ -101,7 +101,10 @@ def _fits(name: str, patterns: Collection[str]) -> bool:
 
 
 def _is_run(path: Path) -> bool:
-    """Whether rgnn has written into a folder: a file that only it writes, or settings that begin as it begins them."""
+    """Whether rgnn has written into a folder: a file that only it writes, or settings that look like its own.
+
+    Files of ordinary names, such as log.csv and report.html, prove nothing.
+    """
     if any((path / name).exists() for name in _PROOFS):
         return True
     try:
@@ -109,7 +112,8 @@ def _is_run(path: Path) -> bool:
             begin = file.read(4096)
     except (OSError, UnicodeDecodeError):
         return False
-    return "rgnn " in begin.partition("\n")[0] or "model_fingerprint:" in begin or "\nversions:" in begin
+    noted = begin.startswith("#") and "rgnn " in begin.partition("\n")[0]
+    return noted or begin.startswith("analysis:") or "\nmodel_fingerprint:" in begin or "\nversions:" in begin
 
 
 def clear_run(path: Path) -> None:

@@ -14,17 +14,20 @@ from torch import Tensor
 from rgnn.base.errors import InputError
 from rgnn.base.files import write_atomic
 
+CHECKSUM = "sha256"  # key of the checksum among the settings
+
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
     """Write tensors with `settings` (plain values) and a checksum of both in the header."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = json.dumps(settings)
-    write_atomic(path, save(plain, metadata={"rgnn": header, "sha256": _checksum(plain, header)}))
+    header = {**settings, CHECKSUM: _checksum(plain, settings)}
+    # One entry: safetensors writes several in an order that changes, and equal files should have equal bytes.
+    write_atomic(path, save(plain, metadata={"rgnn": json.dumps(header)}))
 
 
-def _checksum(tensors: Mapping[str, Tensor], header: str) -> str:
-    """SHA-256 over the header and over name, type, shape and bytes of each tensor, by name."""
-    state = hashlib.sha256(header.encode())
+def _checksum(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
+    """SHA-256 over the settings and over name, type, shape and bytes of each tensor, by name."""
+    state = hashlib.sha256(json.dumps(settings).encode())
     for name, tensor in sorted(tensors.items()):
         state.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         state.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
@@ -44,10 +47,8 @@ def read_tensors(path: str | Path, kind: str, *versions: int) -> tuple[dict[str,
         raise InputError(f"{path}: there is no such file; is this a {kind}?")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
+            settings = json.loads((file.metadata() or {}).get("rgnn", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-        header = metadata.get("rgnn", "{}")
-        settings = json.loads(header)
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged or cut short ({error}); write it again or take a copy of it.") from None
     if not isinstance(settings, dict):
@@ -59,6 +60,7 @@ def read_tensors(path: str | Path, kind: str, *versions: int) -> tuple[dict[str,
             f"{path}: written in version {settings.get('version')} of the {kind} format, "
             f"but this rgnn reads version {versions[0]}; use the rgnn that wrote it or write it again."
         )
-    if metadata.get("sha256") not in (None, _checksum(tensors, header)):
+    stated = settings.pop(CHECKSUM, None)
+    if stated not in (None, _checksum(tensors, settings)):
         raise InputError(f"{path}: does not agree with its checksum; write it again or take a copy of it.")
     return tensors, settings

@@ -59,7 +59,7 @@ def test_a_run_is_cleared_and_nothing_else_is(tmp_path) -> None:
 )
 def test_foreign_files_are_left_alone_with_all_the_rest(name: str, tmp_path) -> None:
     (tmp_path / "run/best").mkdir(parents=True)
-    (tmp_path / "run/log.csv").touch()
+    (tmp_path / "run/restart.safetensors").touch()
     (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "run" / name).write_text("precious")
     before = files(tmp_path)
@@ -68,9 +68,11 @@ def test_foreign_files_are_left_alone_with_all_the_rest(name: str, tmp_path) -> 
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "report.html", "summary.json", "final.xyz"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "report.html", "final.xyz", "log.csv", "analysis.json", "best/mine.txt"]
+)
 def test_a_folder_that_is_no_run_is_left_alone(name: str, tmp_path) -> None:
-    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).parent.mkdir(parents=True)
     (tmp_path / "mine" / name).write_text("a: 1\n")
     with pytest.raises(InputError, match="which no run has written"):
         clear_run(tmp_path / "mine")
@@ -78,7 +80,10 @@ def test_a_folder_that_is_no_run_is_left_alone(name: str, tmp_path) -> None:
 
 
 def test_settings_that_rgnn_wrote_make_a_run(tmp_path) -> None:
-    for begin in ("# Continue with: rgnn train --resume x\n", "md: {}\nmodel_fingerprint: a\n", "a: 1\nversions: {}\n"):
+    for begin in (
+        "# Continue with: rgnn train --resume x\n", "md: {}\nmodel_fingerprint: a\n", "a: 1\nversions: {}\n",
+        "analysis:\n  r_max: 6.0\n",
+    ):  # fmt: skip
         (tmp_path / "run").mkdir(exist_ok=True)
         (tmp_path / "run/config.yaml").write_text(begin)
         clear_run(tmp_path / "run")
@@ -89,7 +94,7 @@ def test_links_are_removed_and_not_followed(tmp_path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/model.safetensors").touch()
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/log.csv").touch()
+    (tmp_path / "run/state.safetensors").touch()
     (tmp_path / "run/best").symlink_to(tmp_path / "elsewhere")
     clear_run(tmp_path / "run")
     assert (tmp_path / "elsewhere/model.safetensors").exists() and files(tmp_path / "run") == set()
@@ -98,7 +103,7 @@ def test_links_are_removed_and_not_followed(tmp_path) -> None:
 def test_one_writer_at_a_time(tmp_path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "log.csv").touch()
+    (run / "restart.safetensors").touch()
     code = "import sys; from rgnn.base.run_folder import held; c = held(sys.argv[1]); c.__enter__(); print(1); input()"
     child = subprocess.Popen(
         [sys.executable, "-c", code, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -107,9 +112,9 @@ def test_one_writer_at_a_time(tmp_path) -> None:
     for act in (lambda: clear_run(run), lambda: held(run).__enter__()):
         with pytest.raises(InputError, match="another rgnn is writing here"):
             act()
-    assert (run / "log.csv").exists()
+    assert (run / "restart.safetensors").exists()
     child.kill()
     child.wait()
     with held(run):
         pass
-    assert files(tmp_path) == {"run", "run/log.csv"}
+    assert files(tmp_path) == {"run", "run/restart.safetensors"}

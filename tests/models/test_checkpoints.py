@@ -71,6 +71,7 @@ def rewrite_settings(file, change) -> None:
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
     settings = json.loads(header["__metadata__"]["rgnn"])
+    del settings["sha256"]
     change(settings)
     header["__metadata__"] = {"rgnn": json.dumps(settings)}
     text = json.dumps(header).encode()
