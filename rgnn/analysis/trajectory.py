@@ -226,7 +226,9 @@ def _timed(opened: Trajectory) -> Trajectory:
 
 
 def _times(opened: Trajectory) -> list[float | None]:
-    """In fs, of all frames."""
+    """In fs, of all frames; rgnn writes a row of the log with each of its own."""
+    if opened.log is not None and len(opened.log["time_fs"]) >= opened.length:
+        return [float(time) for time in opened.log["time_fs"][: opened.length]]
     if opened.temperature is None and opened.format == "traj":
         with ase.io.Trajectory(opened.file) as stored:
             return [_time_of(stored[k]) for k in range(opened.length)]

@@ -3,6 +3,7 @@
 `python -m rgnn.chip.matlab FILE OUT` writes the numeric arrays of a file into an NPZ.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from rgnn.base.errors import first_line
 # Exit codes of the process: a file of version 7.3, which is HDF5, and one that cannot be read.
 HDF5_INSIDE, UNREADABLE = 3, 4
 SECONDS = 120
+# Where this package is imported from.
+PACKAGES = Path(__file__).parents[2]
 
 
 def read_mat(path: Path, largest: int) -> dict[str, np.ndarray] | None:
@@ -31,9 +34,11 @@ def read_mat(path: Path, largest: int) -> dict[str, np.ndarray] | None:
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "arrays.npz"
-        command = [sys.executable, "-m", "rgnn.chip.matlab", str(path), str(out), str(largest)]
+        # -P: modules of the current folder are none of Python's.
+        command = [sys.executable, "-P", "-m", "rgnn.chip.matlab", str(path), str(out), str(largest)]
+        here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGES), os.environ.get("PYTHONPATH", "")])}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS, env=here)
         except subprocess.TimeoutExpired:
             raise ValueError("its reader does not end") from None
         if done.returncode == HDF5_INSIDE:

@@ -98,7 +98,7 @@ def _leaves(group: Any) -> Iterator[Any]:
         for each in group:
             yield from _leaves(each)
     elif group is not None:
-        yield group
+        yield group.value if isinstance(group, _Array) else group
 
 
 def _matrices(w: Any, path: Path) -> list[Tensor]:
@@ -138,7 +138,7 @@ def read_object_array(path: str | Path) -> Any:
             data = archive.read(name)
         start = 10 + int.from_bytes(data[8:10], "little") if data[6] == 1 else 12 + int.from_bytes(data[8:12], "little")
         content = _PlainUnpickler(io.BytesIO(data[start:])).load()
-        return content.item() if isinstance(content, np.ndarray) and content.ndim == 0 else content
+        return content.value if isinstance(content, _Array) else content
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: refused without running it, because {error}; fetch it again.") from None
     except Exception as error:  # a damaged file ends the reader in many ways
@@ -146,33 +146,49 @@ def read_object_array(path: str | Path) -> Any:
 
 
 class _PlainUnpickler(pickle._Unpickler):  # in Python, where a memo cannot fill memory
-    """Knows how NumPy and JAX make arrays, and nothing else."""
+    """Knows how NumPy and JAX make arrays, and nothing else; stand-ins are filled in place of NumPy's own objects."""
 
     def find_class(self, module: str, name: str) -> Any:
         """What makes an array or its type; anything else is refused by name."""
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return _empty_array
+            return lambda *_: _Array()
         if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
+            return None  # an argument of the above
         if (module, name) == ("numpy", "dtype"):
-            return _dtype
+            return _Type
         if (module, name) == ("jax._src.array", "_reconstruct_array"):
             return _array_of_jax
         raise pickle.UnpicklingError(f"it asks for '{module}.{name}', which is not plain data")
 
 
-def _empty_array(*_: Any) -> np.ndarray:
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
+class _Type:
+    """A type of numbers, or of objects; its state is its byte order."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        if name not in ("O8", "O", "f2", "f4", "f8", "i4", "i8"):
+            raise pickle.UnpicklingError(f"it holds an array of '{name}'")
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
 
 
-def _dtype(name: str, *_: Any) -> np.dtype:
-    if name not in ("O8", "O", "f2", "f4", "f8", "i4", "i8"):
-        raise pickle.UnpicklingError(f"it holds an array of '{name}'")
-    return np.dtype(name)
+class _Array:
+    """An array; `value` is None until it is filled, and then an array of numbers or the one object in it."""
+
+    value: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, data = state
+        if kind.dtype == object:
+            (self.value,) = data
+        else:
+            self.value = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _array_of_jax(make: Any, arguments: Any, state: Any, _: Any) -> np.ndarray:
+def _array_of_jax(make: Any, arguments: Any, state: Any, _: Any) -> _Array:
     """What jax does, without its devices: an array of NumPy that is given its content."""
-    array = _empty_array()
+    array = _Array()
     array.__setstate__(state)
     return array

@@ -35,7 +35,7 @@ DEFAULT_CUTOFF = 3.8
 # nearest atom over the sum of the covalent radii is 0.9 to 1.3 in most matter, and 1.9 or 0.53 times that if bohr and
 # Angstrom are taken for each other; forces in hartree/bohr come out 51 times too small.
 SPACING, FORCE = (0.6, 1.7), (0.03, 20.0)
-# Root mean square force over the spread of nearest distances is an effective stiffness, eV/Angstrom^2. It is 4 to 37 in
+# Root mean square force over the spread of nearest distances is an effective stiffness, eV/Angstrom^2. It is 4 to 38 in
 # glasses, molecules, crystals and liquids (docs/data.md). The stiffest bonds known, of N2 and CO, have 140, which is 80
 # as counted here; forces in kcal/mol/Angstrom make 23 times too much of it, forces in hartree/bohr 51 times too little.
 STIFFEST, ENOUGH_ATOMS = 100.0, 50

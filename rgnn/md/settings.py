@@ -234,7 +234,8 @@ class MDRecord(Settings):
         path = Path(path)
         file = path / "config.yaml" if path.is_dir() else path
         if not file.is_file():
-            raise InputError(f"{path}: is not a run nor a file of settings; name a folder such as md/structure-001.")
+            what = "is not a run nor a file of settings" if path.exists() else "does not exist"
+            raise InputError(f"{path}: {what}; name a folder such as md/structure-001.")
         return cls.from_mapping(read_yaml(file), str(file))
 
 

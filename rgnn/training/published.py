@@ -68,6 +68,18 @@ def read_published(path: str | Path) -> PublishedSettings:
     return PublishedSettings(run, tuple(sorted(values.keys() - set(_USED))))
 
 
+def read_published_evaluation(path: str | Path) -> tuple[int | None, tuple[str, ...]]:
+    """The seed of an eval.json of the published program, and its other keys, which the model and the store know.
+
+    Raises:
+        InputError: not such a file.
+    """
+    values = _load(Path(path))
+    if not values.keys() >= _MARKS:
+        raise InputError(f"{path}: is not a settings file of the published program; give options in its place.")
+    return read_published(path).run.training.seed if "seed" in values else None, tuple(sorted(values.keys() - {"seed"}))
+
+
 def _validation(values: Mapping[str, Any], path: str | Path) -> float | None:
     """The share of frames held out, from the numbers of both parts."""
     split = values.get("split")

@@ -84,7 +84,7 @@ def evaluate(
     """
     from rgnn import evaluation
     from rgnn.chip.presets import load_hardware
-    from rgnn.training.published import read_published
+    from rgnn.training.published import read_published_evaluation
     from rgnn_cli.session import parse, workspace
     from rgnn_cli.session.session import Session, refuse_typed_beside_resume
     from rgnn_cli.show.conservation import FRAMES, judge
@@ -103,9 +103,9 @@ def evaluate(
         _go(session, plan, folder)
         return
     if config is not None:
-        published = read_published(config)
-        seed = published.run.training.seed if seed is None else seed
-        session.report.say(f"Not used of {config}: all but the seed, which is {seed}; the model knows the rest")
+        its_seed, unused = read_published_evaluation(config)
+        seed = its_seed if seed is None else seed
+        session.report.say(f"Not used of {config}: {', '.join(unused)}")
     choices = parse.choices(bits, noise, vary or [])
     path = model or session.newest_model()
     plan = evaluation.plan(

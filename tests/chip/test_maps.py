@@ -223,3 +223,13 @@ def test_small_files_cannot_ask_for_much(tmp_path) -> None:
     (tmp_path / "huge.npy").write_bytes(b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header)
     with pytest.raises(InputError, match="cannot be read"):
         read_maps(tmp_path / "huge.npy")
+
+
+def test_modules_of_the_current_folder_read_no_maps(tmp_path, monkeypatch) -> None:
+    """MAT files are read by another process, which does not import what lies where the user is."""
+    for name in ("scipy", "numpy", "rgnn"):
+        (tmp_path / f"{name}.py").write_text("open('was-here', 'w')")
+    monkeypatch.chdir(tmp_path)
+    savemat("map.mat", {"g": MAP})
+    np.testing.assert_array_equal(read_maps("map.mat").values[0], MAP)
+    assert not (tmp_path / "was-here").exists()

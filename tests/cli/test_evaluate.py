@@ -5,6 +5,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+import yaml
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import rgnn
@@ -200,3 +201,15 @@ def test_what_is_read_is_not_replaced(refused, run, store) -> None:
     for out in (run, run / "best", store):
         assert "holds what is read from" in refused(2, "eval", run, store, "--out", out, "--overwrite")
     assert (run / "best" / "model.safetensors").is_file()
+
+
+def test_the_published_settings_give_their_seed_and_name_the_rest(cli, refused, run, store) -> None:
+    values = {"mode": "eval", "n_message_passing": 3, "n_edge_feature": 18, "seed": 7, "checkpoint_path": "c.pkl"}
+    Path("eval.json").write_text(json.dumps(values))
+    said = cli("eval", run, store, "--config", "eval.json", "--frames", 1, "--repeats", 1, "--out", "e")
+    assert "Not used of eval.json: checkpoint_path, mode, n_edge_feature, n_message_passing" in said
+    assert yaml.safe_load(Path("e/config.yaml").read_text())["seed"] == 7
+    cli("eval", run, store, "--config", "eval.json", "--frames", 1, "--repeats", 1, "--out", "f", "--seed", 3)
+    assert yaml.safe_load(Path("f/config.yaml").read_text())["seed"] == 3
+    Path("other.json").write_text("{}")
+    assert "is not a settings file of the published" in refused(2, "eval", run, store, "--config", "other.json")

@@ -101,7 +101,7 @@ def test_structures_that_cannot_run(refused, run, structure) -> None:
 def test_without_a_model_it_says_how_to_get_one(refused, structure) -> None:
     assert "rgnn train" in refused(2, "md", structure)
     assert "name one" in refused(2, "md")
-    assert "is not a run" in refused(2, "md", "--resume", "nowhere")
+    assert "does not exist" in refused(2, "md", "--resume", "nowhere")
 
 
 def test_resume_takes_everything_from_the_run(cli, refused, run, structure) -> None:

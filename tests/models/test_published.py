@@ -242,6 +242,19 @@ def test_an_object_array_that_would_run_code_is_refused_unrun(tmp_path, monkeypa
     assert not Path("was-here").exists()
 
 
+def test_room_that_an_object_array_asks_for_is_not_given(tmp_path) -> None:
+    """numpy.ndarray((2**34,)) would take 128 GB."""
+    np.savez(tmp_path / "c.npz", layers=np.array({"a": 1}, dtype=object))
+    with zipfile.ZipFile(tmp_path / "c.npz") as archive:
+        data = archive.read("layers.npy")
+    start = 10 + int.from_bytes(data[8:10], "little")
+    asked = pickle.PROTO + b"\x04" + b"cnumpy\nndarray\n" + pickle.dumps((2**34,), protocol=2)[2:-1] + b"\x85R."
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+        archive.writestr("layers.npy", data[:start] + asked)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_conductances(tmp_path / "c.npz")
+
+
 def test_settings_of_the_published_program(shared) -> None:
     found = read_published(shared / "chip/published_train.json")
     training, model = found.run.training, found.run.model

@@ -11,6 +11,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,9 +29,10 @@ _TYPES = {
 class _Kept:
     """Stands for an object of any class: keeps what it is filled with."""
 
-    def __init__(self, *arguments: Any, **_: Any) -> None:
-        self.arguments = arguments
-        self.state: dict[str, Any] = {}
+    state: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Whatever the class would take."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state if isinstance(state, dict) else {}
