@@ -32,6 +32,8 @@ from rgnn.models.base import ForceField
 from rgnn.models.calibration import needs_calibration
 from rgnn.models.checkpoints import fingerprint, load_model
 
+HARDWARE = "hardware.yaml"  # the hardware of a run, in its folder
+
 
 class SweepSettings(Settings):
     """All that a sweep depends on; written to its config.yaml."""
@@ -178,8 +180,10 @@ def sweep_folder(plan: SweepPlan, out: Path | None = None, overwrite: bool = Fal
         return new_folder("sweeps", Path(origin.structure).stem)
     refuse_existing(out, overwrite, origin.structure, origin.model)
     if out.is_dir():
-        runs = [path for path in out.iterdir() if (path / "hardware.yaml").is_file()]
+        runs = [path for path in out.iterdir() if (path / HARDWARE).is_file()]
         refuse_foreign(out, beside={path.name for path in runs})
+        for run in runs:
+            refuse_foreign(run, beside={HARDWARE})
         for run in runs:
             shutil.rmtree(run)
     clear_run(out)
@@ -248,10 +252,11 @@ def _run_sweep(
             continue
         resume = (folder / "restart.safetensors").is_file()
         if not resume and folder.exists():  # cut off before the first state was saved
+            refuse_foreign(folder, beside={HARDWARE})
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         note = "# The hardware of this run, in place of the model's own; continue with rgnn sweep --resume.\n"
-        write_atomic(folder / "hardware.yaml", note + dump_yaml({"hardware": mine.hardware.to_mapping()}))
+        write_atomic(folder / HARDWARE, note + dump_yaml({"hardware": mine.hardware.to_mapping()}))
 
         start, own = None if resume else atoms, _OneOf(number, len(folders), mine.hardware, listener)
         run_atoms(start, mine, config.md, folder, resume=resume, origin=config.origin, listener=own)

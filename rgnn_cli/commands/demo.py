@@ -23,19 +23,17 @@ def demo(
     A short training on few frames: it shows the way, not the accuracy that the
     model can reach.
     """
-    import shutil
     import time
 
-    from rgnn.base.run_folder import refuse_existing
+    from rgnn.base.run_folder import clear_run, refuse_existing
     from rgnn_cli.session.session import Session
     from rgnn_cli.show import demo as show
 
     session = Session(device=device, threads=threads)
     began, say = time.monotonic(), session.report.say
     refuse_existing(out, overwrite)
-    if overwrite:
-        for made in ("data", "runs", "eval", "md"):
-            shutil.rmtree(out / made, ignore_errors=True)
+    for made in ("runs/demo", "eval/demo", "md/demo"):
+        clear_run(out / made)
     say(f"In [bold]{out}[/], the demo runs these commands:")
     say("[bold]1 of 4[/]  rgnn fetch-data sample")
     store = show.sample(session, out)

@@ -70,13 +70,13 @@ class Reporter:
         self.console.print(table)
 
     def facts(self, title: str, facts: Mapping[str, object]) -> None:
-        """Names and values, one a line."""
+        """Names and values, one a line; a value may be styled text."""
         shown = plain(title) if title else None
         table = Table(title=shown, title_justify="left", title_style="bold", show_header=False, box=None)
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in facts.items():
-            table.add_row(plain(name), plain(value))
+            table.add_row(plain(name), value if isinstance(value, Text) else plain(value))
         self.console.print(table)
 
     def result(self, data: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ def dynamics(session: Session, structure: Path, model: Path, out: Path, steps: i
     from rgnn_cli.show import md as show
 
     changes = {"steps": steps, "temperature": 300.0}
-    request = MDRequest((structure,), model, changes=changes, out=out)
+    request = MDRequest((structure,), model, changes=changes, out=out, overwrite=True)  # the demo has cleared it
     job = plan(request, session.device, session.newest_model)
     show.introduction(session, job)
     with session.listening("Dynamics", "steps") as listener:

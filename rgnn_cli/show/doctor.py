@@ -21,5 +21,7 @@ def environment(report: Reporter, found: Environment) -> None:
 
 def checks(report: Reporter, found: Sequence[Check]) -> None:
     """Whether each check has passed, and its measures."""
-    shown = {c.name: f"{'[green]passed[/]' if c.passed else '[red]failed[/]'}  {c.detail}" for c in found}
-    report.facts("\nSelf-test", shown)
+    from rich.text import Text
+
+    words = {True: ("passed", "green"), False: ("failed", "red")}
+    report.facts("\nSelf-test", {c.name: Text.assemble(words[c.passed], f"  {c.detail}") for c in found})

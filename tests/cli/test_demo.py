@@ -16,6 +16,12 @@ def test_the_demo_goes_from_data_to_dynamics(cli, monkeypatch) -> None:
     for made in ("runs/demo/training.png", "eval/demo/parity.png", "md/demo/dynamics.png", "data/sample.zarr"):
         assert (Path("rgnn-demo") / made).exists()
     assert Path.cwd().name != "rgnn-demo"
+    precious = [Path("rgnn-demo") / name for name in ("data/thesis.tex", "runs/mine/model.txt", "eval/notes.md")]
+    for path in precious:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("precious")
+    cli("demo", "--overwrite")
+    assert all(path.read_text() == "precious" for path in precious)
 
 
 def test_the_demo_does_not_overwrite(refused, workdir) -> None:

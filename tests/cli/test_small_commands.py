@@ -27,6 +27,8 @@ def test_the_version(cli) -> None:
 
 
 def test_doctor_passes_all_its_checks(cli) -> None:
+    said = cli("doctor")
+    assert said.count("passed  ") == 5 and "[green]" not in said
     report = json.loads(cli("doctor", "--json"))
     assert all(check["passed"] for check in report["checks"])
     assert len(report["checks"]) == 5

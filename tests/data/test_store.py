@@ -1,3 +1,4 @@
+import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -343,3 +344,13 @@ def test_the_sample_agrees_with_the_files_it_was_made_from() -> None:
         theirs = ase.io.read(source, index)
         np.testing.assert_allclose(mine.positions, theirs.positions, atol=6e-6)
         np.testing.assert_allclose(mine.forces, theirs.get_forces(), atol=6e-5)
+
+
+def test_foreign_files_in_a_store_are_not_replaced_with_it(tmp_path) -> None:
+    frames = list(itertools.islice(sample_frames(), 2))
+    store = write_store(iter(frames), tmp_path / "s.zarr", 3.8)
+    (store.path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match=r"holds 'thesis.tex', which is no part of the store"):
+        StoreWriter(store.path, 3.8, overwrite=True)
+    (store.path / "thesis.tex").unlink()
+    StoreWriter(store.path, 3.8, overwrite=True)

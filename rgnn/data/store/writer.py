@@ -114,6 +114,14 @@ class StoreWriter:
                 )
         if self.path.exists() and not (self.path / ROOT).is_file():
             raise InputError(f"{self.path} is not a graph store, so it is not overwritten; choose another name.")
+        if overwrite and self.path.exists():
+            inside = sorted(item.name for item in self.path.iterdir())
+            known = (ROOT, f"{ROOT}.partial")
+            if foreign := [name for name in inside if name not in known and not BLOCK_NAME.fullmatch(name)]:
+                raise InputError(
+                    f"{self.path} holds '{foreign[0]}', which is no part of the store; move it away, or choose another "
+                    "name."
+                )
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
