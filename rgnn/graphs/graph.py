@@ -38,6 +38,22 @@ class Labels:
         )
 
     @classmethod
+    def of_frame(cls, forces: np.ndarray | None, energy: float | None = None, stress: np.ndarray | None = None) -> Self:
+        """The labels of one frame, as far as they are known.
+
+        Args:
+            forces: [N, 3], eV/Angstrom.
+            energy: eV.
+            stress: [6] xx, yy, zz, yz, xz, xy in eV/Angstrom^3, of ASE's sign.
+        """
+        full = None if stress is None else np.asarray(stress, np.float64)[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(1, 3, 3)
+        return cls(
+            None if forces is None else torch.as_tensor(np.asarray(forces, dtype=np.float32)),
+            None if energy is None else torch.tensor([energy], dtype=torch.float64),
+            None if full is None else torch.as_tensor(full),
+        )
+
+    @classmethod
     def batch(cls, labels: Sequence[Self], n_frames: Sequence[int]) -> Self:
         """The labels of several graphs as those of one; `n_frames` gives the number of frames of each graph.
 
@@ -164,6 +180,8 @@ class Graph:
         edge_vector: np.ndarray,
         forces: np.ndarray | None = None,
         volume: float | None = None,
+        energy: float | None = None,
+        stress: np.ndarray | None = None,
     ) -> Self:
         """A single frame from NumPy arrays whose edges are already sorted by their centre.
 
@@ -173,6 +191,8 @@ class Graph:
             edge_vector: [E, 3] r_j - r_i + shift . cell, in Angstrom.
             forces: [N, 3] labels in eV/Angstrom.
             volume: of the cell, in Angstrom^3, where the frame is periodic along all three cell vectors.
+            energy: label in eV.
+            stress: label [6] in eV/Angstrom^3, see `Labels.of_frame`.
         """
         topology = Topology(
             torch.as_tensor(np.asarray(atomic_numbers, dtype=np.int64)),
@@ -182,7 +202,7 @@ class Graph:
         return cls(
             topology,
             torch.as_tensor(np.asarray(edge_vector, dtype=np.float64)),
-            Labels(None if forces is None else torch.as_tensor(np.asarray(forces, dtype=np.float32))),
+            Labels.of_frame(forces, energy, stress),
             None if volume is None else torch.tensor([volume], dtype=torch.float64),
         )
 

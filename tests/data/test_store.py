@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.neighborlist import primitive_neighbor_list
+from ase.stress import voigt_6_to_full_3x3_stress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rgnn import Graph
 from rgnn.base.errors import InputError
 from rgnn.data.frames import Frame
 from rgnn.data.sample import sample_frames
@@ -85,6 +88,18 @@ def test_graphs_have_the_edges_that_ase_finds(written) -> None:
         np.testing.assert_allclose(np.sort(g.edge_length.numpy()), np.sort(d))
         np.testing.assert_array_equal(np.bincount(g.edge_index[0]), np.bincount(i))
         np.testing.assert_allclose(g.forces.numpy(), f.forces, rtol=1e-6)
+
+
+def test_graphs_carry_the_energy_and_the_stress_of_their_frames(tmp_path) -> None:
+    """Stress in ASE's order and its sign; a frame without a label has none, and not-a-number in a batch."""
+    stress = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    write_store([replace(frame(4), stress=stress), frame(6)], tmp_path / "s.zarr", cutoff=3.2)
+    first, second = GraphStore(tmp_path / "s.zarr")
+    assert first.labels.energy.tolist() == [-4.0] and second.labels.energy is None
+    np.testing.assert_array_equal(first.labels.stress[0].numpy(), voigt_6_to_full_3x3_stress(stress))
+    both = Graph.batch([second, first]).labels
+    assert torch.isnan(both.energy[0]) and both.energy[1] == -4.0
+    assert torch.isnan(both.stress[0]).all() and torch.equal(both.stress[1], first.labels.stress[0])
 
 
 def test_reading_frame_by_frame_gives_the_same(written, monkeypatch) -> None:

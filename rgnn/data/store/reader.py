@@ -240,7 +240,8 @@ def graph_of(block: Block, k: int) -> Graph:
     if isinstance(frame, EdgeFrame):
         return Graph.from_arrays(frame.numbers, index, frame.edge_vector, frame.forces)
     vector = edge_vectors(frame.positions, frame.cell, index, shift)
-    return Graph.from_arrays(frame.numbers, index, vector, frame.forces, cell_volume(frame.cell, frame.pbc))
+    volume = cell_volume(frame.cell, frame.pbc)
+    return Graph.from_arrays(frame.numbers, index, vector, frame.forces, volume, frame.energy, frame.stress)
 
 
 def require_cutoff(store: GraphStore, cutoff: float) -> None:
