@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rgnn.calculator import RGNNCalculator as RGNNCalculator
     from rgnn.chip.chip import Chip as Chip
     from rgnn.chip.hardware import Hardware as Hardware
+    from rgnn.chip.mvm import mvm as mvm
     from rgnn.chip.presets import load_hardware as load_hardware
     from rgnn.data.conversion import convert as convert
     from rgnn.data.fetch.registry import make_sample_store as make_sample_store
@@ -51,6 +52,7 @@ _HOMES = {
     "load_hardware": "chip.presets",
     "load_model": "models.checkpoints",
     "make_sample_store": "data.fetch.registry",
+    "mvm": "chip.mvm",
     "run_md": "md.plan",
     "save_model": "models.checkpoints",
     "train": "training.request",

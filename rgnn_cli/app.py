@@ -21,6 +21,10 @@ from rgnn_cli.commands import (
     sweep,
     train,
 )
+from rgnn_cli.commands.chip import export as chip_export
+from rgnn_cli.commands.chip import golden as chip_golden
+from rgnn_cli.commands.chip import import_result as chip_import_result
+from rgnn_cli.commands.chip import mvm as chip_mvm
 from rgnn_cli.session.errors import show
 
 INTERRUPTED = 130
@@ -44,6 +48,16 @@ app.command("md")(md.md)
 app.command("analyse")(analyse.analyse)
 app.command("sweep")(sweep.sweep)
 app.command("info")(info.info)
+chip = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Out to a real chip and back: targets, golden vectors, results, plain products.",
+)
+chip.command("export")(chip_export.export)
+chip.command("golden")(chip_golden.golden)
+chip.command("import-result")(chip_import_result.import_result)
+chip.command("mvm")(chip_mvm.mvm)
+app.add_typer(chip, name="chip")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

@@ -23,11 +23,12 @@ def test_only_families_look_at_what_family_a_model_is() -> None:
     assert {path.relative_to(PROJECT).parts[:2] for path in found} <= {("rgnn", "models")}
 
 
-COMMANDS = [path.stem for path in sorted((PROJECT / "rgnn_cli/commands").glob("[!_]*.py"))]
+FOLDER = PROJECT / "rgnn_cli/commands"
+COMMANDS = [str(path.relative_to(FOLDER).with_suffix("")) for path in sorted(FOLDER.rglob("[!_]*.py"))]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_commands_only_read_options_and_show(name: str) -> None:
-    tree = ast.parse((PROJECT / f"rgnn_cli/commands/{name}.py").read_text())
+@pytest.mark.parametrize("place", COMMANDS)
+def test_commands_only_read_options_and_show(place: str) -> None:
+    tree, name = ast.parse((FOLDER / f"{place}.py").read_text()), Path(place).name
     (command,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     assert command.end_lineno is not None and command.end_lineno - command.lineno < 80

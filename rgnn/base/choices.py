@@ -13,6 +13,7 @@ RetentionTime = Literal["1 s", "1 day", "2 days"]
 Compensation = Literal["none", "global", "column"]
 ConductanceUnit = Literal["S", "mS", "uS", "nS", "pS", "Ohm", "kOhm", "MOhm", "GOhm"]
 AxisOfReads = Literal["first", "last"]
+PairDirection = Literal["columns", "rows"]
 ConductanceScheme = Literal["signed", "pair", "pair-rows", "pair-halves", "reference"]
 
 # Data

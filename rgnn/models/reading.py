@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rgnn.chip.board.tap import Tap
 from rgnn.chip.converters import Counts
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
@@ -26,6 +27,7 @@ class ChipReading:
         kernels: what computes the products and sums.
         monitor: counts of what each crossbar clips are added to it; None counts nothing and is faster.
         gradient: what training sees of the analog products.
+        tap: takes the place of the simulated cells, such as a board that is measured; None simulates them.
     """
 
     hardware: Hardware
@@ -33,6 +35,7 @@ class ChipReading:
     kernels: Kernels = field(default=PLAIN)
     monitor: Monitor | None = None
     gradient: Gradient = "blocked"
+    tap: Tap | None = None
 
     def begin(self, crossbar: Crossbar, inputs: Callable[[], Sequence[Tensor]]) -> AnalogProduct:
         """A call of one crossbar.
@@ -46,7 +49,10 @@ class ChipReading:
         if crossbar.follows(self.hardware):
             spans = [x.detach() for x in inputs()]
             seen = torch.stack([x.amin() for x in spans]).amin(), torch.stack([x.amax() for x in spans]).amax()
-        return crossbar.begin(self.hardware, self.generator, seen, counts, self.gradient)
+        call = crossbar.begin(self.hardware, self.generator, seen, counts, self.gradient)
+        if self.tap is not None:
+            call.noise = self.tap.cells(crossbar, call.noise)
+        return call
 
     def product(self, crossbar: Crossbar, *inputs: Tensor, relu: bool = False) -> Tensor:
         """A([inputs]; W) [rows, out], or relu of it, for inputs [rows, ...] whose widths add up to those of W."""

@@ -69,6 +69,14 @@ def percentage(text: str, option: str) -> float:
     return value
 
 
+def size(text: str, option: str) -> tuple[int, int]:
+    """'256x256' or '256 256'."""
+    parts = text.lower().replace("x", " ").replace(",", " ").split()
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"{option} is {text!r}; write two whole numbers, as 256x256.")
+    return int(parts[0]), int(parts[1])
+
+
 def numbers(text: str, option: str) -> tuple[float, ...]:
     """'10 10 12' or '10,10,12'."""
     try:

@@ -20,6 +20,9 @@ def test_each_command_explains_itself_with_an_example(cli) -> None:
     for command in app.registered_commands:
         said = cli(command.name, "--help")
         assert f"Example: rgnn {command.name}" in said
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:
+            assert f"Example: rgnn {group.name} {command.name}" in cli(group.name, command.name, "--help")
 
 
 def test_the_version(cli) -> None:
