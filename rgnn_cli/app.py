@@ -25,6 +25,7 @@ from rgnn_cli.commands.chip import export as chip_export
 from rgnn_cli.commands.chip import golden as chip_golden
 from rgnn_cli.commands.chip import import_result as chip_import_result
 from rgnn_cli.commands.chip import mvm as chip_mvm
+from rgnn_cli.commands.chip import serve as chip_serve
 from rgnn_cli.session.errors import show
 
 INTERRUPTED = 130
@@ -57,6 +58,7 @@ chip.command("export")(chip_export.export)
 chip.command("golden")(chip_golden.golden)
 chip.command("import-result")(chip_import_result.import_result)
 chip.command("mvm")(chip_mvm.mvm)
+chip.command("serve")(chip_serve.serve)
 app.add_typer(chip, name="chip")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

@@ -37,6 +37,10 @@ class Interrupted(RGNNError):  # noqa: N818 (nothing went wrong)
         self.work, self.resume_from = work, None if resume_from is None else Path(resume_from)
 
 
+class LostBoard(Interrupted):
+    """The board that a chip is measured on does not answer any more. Work that keeps a state has saved it."""
+
+
 # Characters of another library's words that are shown; some put the content of a file into them.
 LONGEST = 200
 

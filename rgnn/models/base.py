@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
+from rgnn.chip.board.tap import Tap
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
@@ -102,6 +103,7 @@ class ForceField(nn.Module, ABC):
 
     Attributes:
         provenance: where the model comes from.
+        tap: takes the place of the simulated chip in every reading, such as a board; None simulates it. Not saved.
     """
 
     family: ClassVar[str]
@@ -111,6 +113,7 @@ class ForceField(nn.Module, ABC):
     def __init__(self, settings: ModelSettings, hardware: Hardware) -> None:
         super().__init__()
         self.settings, self.hardware, self.provenance = settings, hardware, Provenance()
+        self.tap: Tap | None = None
 
     # What a family states
 
@@ -227,7 +230,8 @@ class ForceField(nn.Module, ABC):
                 f"programming_noise is {hardware.programming_noise:g}, but the chip ({self.provenance.chip}) was "
                 "measured: what programming did to it is in its conductances; leave programming_noise out."
             )
-        return ChipReading(hardware, generator, choose(self.device, self.dtype), monitor, gradient)
+        hardware = hardware if self.tap is None else self.tap.hardware(hardware)
+        return ChipReading(hardware, generator, choose(self.device, self.dtype), monitor, gradient, self.tap)
 
     def forward(self, g: Graph, reading: ChipReading | None = None) -> Prediction:
         """Predict for one frame or a batch with the model's cutoff; without a reading as trained, without noise."""

@@ -51,7 +51,7 @@ class ChipReading:
             seen = torch.stack([x.amin() for x in spans]).amin(), torch.stack([x.amax() for x in spans]).amax()
         call = crossbar.begin(self.hardware, self.generator, seen, counts, self.gradient)
         if self.tap is not None:
-            call.noise = self.tap.cells(crossbar, call.noise)
+            call.noise = self.tap.cells(crossbar, call)
         return call
 
     def product(self, crossbar: Crossbar, *inputs: Tensor, relu: bool = False) -> Tensor:

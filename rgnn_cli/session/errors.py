@@ -5,10 +5,16 @@ from __future__ import annotations
 import errno
 from shlex import quote
 
-from rgnn.base.errors import BrokenRunError, FetchError, InputError, Interrupted, RGNNError, Work
+from rgnn.base.errors import BrokenRunError, FetchError, InputError, Interrupted, LostBoard, RGNNError, Work
 
 # See the table of exit codes in the documentation of the command line.
-EXIT_CODES: dict[type[RGNNError], int] = {InputError: 2, FetchError: 3, BrokenRunError: 4, Interrupted: 130}
+EXIT_CODES: dict[type[RGNNError], int] = {
+    InputError: 2,
+    FetchError: 3,
+    BrokenRunError: 4,
+    LostBoard: 5,
+    Interrupted: 130,
+}
 RESUME: dict[Work, str] = {
     "training": "rgnn train --resume",
     "dynamics": "rgnn md --resume",
@@ -35,7 +41,10 @@ def show(error: BaseException) -> int:
         said = f"{str(error)[:1].upper()}{str(error)[1:]}"
         if error.work is not None and error.resume_from is not None:
             said += f"; continue with: {RESUME[error.work]} {quote(str(error.resume_from))}"
-        stderr.print(plain(said))
+        if isinstance(error, LostBoard):
+            say(said)
+        else:
+            stderr.print(plain(said))
         return exit_code(error)
     if isinstance(error, RGNNError):
         say(str(error))

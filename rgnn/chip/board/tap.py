@@ -9,6 +9,7 @@ from rgnn.chip.board.names import array_name
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.noise import CacheKey, Noise
+from rgnn.chip.product import AnalogProduct
 
 
 class Tap(Protocol):
@@ -17,8 +18,8 @@ class Tap(Protocol):
     def hardware(self, wanted: Hardware) -> Hardware:
         """The part of the hardware that is still simulated."""
 
-    def cells(self, crossbar: Crossbar, simulated: Noise) -> Noise:
-        """What forms the products of a call of a crossbar, in place of what would simulate them."""
+    def cells(self, crossbar: Crossbar, call: AnalogProduct) -> Noise:
+        """What forms the products of a call of a crossbar, in place of the noise that would simulate them."""
 
 
 class Recorder:
@@ -38,9 +39,9 @@ class Recorder:
         """All of it."""
         return wanted
 
-    def cells(self, crossbar: Crossbar, simulated: Noise) -> Noise:
+    def cells(self, crossbar: Crossbar, call: AnalogProduct) -> Noise:
         """Those of the simulator, recorded where they are of the array."""
-        return Recorded(simulated, self.codes) if array_name(crossbar) == self.array else simulated
+        return Recorded(call.noise, self.codes) if array_name(crossbar) == self.array else call.noise
 
 
 class Recorded:
