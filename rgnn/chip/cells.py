@@ -6,6 +6,7 @@ gives cells; random ones have separate generators, so that each can be switched 
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from rgnn.base.errors import InputError
@@ -20,12 +21,16 @@ class Cells:
         pair: [2, out, in] G+ and G- in the model's units, or None where only the differences are known.
         read_deviation: [out, in] measured standard deviation of a read of the weight, or None.
         siemens: conductance of one unit of weight, or None where it is not known.
+        target: [out, in] the weight before anything happened to it, or None where nothing has.
+        slices: arrays that make up the weight digit by digit, see `rgnn.chip.slices`; none where one array holds it.
     """
 
     weight: Tensor
     pair: Tensor | None = None
     read_deviation: Tensor | None = None
     siemens: float | Tensor | None = None
+    target: Tensor | None = None
+    slices: "tuple[Slice, ...]" = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,8 +58,11 @@ class Cells:
         """[out, in]: what a relative fluctuation of a weight is relative to.
 
         "weight" |w|; "device" sqrt(G+^2 + G-^2), since both cells fluctuate for themselves; "measured" the
-        deviation found from repeated reads.
+        deviation found from repeated reads. Arrays of slices fluctuate each for itself.
         """
+        if self.slices:
+            variances = torch.stack([(s.factor * s.cells.reference(kind)).square() for s in self.slices])
+            return variances.sum(0).sqrt()
         if kind == "weight":
             return self.weight.abs()
         if kind == "device":
@@ -65,3 +73,11 @@ class Cells:
                 "reads, or set noise_reference to 'weight'."
             )
         return self.read_deviation
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One of the arrays that make up weights, and the factor that the digital side multiplies its sums with."""
+
+    cells: Cells
+    factor: float

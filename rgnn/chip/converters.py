@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rgnn.chip.adc_errors import AdcErrors
 from rgnn.chip.hardware import Hardware
 
 
@@ -65,18 +66,38 @@ class Adc:
 
     Level 0 is one of the codes, so an undriven column gives 0. What lies outside saturates. The error of an input that
     is spread evenly over its steps has the variance LSB^2 / 12.
+
+    Args:
+        bits: resolution.
+        low, high: [out] the ranges.
+        errors: of the converters, for each column and tile; None are without.
     """
 
-    def __init__(self, bits: int, low: Tensor, high: Tensor) -> None:
-        self.last = 2**bits - 1
+    def __init__(self, bits: int, low: Tensor, high: Tensor, errors: AdcErrors | None = None) -> None:
+        self.last, self.errors = 2**bits - 1, errors
         width = high - low
         self.lsb = torch.where(width > 0, width / self.last, torch.ones_like(width))
         self.first = (low / self.lsb).round()
+        self._lines: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def convert(self, y: Tensor, counts: Counts | None = None) -> Tensor:
-        """[rows, out] to the values of their codes, in place."""
-        code = y.div_(self.lsb).round_().sub_(self.first)
+    def convert(self, y: Tensor, counts: Counts | None = None, tile: int = 0) -> Tensor:
+        """[rows, out] sums of a tile to the values of their codes, in place where converters are without errors."""
+        y = y.div_(self.lsb)
+        if self.errors is not None:
+            y = self.errors.distorted(y, self.first, self.last, tile)
+        code = y.round_().sub_(self.first)
         if counts is not None:
             counts.conversions += code.numel()
             counts.saturated += int(((code < 0) | (code > self.last)).sum())
-        return code.clamp_(0, self.last).add_(self.first).mul_(self.lsb)
+        code = code.clamp_(0, self.last).add_(self.first)
+        if self.errors is not None and self.errors.calibrated:
+            slope, intercept = self._line(tile)
+            code.sub_(intercept).div_(slope)
+        return code.mul_(self.lsb)
+
+    def _line(self, tile: int) -> tuple[Tensor, Tensor]:
+        """What the calibration of a tile has found, once for all planes of a call."""
+        assert self.errors is not None
+        if tile not in self._lines:
+            self._lines[tile] = self.errors.line(self.first, self.last, tile)
+        return self._lines[tile]

@@ -1,23 +1,29 @@
 """A matrix on the chip with its converters: what is fixed of it, and how a call of it begins."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rgnn.base.errors import InputError
-from rgnn.base.rng import draw_key
+from rgnn.base.rng import Key, draw_key
+from rgnn.chip.adc_errors import AdcErrors
 from rgnn.chip.cells import Cells
 from rgnn.chip.converters import Adc, Converter, Counts
-from rgnn.chip.effects import apply_effects, effects
+from rgnn.chip.effects import effects, programmed
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.noise import Noise, NoNoise, PlaneNoise, RowNoise, fluctuations
 from rgnn.chip.product import AnalogProduct, ConvertedPlanes, Gradient
+from rgnn.chip.slices import ConvertedSlices, joined
+from rgnn.chip.slow import Moment, Traps
 
 # Share of the way that a calibrated range moves to the extremes of each training batch.
 RANGE_MOMENTUM = 0.05
 # The same for the range of the output converters, but only inwards: they widen at once.
 ADC_MOMENTUM = 0.01
+# Programmed forms of a crossbar that are kept, the newest ones.
+KEPT = 4
 
 
 class Crossbar(nn.Module):
@@ -59,6 +65,7 @@ class Crossbar(nn.Module):
         self.register_buffer("adc_low", None)
         self.register_buffer("adc_high", None)
         self._programmed: dict[Any, Cells] = {}
+        self._traps: dict[Any, Traps] = {}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         for name in ("pair", "read_deviation", "siemens", "adc_low", "adc_high"):  # some models have them
@@ -79,13 +86,39 @@ class Crossbar(nn.Module):
     def programmed(self, hardware: Hardware, *, noisy: bool) -> Cells:
         """The cells after all that happens to them once on this hardware; `noisy` includes frozen noise."""
         applied = effects(hardware, noisy=noisy)
-        if not applied:
+        if not applied and hardware.slices is None:
             return self.cells
-        key = (*applied, hardware.chip, self.weight._version, self.weight.device, self.weight.dtype)
+        w = self.weight
+        key = (*applied, hardware.slices, hardware.slice_bits, hardware.chip, w._version, w.device, w.dtype)
         if key not in self._programmed:
-            place = self.place if not self.member else (*self.place, self.member)
-            self._programmed = {key: apply_effects(self.cells, applied, hardware.chip, place)}  # the last one is enough
+            newest = list(self._programmed.items())[1 - KEPT :]
+            found = programmed(self.cells, hardware, self._own_place, noisy=noisy)
+            self._programmed = {**dict(newest), key: found}
         return self._programmed[key]
+
+    @property
+    def _own_place(self) -> tuple[Key, ...]:
+        """What keeps the draws of this array apart from those of all others."""
+        return self.place if not self.member else (*self.place, self.member)
+
+    def fluctuated(self, cells: Cells, hardware: Hardware, moment: Moment, place: tuple[Key, ...]) -> Cells:
+        """The cells as their slow fluctuations have them at a moment; `place` keeps arrays apart."""
+        if cells.slices:
+            arrays = enumerate(cells.slices)
+            return joined(
+                [
+                    replace(array, cells=self.fluctuated(array.cells, hardware, moment, (*place, "slice", s)))
+                    for s, array in arrays
+                ]
+            )
+        assert hardware.slow_noise is not None
+        key = hardware.chip, hardware.slow_noise_calls, hardware.slow_noise_exponent, place
+        if key not in self._traps:
+            self._traps = {k: traps for k, traps in self._traps.items() if k[:3] == key[:3]}
+            self._traps[key] = Traps.of(hardware, cells.weight.numel(), place)
+        change = self._traps[key].at(moment).view(cells.weight.shape).to(cells.weight)
+        reference = cells.reference(hardware.noise_reference)
+        return replace(cells, weight=cells.weight + hardware.slow_noise * reference * change)
 
     def follows(self, hardware: Hardware) -> bool:
         """Whether a call needs to know the minimum and maximum of its inputs."""
@@ -98,6 +131,7 @@ class Crossbar(nn.Module):
         seen: tuple[Tensor, Tensor] | None = None,
         counts: Counts | None = None,
         gradient: Gradient = "blocked",
+        moment: Moment | None = None,
     ) -> AnalogProduct:
         """Start a call.
 
@@ -108,6 +142,7 @@ class Crossbar(nn.Module):
                 them as they are, a calibrated one follows them in training, from the next call on.
             counts: where to count what lies outside the ranges; counting takes time.
             gradient: what training sees of the product.
+            moment: when the array is read, for what fluctuates slowly; None reads it without slow fluctuations.
 
         Raises:
             InputError: a range was never calibrated, or the hardware asks for what is not known of the cells.
@@ -116,14 +151,20 @@ class Crossbar(nn.Module):
         if hardware.levels is not None and torch.isnan(low):
             raise InputError("the model has no calibrated input ranges; train it, or set range to 'dynamic'.")
         cells = self.programmed(hardware, noisy=generator is not None)
-        converter, noise = Converter(hardware, low, high), self._noise(cells, hardware, generator)
-        offset_weight = cells.weight
-        shared = noise.fluctuations
+        offset_weight, converter = cells.weight, Converter(hardware, low, high)
+        if moment is not None and hardware.slow_noise is not None:
+            cells = self.fluctuated(cells, hardware, moment, self._own_place)
+        if cells.slices and hardware.adc_bits is not None:
+            noise: Noise
+            noise, shared = self._converted_slices(cells, hardware, generator, counts)
+        else:
+            noise = self._noise(cells, hardware, generator)
+            shared = None if noise.fluctuations is None else noise.fluctuations[-1]
+            if hardware.adc_bits is not None:
+                noise = self._converted(noise, cells, hardware, counts, self._own_place)
         if shared is not None and hardware.offset == "last_plane" and not self.clean_offset:
-            offset_weight = cells.weight + shared[-1]
+            offset_weight = offset_weight + shared
         offset = (converter.low * offset_weight).sum(1)
-        if hardware.adc_bits is not None:
-            noise = self._converted(noise, cells, hardware, counts)
         return AnalogProduct(converter, noise, offset, generator, counts, gradient)
 
     def _noise(self, cells: Cells, hardware: Hardware, generator: torch.Generator | None) -> Noise:
@@ -135,11 +176,27 @@ class Crossbar(nn.Module):
             return NoNoise(cells.weight + fluctuations(cells, hardware, draw_key(generator), 1)[0])
         return RowNoise(cells, hardware)
 
-    def _converted(self, noise: Noise, cells: Cells, hardware: Hardware, counts: Counts | None) -> ConvertedPlanes:
+    def _converted_slices(
+        self, cells: Cells, hardware: Hardware, generator: torch.Generator | None, counts: Counts | None
+    ) -> tuple[ConvertedSlices, Tensor | None]:
+        """Arrays that are read and converted apart, and what all rows see in the last plane, where they share it."""
+        found, shared = list[tuple[float, Noise]](), list[Tensor]()
+        for s, array in enumerate(cells.slices):
+            noise = self._noise(array.cells, hardware, generator)
+            if noise.fluctuations is not None:
+                shared.append(array.factor * noise.fluctuations[-1])
+            place = (*self._own_place, "slice", s)
+            found.append((array.factor, self._converted(noise, array.cells, hardware, counts, place)))
+        return ConvertedSlices(found, cells.weight), torch.stack(shared).sum(0) if shared else None
+
+    def _converted(
+        self, noise: Noise, cells: Cells, hardware: Hardware, counts: Counts | None, place: tuple[Key, ...]
+    ) -> ConvertedPlanes:
         assert hardware.bits is not None and hardware.adc_bits is not None
+        errors = AdcErrors.of(hardware, cells.weight, place)
         if hardware.adc_range == "full":
             low, high = cells.weight.clamp_max(0).sum(1), cells.weight.clamp_min(0).sum(1)
-            adc = Adc(hardware.adc_bits, low, high)
+            adc = Adc(hardware.adc_bits, low, high, errors)
             return ConvertedPlanes(noise, hardware.bits, hardware.tile[0], adc, None, counts)
         follows = self.training or self.follows_outputs
         if follows:
@@ -151,7 +208,7 @@ class Crossbar(nn.Module):
             )
         # A range that nothing has set yet cannot convert: the first sums only set it.
         is_set = not torch.isnan(self.adc_low).any()
-        calibrated = Adc(hardware.adc_bits, self.adc_low, self.adc_high) if is_set else None
+        calibrated = Adc(hardware.adc_bits, self.adc_low, self.adc_high, errors) if is_set else None
         observe = self._observe if follows else None
         return ConvertedPlanes(noise, hardware.bits, hardware.tile[0], calibrated, observe, counts)
 

@@ -1,4 +1,4 @@
-"""What happens to cells once, before they are read: programming, retention, stuck cells, frozen noise."""
+"""What happens to cells once, before they are read: programming, retention, stuck cells, wires, frozen noise."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -8,9 +8,11 @@ from torch import Tensor
 
 from rgnn.base.choices import Compensation, RetentionTime
 from rgnn.base.errors import InputError
-from rgnn.base.rng import torch_stream
+from rgnn.base.rng import Key, torch_stream
 from rgnn.chip.cells import Cells
 from rgnn.chip.hardware import Hardware
+from rgnn.chip.slices import joined, sliced
+from rgnn.chip.wires import WireResistance
 
 # Deviation in uS of a conductance of g uS after programming, c0 + c1 x + ... + c4 x^4 with x = g / 40 uS: HfOx cells of
 # NeuRRAM (Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8, Extended Data Fig. 3), as fitted by
@@ -72,13 +74,11 @@ class StuckCells:
 class Retention:
     """G -> max(0, G + sigma(G, t) z): filamentary cells relax by a random walk that depends on G; sigma: `RELAXATION`.
 
-    It does not follow the power law of phase-change memory, and its mean stays. The digital side may undo
-    part of it by the gain that restores the weights best in the sense of least squares,
-    a = <w(0), w(t)> / <w(t), w(t)>, over an array or over each output.
+    It does not follow the power law of phase-change memory, and its mean stays; see `DigitalGain` for what the digital
+    side may undo of it.
     """
 
     time: RetentionTime
-    compensation: Compensation = "none"
     name = "retention"
 
     def apply(self, cells: Cells, generator: torch.Generator) -> Cells:
@@ -90,18 +90,36 @@ class Retention:
             )
         unit = 1e6 * float(cells.siemens)  # uS
         relaxed = g + self.deviation(unit * g) / unit * _standard_normal(g, generator)
-        after = cells.with_pair(relaxed.clamp_min(0))
-        return replace(after, weight=self.gain(cells.weight, after.weight) * after.weight)
+        return cells.with_pair(relaxed.clamp_min(0))
 
     def deviation(self, microsiemens: Tensor) -> Tensor:
         """Sigma in uS of cells that were programmed to so many uS; the fit ends at 40 uS."""
         x = (microsiemens / RELAXATION_FULL_SCALE).clamp(0, 1)
         return sum((c * x**k for k, c in enumerate(RELAXATION[self.time])), torch.zeros_like(x)).clamp_min(0)
 
+
+@dataclass(frozen=True)
+class DigitalGain:
+    """W -> a W, the gain that restores the weights best in the sense of least squares after all that happened to them.
+
+    a = <w, w'> / <w', w'> over an array ("global") or over each output ("column"), for w that has become w'. The
+    digital side multiplies sums by it, and so their fluctuations too.
+    """
+
+    compensation: Compensation
+    name = "gain"
+
+    def apply(self, cells: Cells, generator: torch.Generator) -> Cells:
+        """The cells as the digital side then sees them."""
+        if cells.target is None:
+            return cells
+        gain = self.gain(cells.target, cells.weight)
+        pair = None if cells.pair is None else gain * cells.pair
+        deviation = None if cells.read_deviation is None else gain * cells.read_deviation
+        return replace(cells, weight=gain * cells.weight, pair=pair, read_deviation=deviation)
+
     def gain(self, before: Tensor, after: Tensor) -> Tensor:
         """[] or [out, 1]."""
-        if self.compensation == "none":
-            return torch.ones_like(before[0, 0])
         alike, power = before * after, after.square()
         if self.compensation == "global":
             return alike.sum() / power.sum()
@@ -128,16 +146,35 @@ def effects(hardware: Hardware, *, noisy: bool) -> list[Effect]:
     if hardware.programming_noise is not None:
         found.append(ProgrammingNoise(hardware.programming_noise))
     if hardware.retention is not None:
-        found.append(Retention(hardware.retention, hardware.compensation))
+        found.append(Retention(hardware.retention))
     if hardware.stuck_on or hardware.stuck_off:
         found.append(StuckCells(hardware.stuck_on, hardware.stuck_off))
+    if hardware.wire_resistance is not None:
+        found.append(WireResistance(hardware.wire_resistance, hardware.tile))
+    if hardware.compensation != "none":
+        found.append(DigitalGain(hardware.compensation))
     if noisy and hardware.noise is not None and hardware.noise_sharing == "chip":
         found.append(FrozenNoise(hardware.noise, hardware.noise_reference))
     return found
 
 
-def apply_effects(cells: Cells, applied: list[Effect], chip: int, place: tuple[int, ...]) -> Cells:
+def programmed(cells: Cells, hardware: Hardware, place: tuple[Key, ...], *, noisy: bool) -> Cells:
+    """The cells after all that happens to them once on this hardware, array by array where weights are sliced."""
+    applied = effects(hardware, noisy=noisy)
+    if hardware.slices is None:
+        return apply_effects(cells, applied, hardware.chip, place) if applied else cells
+    arrays = sliced(cells, hardware.slices, hardware.slice_bits)
+    return joined(
+        [
+            replace(array, cells=apply_effects(array.cells, applied, hardware.chip, (*place, "slice", s)))
+            for s, array in enumerate(arrays)
+        ]
+    )
+
+
+def apply_effects(cells: Cells, applied: list[Effect], chip: int, place: tuple[Key, ...]) -> Cells:
     """The cells of chip number `chip` after all effects; `place` (layer, matrix, ...) keeps arrays apart."""
+    cells = replace(cells, target=cells.weight)
     for effect in applied:
         cells = effect.apply(cells, torch_stream(chip, effect.name, *place))
     return cells

@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from rgnn.base.choices import (
+    AdcCalibration,
     Compensation,
     InputRange,
     NoiseReference,
@@ -19,12 +20,18 @@ from rgnn.base.errors import InputError
 from rgnn.base.settings import Must, Number, Settings, Whole, require
 
 MOST_NOISE = 2.0
+# A weight is held in float32.
+MOST_SLICED_BITS = 24
 
 # What an error adds to the range of a field.
 RELATIVE: dict[str, JsonValue] = {"remark": " (0.05 is 5% of its reference)"}
 FRACTION: dict[str, JsonValue] = {"remark": ", a fraction of all cells"}
 UNQUANTISED: dict[str, JsonValue] = {"remark": ", or null for unquantised input"}
 IDEAL: dict[str, JsonValue] = {"remark": ", or null for an ideal ADC"}
+GAIN: dict[str, JsonValue] = {"remark": " (0.02 is 2% from column to column)"}
+STEPS: dict[str, JsonValue] = {"remark": " LSB, steps of the converter"}
+OHM: dict[str, JsonValue] = {"remark": " ohm a segment, or null for ideal wires"}
+WHOLE_WEIGHT: dict[str, JsonValue] = {"remark": ", or null for weights that are not sliced"}
 
 
 class Hardware(Settings):
@@ -55,6 +62,15 @@ class Hardware(Settings):
     adc_range: OutputRange = "calibrated"
     """Range of the output converters: "calibrated" is what training or a calibration has seen of each column, and
     values outside saturate; "full" is whatever the column's cells can give, and nothing saturates."""
+    adc_gain: Number = Field(default=0.0, ge=0, le=1, json_schema_extra=GAIN)
+    """Standard deviation of the gain of a column's output converter, relative to 1; drawn once for a chip."""
+    adc_offset: Number = Field(default=0.0, ge=0, le=1000, json_schema_extra=STEPS)
+    """Standard deviation of the offset of a column's output converter, LSB; drawn once for a chip."""
+    adc_nonlinearity: Number = Field(default=0.0, ge=0, le=1000, json_schema_extra=STEPS)
+    """Root mean square of the integral nonlinearity of a column's output converter, LSB; drawn once for a chip."""
+    adc_calibration: AdcCalibration = "none"
+    """What the digital side takes out of the codes: "none", or "linear", slope and intercept of each column as found
+    with known sums."""
     stuck_on: Number = Field(default=0.0, ge=0, le=1, json_schema_extra=FRACTION)
     """Fraction of cells stuck at the largest conductance of their array."""
     stuck_off: Number = Field(default=0.0, ge=0, le=1, json_schema_extra=FRACTION)
@@ -64,19 +80,35 @@ class Hardware(Settings):
     synthetic chips only: a measured chip is already what it is."""
     retention: RetentionTime | None = None
     """Time since programming; conductances are then redrawn from measured statistics, see `Retention`."""
+    wire_resistance: Number | None = Field(default=None, ge=0, le=1e6, json_schema_extra=OHM)
+    """Resistance of the wire between two cells, in rows and in columns, ohm (IR drop); a tile is one array with two
+    columns for each output. 0 is read as None."""
     compensation: Compensation = "none"
-    """Digital gain that restores the weights best after retention: "none", "global" (one for each array) or "column"
-    (one for each output of an array)."""
+    """Digital gain that restores the weights best after retention and wires: "none", "global" (one for each array) or
+    "column" (one for each output of an array)."""
+    slow_noise: Number | None = Field(default=None, ge=0, le=MOST_NOISE, json_schema_extra=RELATIVE)
+    """Standard deviation of fluctuations that last from one force call to the next (1/f noise), relative to
+    `noise_reference`. 0 is read as None."""
+    slow_noise_calls: tuple[Whole, Whole] = (1, 65536)
+    """Shortest and longest time that they last, force calls."""
+    slow_noise_exponent: Number = Field(default=1.0, ge=0.5, le=1.5)
+    """Exponent a of their spectrum 1/f^a."""
+    slices: Whole | None = Field(default=None, ge=1, le=16, json_schema_extra=WHOLE_WEIGHT)
+    """Digits of a weight, each in a pair of cells of its own, shifted and added; None keeps the whole weight in one
+    pair. For synthetic chips only: the weights of a measured one are in its cells already."""
+    slice_bits: Whole = Field(default=2, ge=1, le=8)
+    """Bits of such a digit."""
     tile: tuple[Whole, Whole] = (256, 256)
     """Inputs and outputs of one physical array. A larger matrix is cut, and partial sums pass their own converter."""
     chip: Whole = Field(default=0, ge=0)
-    """Number of the draw of all that is frozen: stuck cells, programming, retention, frozen noise."""
+    """Number of the draw of all that is frozen: stuck cells, programming, retention, errors of output converters,
+    traps, frozen noise."""
 
-    @field_validator("noise", "programming_noise")
+    @field_validator("noise", "programming_noise", "wire_resistance", "slow_noise")
     @classmethod
-    def _none_for_zero(cls, deviation: float | None) -> float | None:
+    def _none_for_zero(cls, value: float | None) -> float | None:
         """None for 0, so that there is one way to say that nothing fluctuates."""
-        return deviation or None
+        return value or None
 
     @field_validator("tile", mode="before")
     @classmethod
@@ -84,6 +116,13 @@ class Hardware(Settings):
         if isinstance(tile, list | tuple) and (len(tile) != 2 or any(n < 1 for n in tile if isinstance(n, Integral))):
             raise Must("two counts, inputs and outputs of an array, such as [256, 256]")
         return tile
+
+    @field_validator("slow_noise_calls")
+    @classmethod
+    def _shortest_and_longest(cls, calls: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= calls[0] < calls[1] <= 10**9:
+            raise Must("two rising whole numbers from 1 to 1e9, such as [1, 65536]")
+        return calls
 
     @model_validator(mode="after")
     def _refuse_what_excludes_itself(self) -> Self:
@@ -106,9 +145,39 @@ class Hardware(Settings):
             )
         if self.offset == "last_plane" and self.noise_sharing != "plane":
             raise InputError("offset 'last_plane' needs noise_sharing 'plane': no other noise has a last plane.")
-        if self.compensation != "none" and self.retention is None:
-            raise InputError(f"compensation '{self.compensation}' needs retention: there is nothing to compensate.")
+        self._refuse_effects_alone()
+        if self.compensation != "none" and self.retention is None and self.wire_resistance is None:
+            raise InputError(
+                f"compensation '{self.compensation}' needs retention or wire_resistance: there is nothing to "
+                "compensate."
+            )
         return self
+
+    def _refuse_effects_alone(self) -> None:
+        """What newer effects do not go together with."""
+        errors = {name: getattr(self, name) for name in ("adc_gain", "adc_offset", "adc_nonlinearity")}
+        wrong = [f"{name} is {value:g}" for name, value in errors.items() if value]
+        if wrong and self.adc_bits is None:
+            raise InputError(f"{wrong[0]} but adc_bits is null: there are no output converters; give adc_bits.")
+        if self.adc_calibration != "none" and not wrong:
+            raise InputError(
+                f"adc_calibration '{self.adc_calibration}' needs adc_gain, adc_offset or adc_nonlinearity: there is "
+                "nothing to calibrate."
+            )
+        if self.slices is None:
+            return
+        total = self.slices * self.slice_bits
+        require(total <= MOST_SLICED_BITS, "slices * slice_bits", total, f"at most {MOST_SLICED_BITS}")
+        if self.noise_reference == "measured" and (self.noise or self.slow_noise):
+            raise InputError(
+                "noise_reference is 'measured', but the cells of slices are not those that were measured; set "
+                "noise_reference to 'weight' or 'device', or slices to null."
+            )
+        if self.adc_bits is not None and self.adc_range == "calibrated":
+            raise InputError(
+                "adc_range is 'calibrated', but a calibration follows the sums of whole weights and not those of "
+                "slices; set adc_range to 'full', or slices to null."
+            )
 
     @property
     def levels(self) -> int | None:
@@ -124,14 +193,20 @@ class Hardware(Settings):
     @property
     def varies_between_reads(self) -> bool:
         """Whether a second pass over the same input gives another result."""
-        return self.noise is not None and self.noise_sharing != "chip"
+        return self.follows_calls or (self.noise is not None and self.noise_sharing != "chip")
+
+    @property
+    def follows_calls(self) -> bool:
+        """Whether a pass depends on when it is made among others."""
+        return self.slow_noise is not None
 
     @property
     def is_frozen_random(self) -> bool:
         """Whether another `chip` gives another result."""
         frozen = self.noise is not None and self.noise_sharing == "chip"
         drawn = self.stuck_on or self.stuck_off or self.programming_noise is not None or self.retention is not None
-        return frozen or bool(drawn)
+        converters = self.adc_gain or self.adc_offset or self.adc_nonlinearity
+        return frozen or bool(drawn or converters)
 
     @classmethod
     def published(cls) -> Self:
@@ -144,7 +219,7 @@ class Hardware(Settings):
 
     def without_noise(self) -> Self:
         """The same, but nothing fluctuates from read to read."""
-        return self.override(noise=None, offset="clean")
+        return self.override(noise=None, slow_noise=None, offset="clean")
 
     def with_given(self, bits: int | None = None, noise: float | None = None) -> Self:
         """The same with the bits and the noise that are given; None leaves the model's own, noise 0 is no noise."""
@@ -157,13 +232,36 @@ class Hardware(Settings):
         words.append(self._noise_in_words())
         if self.adc_bits is not None:
             words.append(f"{self.adc_bits}-bit ADC" + (" of full range" if self.adc_range == "full" else ""))
+        words += self._converters_in_words()
+        if self.slices is not None:
+            words.append(f"{self.slices} slices of {self.slice_bits} bit{'s' if self.slice_bits > 1 else ''}")
         if self.stuck_on or self.stuck_off:
             words.append(f"{100 * self.stuck_on:g}% stuck on, {100 * self.stuck_off:g}% stuck off")
         if self.programming_noise is not None:
             words.append(f"{100 * self.programming_noise:g}% programming noise")
         if self.retention is not None:
             words.append(f"after {self.retention}" + self._compensated())
+        if self.wire_resistance is not None:
+            compensated = self._compensated() if self.retention is None else ""
+            words.append(f"wires of {self.wire_resistance:g} ohm" + compensated)
+        if self.slow_noise is not None:
+            words.append(self._slow_noise_in_words())
         return ", ".join(words)
+
+    def _converters_in_words(self) -> list[str]:
+        parts = [f"{100 * self.adc_gain:g}% gain"] if self.adc_gain else []
+        parts += [f"{self.adc_offset:g} LSB offset"] if self.adc_offset else []
+        parts += [f"{self.adc_nonlinearity:g} LSB nonlinearity"] if self.adc_nonlinearity else []
+        calibrated = " (calibrated)" if self.adc_calibration == "linear" else ""
+        return [f"ADC errors of {', '.join(parts)}{calibrated}"] if parts else []
+
+    def _slow_noise_in_words(self) -> str:
+        assert self.slow_noise is not None
+        exponent = "" if self.slow_noise_exponent == 1 else f"^{self.slow_noise_exponent:g}"
+        shortest, longest = self.slow_noise_calls
+        span = "" if (shortest, longest) == (1, 65536) else f" of {shortest} to {longest} calls"
+        reference = {"device": " of each cell", "measured": " x measured"}.get(self.noise_reference, "")
+        return f"{100 * self.slow_noise:g}% 1/f{exponent} noise{reference}{span}"
 
     def _noise_in_words(self) -> str:
         if self.noise is None:

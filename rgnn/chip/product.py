@@ -85,7 +85,7 @@ class ConvertedPlanes:
                 if self.observe is not None:
                     self.observe(y)
                 if self.adc is not None:
-                    y = self.adc.convert(y, self.counts)
+                    y = self.adc.convert(y, self.counts, t)
                 total.add_(y, alpha=2.0**b)
         return total
 

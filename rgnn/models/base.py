@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
+from rgnn.base.rng import draw_key
 from rgnn.chip.board.tap import Tap
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.product import Gradient
+from rgnn.chip.slow import Moment
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
 from rgnn.kernels import choose
@@ -212,6 +214,7 @@ class ForceField(nn.Module, ABC):
         generator: torch.Generator | None = None,
         monitor: Monitor | None = None,
         gradient: Gradient = "blocked",
+        moment: Moment | None = None,
     ) -> ChipReading:
         """How one pass reads the chip.
 
@@ -220,9 +223,11 @@ class ForceField(nn.Module, ABC):
             generator: stream of the pass's read noise; None reads without noise.
             monitor: counts of what each crossbar clips are added to it; None counts nothing and is faster.
             gradient: what training sees of the analog products.
+            moment: when the pass is made among others, for slow noise; None with a generator is some moment that has
+                nothing to do with any other pass.
 
         Raises:
-            InputError: programming noise on a chip that was measured, and so has it in its conductances.
+            InputError: programming noise or slices on a chip that was measured, and so has its conductances.
         """
         hardware = hardware or self.hardware
         if hardware.programming_noise is not None and self.provenance.chip_is_measured:
@@ -231,7 +236,16 @@ class ForceField(nn.Module, ABC):
                 "measured: what programming did to it is in its conductances; leave programming_noise out."
             )
         hardware = hardware if self.tap is None else self.tap.hardware(hardware)
-        return ChipReading(hardware, generator, choose(self.device, self.dtype), monitor, gradient, self.tap)
+        if hardware.slices is not None and self.provenance.chip_is_measured:
+            raise InputError(
+                f"slices is {hardware.slices}, but the chip ({self.provenance.chip}) was measured: its weights are its "
+                "conductances, whole; leave slices out."
+            )
+        if not hardware.follows_calls or generator is None:
+            moment = None
+        elif moment is None:
+            moment = Moment(draw_key(generator), 0)
+        return ChipReading(hardware, generator, choose(self.device, self.dtype), monitor, gradient, self.tap, moment)
 
     def forward(self, g: Graph, reading: ChipReading | None = None) -> Prediction:
         """Predict for one frame or a batch with the model's cutoff; without a reading as trained, without noise."""

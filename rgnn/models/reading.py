@@ -11,6 +11,7 @@ from rgnn.chip.converters import Counts
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.product import AnalogProduct, Gradient
+from rgnn.chip.slow import Moment
 from rgnn.kernels import PLAIN, Kernels
 
 # Counts of what each crossbar clips, by its (layer, matrix).
@@ -28,6 +29,7 @@ class ChipReading:
         monitor: counts of what each crossbar clips are added to it; None counts nothing and is faster.
         gradient: what training sees of the analog products.
         tap: takes the place of the simulated cells, such as a board that is measured; None simulates them.
+        moment: when the chip is read, for what fluctuates slowly; None reads it without slow fluctuations.
     """
 
     hardware: Hardware
@@ -36,6 +38,7 @@ class ChipReading:
     monitor: Monitor | None = None
     gradient: Gradient = "blocked"
     tap: Tap | None = None
+    moment: Moment | None = None
 
     def begin(self, crossbar: Crossbar, inputs: Callable[[], Sequence[Tensor]]) -> AnalogProduct:
         """A call of one crossbar.
@@ -49,7 +52,7 @@ class ChipReading:
         if crossbar.follows(self.hardware):
             spans = [x.detach() for x in inputs()]
             seen = torch.stack([x.amin() for x in spans]).amin(), torch.stack([x.amax() for x in spans]).amax()
-        call = crossbar.begin(self.hardware, self.generator, seen, counts, self.gradient)
+        call = crossbar.begin(self.hardware, self.generator, seen, counts, self.gradient, self.moment)
         if self.tap is not None:
             call.noise = self.tap.cells(crossbar, call)
         return call

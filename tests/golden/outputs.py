@@ -170,7 +170,9 @@ def dynamics(folder: Path) -> dict:
 def evaluation() -> dict:
     settings = [Hardware().ideal(), Hardware(bits=4), Hardware(bits=6, stuck_on=0.01)]
     rows = evaluate_hardware(ready("default", small("default")), Frames(), [2, 3], settings, repeats=2, chips=2, seed=1)
-    found = json.dumps([row.to_mapping({"all of them": [0, 1]}) for row in rows])
+    # Of the hardware what is not by default, so that a new setting is no other number.
+    mappings = [{**row.to_mapping({"all of them": [0, 1]}), "hardware": row.hardware.differences()} for row in rows]
+    found = json.dumps(mappings)
     for unit in ("_ev_per_angstrom", "_degrees"):  # keys were written without their units
         found = found.replace(f'{unit}": ', '": ')
     return {"evaluation": json.loads(found)}
