@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
+from rgnn.chip.slow import Moment
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.skin import SkinList
 from rgnn.models.base import ForceField
@@ -111,7 +112,8 @@ class RGNNCalculator(Calculator):
 
     def evaluate(self, g: Graph) -> tuple[np.ndarray, np.ndarray | None]:
         """[N, 3] float64 forces of the model and, where it is estimated, [N] sigma, with the noise of this call."""
-        reading = self.model.read(self.hardware, torch_stream(self.seed, "md noise", self.calls))
+        noise, moment = torch_stream(self.seed, "md noise", self.calls), Moment(self.seed, self.calls)
+        reading = self.model.read(self.hardware, noise, moment=moment)
         found = predict(self.model, g, reading, self.uncertainty if self.estimates else None)
         return found.forces, found.sigma
 

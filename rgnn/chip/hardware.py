@@ -222,8 +222,8 @@ class Hardware(Settings):
         return self.override(noise=None, slow_noise=None, offset="clean")
 
     def with_given(self, bits: int | None = None, noise: float | None = None) -> Self:
-        """The same with the bits and the noise that are given; None leaves the model's own, noise 0 is no noise."""
-        given = {"bits": bits, "noise": noise}
+        """The same with the bits and the noise that are given; None leaves the model's own, noise 0 is none at all."""
+        given = {"bits": bits, "noise": noise, "slow_noise": noise if noise == 0 else None}
         return self.override(**{name: value for name, value in given.items() if value is not None})
 
     def describe(self) -> str:

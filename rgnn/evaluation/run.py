@@ -13,9 +13,10 @@ from pydantic import Field
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
-from rgnn.base.rng import torch_stream
+from rgnn.base.rng import stream_seed, torch_stream
 from rgnn.base.settings import Settings, Whole
 from rgnn.chip.hardware import Hardware
+from rgnn.chip.slow import Moment
 from rgnn.evaluation.errors import TERMS, ErrorSums, HardwareErrors
 from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import ForceField
@@ -51,10 +52,14 @@ class EvaluationSettings(Settings):
 
 @torch.no_grad()
 def predict(model: ForceField, g: Graph, hardware: Hardware, seed: int, *key: int) -> np.ndarray:
-    """Forces [N, 3] in eV/Angstrom with a separate noise stream for each key."""
-    device = model.device
+    """Forces [N, 3] in eV/Angstrom with a separate noise stream for each key, which is (frame, repeat).
+
+    The frames of a repeat are read one after the other, as far as slow noise goes: the chip has drifted as little from
+    one to the next as between two force calls, and repeats are long apart.
+    """
     noise = torch_stream(seed, "evaluation noise", *key)
-    return model(g.to(device), model.read(hardware, noise)).forces.cpu().numpy()
+    moment = Moment(stream_seed(seed, "slow noise", *key[1:]), key[0] if key else 0)
+    return model(g.to(model.device), model.read(hardware, noise, moment=moment)).forces.cpu().numpy()
 
 
 def evaluate_hardware(

@@ -24,6 +24,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.base.run_folder import held
 from rgnn.calculator import RGNNCalculator
 from rgnn.chip.hardware import Hardware
+from rgnn.chip.slow import Moment
 from rgnn.graphs.graph import Graph
 from rgnn.md.run import prepare_run
 from rgnn.models.base import ForceField
@@ -105,9 +106,12 @@ class BatchServer:
             raise
 
     def _evaluate(self, asked: Mapping[int, ForceRequest], hardware: Hardware) -> dict[int, ForceResult]:
-        """By one call of the model, unless its arrays look at all the rows at once and would mix the runs."""
+        """By one call of the model, unless its arrays look at all the rows at once and would mix the runs.
+
+        So they do where what they hold depends on the number of the call, which each run counts for itself.
+        """
         questions = list(asked.values())
-        mixes = self.model.uses_chip and not hardware.rows_are_independent
+        mixes = self.model.uses_chip and (not hardware.rows_are_independent or hardware.follows_calls)
         groups = [[q] for q in questions] if mixes else [questions]
         answers = list[ForceResult]()
         for group in groups:
@@ -115,7 +119,8 @@ class BatchServer:
             key = [group[0].call] if len(group) == 1 else [n for q in group for n in (q.seed, q.call)]
             noise = torch_stream(group[0].seed, "md noise", *key)
             uncertainty = self.uncertainty if any(q.estimates for q in group) else None
-            found = predict(self.model, g, self.model.read(hardware, noise), uncertainty)
+            reading = self.model.read(hardware, noise, moment=Moment(group[0].seed, group[0].call))
+            found = predict(self.model, g, reading, uncertainty)
             forces, sigma = found.forces, found.sigma
             ends = np.cumsum([q.graph.n_atoms for q in group])[:-1]
             each = [None] * len(group) if sigma is None else np.split(sigma, ends)

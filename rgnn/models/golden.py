@@ -159,6 +159,11 @@ def golden_vectors(
     hardware = hardware or model.hardware
     if hardware.bits is None:
         raise InputError("golden vectors are bit planes, but the hardware has bits null; give bits.")
+    if hardware.slices is not None:
+        raise InputError(
+            f"golden vectors are sums of whole weights, but the hardware has slices {hardware.slices}; set slices to "
+            "null."
+        )
     clean = hardware.without_noise() if hardware.varies_between_reads else hardware
     recorder, stream = Recorder(array_name(crossbar)), torch_stream(0, "golden vectors")  # which draws nothing
     reading = model.read(clean, stream)
@@ -198,10 +203,11 @@ def _by_tile(codes: Tensor, matrix: Tensor, bits: int, tile: int) -> np.ndarray:
 def _deviation(crossbar: Crossbar, hardware: Hardware, codes: Tensor) -> np.ndarray:
     """Of one read of each sum, whatever shares its draw: s sqrt(sum over driven cells of R^2)."""
     assert hardware.bits is not None
-    reference, strength = torch.zeros_like(crossbar.weight), 0.0
-    if hardware.noise is not None and hardware.varies_between_reads:
-        cells = crossbar.programmed(hardware, noisy=False)
-        reference, strength = cells.reference(hardware.noise_reference), hardware.noise
+    reference = torch.zeros_like(crossbar.weight)
+    fresh = 0.0 if hardware.noise_sharing == "chip" else hardware.noise or 0.0
+    strength = float(np.hypot(fresh, hardware.slow_noise or 0.0))
+    if strength:
+        reference = crossbar.programmed(hardware, noisy=False).reference(hardware.noise_reference)
     variance = _by_tile(codes, reference.double().cpu().square().T, hardware.bits, hardware.tile[0])
     return np.asarray(strength * np.sqrt(variance))
 

@@ -16,4 +16,5 @@ def hardware_of_step(hardware: Hardware, config: TrainingSettings, step: int) ->
         share = float(draw.uniform(0, config.noise_reach))
         if hardware.bits is not None and draw.random() < 0.5:
             hardware = hardware.override(bits=min(hardware.bits, config.fewest_bits))
-    return hardware.override(noise=min(MOST_NOISE, share * (hardware.noise or 0.0)))
+    slow = {} if hardware.slow_noise is None else {"slow_noise": min(MOST_NOISE, share * hardware.slow_noise)}
+    return hardware.override(noise=min(MOST_NOISE, share * (hardware.noise or 0.0)), **slow)

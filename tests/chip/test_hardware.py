@@ -72,3 +72,44 @@ def test_words_tell_settings_apart() -> None:
     ]  # fmt: skip
     words = [Hardware().describe(), *(Hardware().override(**c).describe() for c in changes)]
     assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"adc_gain": 0.02}, "adc_gain is 0.02 but adc_bits is null"),
+        ({"adc_bits": 8, "adc_calibration": "linear"}, "nothing to calibrate"),
+        ({"slow_noise_calls": [10, 10]}, "two rising whole numbers"),
+        ({"slow_noise_exponent": 2.0}, "between 0.5 and 1.5"),
+        ({"wire_resistance": -1}, "between 0 and"),
+        ({"compensation": "column"}, "retention or wire_resistance"),
+    ],
+)
+def test_effects_that_exclude_themselves_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Hardware.from_mapping(settings)
+
+
+EFFECTS = [
+    {"adc_bits": 5, "adc_gain": 0.1}, {"adc_bits": 5, "adc_offset": 0.1}, {"adc_bits": 5, "adc_nonlinearity": 0.1},
+    {"adc_bits": 5, "adc_gain": 0.1, "adc_calibration": "linear"}, {"wire_resistance": 2.0},
+    {"wire_resistance": 2.0, "compensation": "column"}, {"slow_noise": 0.1}, {"slow_noise": 0.2},
+    {"slow_noise": 0.1, "slow_noise_calls": [2, 99]}, {"slow_noise": 0.1, "slow_noise_exponent": 0.8},
+    {"slow_noise": 0.1, "noise_reference": "device"}, {"slices": 2}, {"slices": 3}, {"slices": 2, "slice_bits": 1},
+]  # fmt: skip
+
+
+def test_words_tell_effects_apart() -> None:
+    words = [Hardware.from_mapping(settings).describe() for settings in ({}, {"adc_bits": 5}, *EFFECTS)]
+    assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize("settings", EFFECTS)
+def test_effects_say_what_another_draw_changes(settings: dict[str, object]) -> None:
+    hardware = Hardware.from_mapping({"noise": None, **settings})
+    assert hardware.is_frozen_random == ("adc_bits" in settings)
+    assert hardware.varies_between_reads == hardware.follows_calls == ("slow_noise" in settings)
+    assert hardware.rows_are_independent
+    assert not hardware.with_given(noise=0.0).varies_between_reads and not hardware.ideal().differences().keys() & {
+        "adc_gain", "adc_offset", "adc_nonlinearity", "wire_resistance", "slow_noise", "slices",
+    }  # fmt: skip

@@ -16,6 +16,7 @@ from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.product import EVERY, AnalogProduct, ConvertedPlanes
+from rgnn.chip.slow import Moment
 
 
 class SimulatedBoard:
@@ -32,6 +33,10 @@ class SimulatedBoard:
             raise InputError(
                 "noise_sharing 'product' draws once for all bit planes, but a board reads each plane for itself; set "
                 "noise_sharing to 'read', 'plane', 'call' or 'chip'."
+            )
+        if hardware.slices is not None:
+            raise InputError(
+                f"slices is {hardware.slices}, but a board gives the sums of whole weights; set slices to null."
             )
         self.hardware = hardware.override(offset="clean", adc_range="full")
         self.seed, self.calls = seed, 0
@@ -79,7 +84,8 @@ class SimulatedBoard:
         """See `Board`; partial sums of tiles are converted one by one, and added up."""
         crossbar, self.calls = self._array(array), self.calls + 1
         codes = torch.tensor(codes_of(planes, inputs), dtype=torch.float32)
-        call = crossbar.begin(self.hardware.override(bits=bits), torch_stream(self.seed, "board", self.calls))
+        noise, moment = torch_stream(self.seed, "board", self.calls), Moment(self.seed, self.calls)
+        call = crossbar.begin(self.hardware.override(bits=bits), noise, moment=moment)
         if add:
             return {"sums": call.noise.product(codes, EVERY, call.key(), 0).numpy()}
         return {"sums": sums_by_plane(call, codes, bits, self.hardware.tile[0])[1].sum(2).numpy()}
@@ -118,5 +124,5 @@ def sums_by_plane(call: AnalogProduct, codes: Tensor, bits: int, tile: int) -> t
     sums = torch.stack(seen, dim=1).view(len(codes), bits, tiles, -1)
     if adc is None:
         return sums, sums
-    converted = adc.convert(sums.flatten(0, 2).clone()).view_as(sums)
-    return sums, converted
+    by_tile = [adc.convert(sums[:, :, t].flatten(0, 1).clone(), None, t) for t in range(tiles)]
+    return sums, torch.stack(by_tile, dim=1).view(len(codes), bits, tiles, -1)

@@ -8,6 +8,7 @@ import numpy as np
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.chip.hardware import Hardware
+from rgnn.chip.slow import Moment
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.skin import SkinList
 from rgnn.md.lammps.halo import Directory, OwnEdges, shared_graph, sorted_edges
@@ -88,7 +89,9 @@ class RankForces:
         back = row[: atoms.n_own]
         self.isolated = (np.bincount(centre, minlength=atoms.n_own)[: atoms.n_own] == 0)[back]
         noise = torch_stream(self.seed, "md noise", self.world.rank, step)
-        return predict(self.model, graph, self.model.read(self.hardware, noise)).forces[: atoms.n_own][back]
+        # One chip for all ranks: what fluctuates slowly is the same in all of them.
+        reading = self.model.read(self.hardware, noise, moment=Moment(self.seed, step))
+        return predict(self.model, graph, reading).forces[: atoms.n_own][back]
 
     def _edges(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not len(positions):
