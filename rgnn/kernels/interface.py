@@ -20,6 +20,10 @@ class Products(Protocol):
         """[rows, out] sums in code units of x [rows, k] on these columns of W, noise included; may overwrite x."""
 
 
+    def of_blocks(self, call: AnalogProduct, x: Tensor, block: Tensor) -> Tensor:
+        """A(onehot(block) x x; W) [rows, out] of x [rows, k], where row r drives block[r] of the blocks of k columns."""
+
+
 class TripletSums(Protocol):
     """Sums over the triplets of a plan, of what is known of edges i -> j and j -> k."""
 
@@ -50,6 +54,18 @@ class EdgeSums(Protocol):
         """[out, H] y_ij . centre_i + y_ji . neighbour_j, of harmonics [out, 9] and projections of atoms [N, 9, H].
 
         With gradients to the projections.
+        """
+
+    def gradients(
+        self, part: Part, phi: Tensor, slope: Tensor, geometry: tuple[Tensor, Tensor, Tensor], b: Tensor
+    ) -> Tensor:
+        """[out, 3] of edges r = d u: the derivative of b_i . M_ij by r, with M_ij = fc(d) phi(d) Y(u) and gradients to b.
+
+        Args:
+            part: the atoms i.
+            phi, slope: [out, K] channels and their derivative by d.
+            geometry: d [out], u [out, 3], and fc with its derivative [2, out].
+            b: [atoms, 9, K].
         """
 
 

@@ -35,6 +35,12 @@ class PlainProducts:
         """See `Products`."""
         return call.accumulate(x, columns)
 
+    def of_blocks(self, call: AnalogProduct, x: Tensor, block: Tensor) -> Tensor:
+        """See `Products`."""
+        placed = x.new_zeros((len(x), call.noise.weight.shape[1] // x.shape[1], x.shape[1]))
+        placed[torch.arange(len(x), device=x.device), block] = x
+        return self.product(call, placed.flatten(1))
+
 
 class PlainTriplets:
     """Sums over triplets, block by block."""
@@ -81,6 +87,35 @@ class PlainEdges:
             for m in range(y.shape[1])
         ]
         return torch.stack(terms).sum(0)
+
+    def gradients(
+        self, part: Part, phi: Tensor, slope: Tensor, geometry: tuple[Tensor, Tensor, Tensor], b: Tensor
+    ) -> Tensor:
+        """See `EdgeSums`."""
+        (d, u, (fc, dfc)), mine = geometry, b[part.centre]
+        along, across = (torch.einsum("ek,emk->em", x, mine) for x in (slope, phi))
+        radial = ((along * fc[:, None] + across * dfc[:, None]) * harmonics(u)).sum(1, keepdim=True)
+        turn = torch.einsum("em,ema->ea", across * fc[:, None], harmonic_slopes(u))
+        return radial * u + (turn - u * (turn * u).sum(1, keepdim=True)) / d[:, None]
+
+
+def harmonics(u: Tensor) -> Tensor:
+    """[E, 9]: 1, u and Y(u) for unit vectors [E, 3]."""
+    x, y, z = u.unbind(1)
+    root = 2**0.5
+    quadratic = [root * x * y, root * y * z, root * z * x, (x * x - y * y) / root, (3 * z * z - 1) / 6**0.5]
+    return torch.stack([torch.ones_like(x), x, y, z, *quadratic], dim=1)
+
+
+def harmonic_slopes(u: Tensor) -> Tensor:
+    """[E, 9, 3] their derivatives by u."""
+    x, y, z = (u * 2**0.5).unbind(1)
+    one, o = torch.ones_like(x), torch.zeros_like(x)
+    rows = [
+        (o, o, o), (one, o, o), (o, one, o), (o, o, one),
+        (y, x, o), (o, z, y), (z, o, x), (x, -y, o), (o, o, 3**0.5 * z),
+    ]  # fmt: skip
+    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
 PLAIN = Kernels("plain", PlainProducts(), PlainTriplets(), PlainEdges())

@@ -3,6 +3,7 @@
 from rgnn.base.errors import InputError
 from rgnn.chip.hardware import Hardware
 from rgnn.models.base import ChipCells, ForceField
+from rgnn.models.energy.model import MomentEnergy
 from rgnn.models.message_passing.model import RGNN
 from rgnn.models.moments.model import MomentForces
 from rgnn.models.operations import Operations, Workload
@@ -17,7 +18,7 @@ def register(family: type[ForceField]) -> type[ForceField]:
     return family
 
 
-for _family in (RGNN, MomentForces):
+for _family in (RGNN, MomentForces, MomentEnergy):
     register(_family)
 
 

@@ -147,21 +147,15 @@ class NetworkSettings(ReadoutSettings):
         return widths
 
 
-class MomentSettings(ModelSettings):
-    """The shape of a model of moments of neighbourhoods."""
+class NeighbourhoodSettings(ModelSettings):
+    """What models that read moments of neighbourhoods from the chip have in common."""
 
-    family: Literal["moments"] = "moments"
-    """Name of the family."""
     gaussians: Whole = Field(default=36, ge=2, le=1024)
     """Number of Gaussians that an edge's length is expanded in."""
     channels: Whole = Field(default=64, ge=1, le=1024)
     """Number K of channels of the moments, each read by separate cells."""
     elements: tuple[Whole, ...] = ()
     """Atomic numbers that the model distinguishes, ascending; empty is those of the training data."""
-    envelope: Envelope = "cosine"
-    """Envelope of an edge's contribution: "cosine" or "none", as of message passing."""
-    readout: ReadoutSettings = NetworkSettings()
-    """Last layer, after the moments."""
 
     @field_validator("elements")
     @classmethod
@@ -169,6 +163,66 @@ class MomentSettings(ModelSettings):
         if not all(0 < z < 120 for z in elements) or list(elements) != sorted(set(elements)):
             raise Must("atomic numbers in ascending order")
         return elements
+
+    @property
+    def recommended_cutoff(self) -> float:
+        """5 Angstrom, see docs/learning.md."""
+        return 5.0
+
+    def narrower(self) -> Iterator[Self]:
+        """Fewer channels, down to 4."""
+        for channels in range(self.channels - 1, 3, -1):
+            yield self.override(channels=channels)
+
+    def require_elements(self) -> None:
+        """Raise InputError where no elements are named."""
+        require(bool(self.elements), "elements", self.elements, "known to a model with moments")
+
+    def for_elements(self, elements: tuple[int, ...]) -> Self:
+        """The settings with these elements where none are named.
+
+        Raises:
+            InputError: the elements are named, and do not include one of these.
+        """
+        if strange := set(elements) - set(self.elements or elements):
+            raise InputError(
+                f"the model has no rows for the elements {sorted(strange)} ({self.elements}); "
+                "name all elements in the model's settings."
+            )
+        return self if self.elements else self.override(elements=elements)
+
+
+class EnergySettings(NeighbourhoodSettings):
+    """The shape of a model of energies, whose forces and stress are derivatives."""
+
+    family: Literal["energy"] = "energy"
+    """Name of the family."""
+    mixtures: Whole = Field(default=48, ge=1, le=1024)
+    """Number H of trained mixtures of the channels, separate for each element and rank."""
+    widths: tuple[Whole, ...] = (64, 32)
+    """Widths of the hidden layers of the digital part."""
+
+    @field_validator("widths")
+    @classmethod
+    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if min(widths, default=0) < 1:
+            raise Must("one or more, each at least 1")
+        return widths
+
+    def describe(self) -> str:
+        """The layers in words, for people."""
+        return f"energy of {self.channels} channels of moments, {self.mixtures} mixtures, hidden {list(self.widths)}"
+
+
+class MomentSettings(NeighbourhoodSettings):
+    """The shape of a model of moments of neighbourhoods."""
+
+    family: Literal["moments"] = "moments"
+    """Name of the family."""
+    envelope: Envelope = "cosine"
+    """Envelope of an edge's contribution: "cosine" or "none", as of message passing."""
+    readout: ReadoutSettings = NetworkSettings()
+    """Last layer, after the moments."""
 
     @classmethod
     def network(cls) -> Self:
@@ -179,11 +233,6 @@ class MomentSettings(ModelSettings):
     def ridge(cls) -> Self:
         """32 channels and weights that are solved for."""
         return cls(channels=32, readout=RidgeSettings())
-
-    @property
-    def recommended_cutoff(self) -> float:
-        """5 Angstrom, see docs/learning.md."""
-        return 5.0
 
     @property
     def is_solved(self) -> bool:
@@ -202,12 +251,7 @@ class MomentSettings(ModelSettings):
             for features in range(self.readout.random_features - 16, 63, -16):
                 narrow = self.override(readout=RidgeSettings(random_features=features))
                 yield narrow
-        for channels in range(self.channels - 1, 3, -1):
-            yield narrow.override(channels=channels)
-
-    def require_elements(self) -> None:
-        """Raise InputError where no elements are named."""
-        require(bool(self.elements), "elements", self.elements, "known to a model with moments")
+        yield from super(MomentSettings, narrow).narrower()
 
     def describe(self) -> str:
         """The layers in words, for people."""
@@ -215,19 +259,6 @@ class MomentSettings(ModelSettings):
         ridge = isinstance(r, RidgeSettings)
         size = f"{r.random_features} random features" if ridge else f"hidden {list(r.widths)}"  # type: ignore
         return f"{self.channels} channels of moments, {r.kind} readout with {size}"
-
-    def for_elements(self, elements: tuple[int, ...]) -> Self:
-        """The settings with these elements where none are named.
-
-        Raises:
-            InputError: the elements are named, and do not include one of these.
-        """
-        if strange := set(elements) - set(self.elements or elements):
-            raise InputError(
-                f"the model has no rows for the elements {sorted(strange)} ({self.elements}); "
-                "name all elements in the model's settings."
-            )
-        return self if self.elements else self.override(elements=elements)
 
 
 def of_version_1(mapping: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
-from rgnn.kernels.plain import PARITY
+from rgnn.kernels.plain import PARITY, harmonics
 from rgnn.models.parts.elements import Elements
 from rgnn.models.parts.standardise import PerElementNorm
 from rgnn.models.reading import ChipReading
@@ -32,14 +32,6 @@ from rgnn.models.reading import ChipReading
 GAUSSIAN_SCALE = 3.0
 # Where the harmonics of rank 0, 1 and 2 lie among nine.
 RANKS = (slice(0, 1), slice(1, 4), slice(4, 9))
-
-
-def harmonics(u: Tensor) -> Tensor:
-    """[E, 9]: 1, u and Y(u) for unit vectors [E, 3]."""
-    x, y, z = u.unbind(1)
-    root = 2**0.5
-    quadratic = [root * x * y, root * y * z, root * z * x, (x * x - y * y) / root, (3 * z * z - 1) / 6**0.5]
-    return torch.stack([torch.ones_like(x), x, y, z, *quadratic], dim=1)
 
 
 @dataclass(frozen=True)
@@ -95,6 +87,10 @@ class MomentLayer(nn.Module):
         own = torch.cat([self._moments(e, g, part, fc, rows, reading) for part in self.parts(g, reading)])
         # Other processes' atoms as their owners read them: with noise, one read of an atom serves all who see it.
         moments = g.exchange_nodes(own.flatten(1)).view_as(own)
+        return self.standardised(moments, rows)
+
+    def standardised(self, moments: Tensor, rows: Tensor) -> Tensor:
+        """Moments [N, 9, K] of atoms with these rows, standardised for each element; with gradients to them."""
         ranks = [norm(moments[:, rank], rows) for norm, rank in zip(self.norms, RANKS, strict=True)]
         return torch.cat(ranks, dim=1)
 

@@ -39,18 +39,18 @@ class PerElementNorm(nn.Module):
         self.register_buffer("batches", torch.zeros(groups))
         self.register_buffer("count", torch.zeros(groups), persistent=False)
 
-    @torch.no_grad()
     def forward(self, x: Tensor, group: Tensor) -> Tensor:
-        """[rows, components, n] and the group of each row -> the same."""
+        """[rows, components, n] and the group of each row -> the same; with gradients to x."""
         mean, square = self.mean, self.square
         if self.training:
             known, before = (self.batches > 0)[:, None], (mean.clone(), square.clone())
-            self._follow(x, group)
+            self._follow(x.detach(), group)
             mean, square = (torch.where(known, old, new) for old, new in zip(before, (mean, square), strict=True))
         deviation = (square - mean.square()).clamp_min(0).sqrt()
         deviation = deviation.maximum(LEAST_DEVIATION * square.sqrt()).clamp_min(1e-12)
         return (x - mean[group][:, None]) / deviation[group][:, None]
 
+    @torch.no_grad()
     def _follow(self, x: Tensor, group: Tensor) -> None:
         zeros = x.new_zeros(self.mean.shape)
         self.count.copy_(torch.bincount(group, minlength=len(self.count)))

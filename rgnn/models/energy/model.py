@@ -1,0 +1,138 @@
+"""Energies from moments of neighbourhoods; forces and stress are their derivatives, by further reads of the same cells."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rgnn.base.rng import torch_stream
+from rgnn.chip.hardware import Hardware
+from rgnn.graphs.graph import Graph
+from rgnn.graphs.topology import Part
+from rgnn.models.base import ChipCells, ForceField, Locality, Prediction, require_shapes
+from rgnn.models.energy.edges import read_edges
+from rgnn.models.energy.operations import energy_operations
+from rgnn.models.energy.readout import ByElement, EnergyReadout
+from rgnn.models.operations import Operations, Workload
+from rgnn.models.parts.elements import Elements
+from rgnn.models.parts.moments import MomentLayer
+from rgnn.models.parts.radial import Gaussians
+from rgnn.models.reading import ChipReading
+from rgnn.models.settings import EnergySettings
+
+
+class MomentEnergy(ForceField):
+    """E = sum_i eps(M_i; Z_i) + e_{Z_i}: moments of atoms from the chip, and a trained digital function of them.
+
+    The chip sees Gaussians of distances only, so that phi(d) = A(onehot(Z_j) x G(d)) has the slope
+    A(onehot(Z_j) x G'(d)), two more reads of the same cells (`ChipReading.with_slope`). What the digital part needs is
+    B_i = d eps_i / d M_i, and then
+
+    g_ij = (phi fc)' (B_i . Y_ij) u_ij + phi fc B_i . dY_ij / dr      F_i = sum_j g_ij - g_ji
+
+    Without codes, output converters and read noise these are exact derivatives, frozen errors of cells included. Codes
+    make the energy a fine staircase whose smooth form the forces follow; each read has noise for itself.
+
+    Args:
+        settings: shape of the model, with its elements.
+        hardware: the hardware that the model is trained for.
+        cells: of the matrix that `matrices` names.
+        seed: of the trained weights.
+        member: number among several models that share a training.
+
+    Attributes:
+        reference: [S] float64-accurate energies of the elements, eV, found by least squares.
+    """
+
+    family = "energy"
+    outputs = frozenset({"energy", "forces", "stress"})
+    settings_class = EnergySettings
+    settings: EnergySettings
+    reference: Tensor
+
+    def __init__(
+        self, settings: EnergySettings, hardware: Hardware, cells: ChipCells, seed: int = 0, member: int = 0
+    ) -> None:
+        super().__init__(settings, hardware)
+        require_shapes(cells, self.matrices(settings))
+        s = len(settings.elements)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_stream(seed, "weights").initial_seed())
+            self.gaussians = Gaussians(0.8, settings.cutoff - 0.2, settings.gaussians, width=2.0, trained=False)
+            self.table = Elements(settings.elements)
+            self.moments = MomentLayer(cells[0][0], self.table, settings.channels)
+            self.readout = EnergyReadout(settings.channels, settings.mixtures, settings.widths, s)
+        self.register_buffer("reference", torch.zeros(s))
+        self.finish_crossbars(member)
+
+    @classmethod
+    def matrices(cls, settings: EnergySettings) -> list[list[tuple[int, int]]]:
+        """The matrix of the moments."""
+        settings.require_elements()
+        return [[(settings.channels, len(settings.elements) * settings.gaussians)]]
+
+    @classmethod
+    def operations(cls, settings: EnergySettings, workload: Workload, *, split: bool = True) -> Operations:
+        """Exact counts of a pass that gives energy, forces and stress."""
+        return energy_operations(settings, workload)
+
+    @property
+    def locality(self) -> Locality:
+        """One cutoff for the energies of atoms; forces on their neighbours belong to the owners of these."""
+        cutoff = self.settings.cutoff
+        return Locality(cutoff, 2 * cutoff, exchanges_features=False, returns_forces=True)
+
+    def predict(self, g: Graph, reading: ChipReading) -> Prediction:
+        """Energies of frames, forces and stress, part by part."""
+        rows = self.table(g.atomic_numbers)
+        forces = torch.zeros(g.n_atoms, 3, dtype=self.dtype, device=self.device)
+        energy = g.edge_vector.new_zeros(g.topology.n_frames)
+        strain = g.edge_vector.new_zeros(g.topology.n_frames, 9)
+        for part in self.moments.parts(g, reading):
+            edges = read_edges(g, part, self.gaussians, self.moments.crossbar, rows, self.settings.cutoff, reading)
+            eps, b = self.energies(edges.moments(reading), rows[part.atoms])
+            along = edges.gradients(b, reading)
+            i, j = part.ends_out
+            forces = forces.index_add(0, i, along).index_add(0, j, -along)
+            energy = energy.index_add(0, g.frame_index[part.atoms], eps.to(energy.dtype))
+            virial = g.edge_vector[part.out, :, None] * along[:, None]
+            strain = strain.index_add(0, g.frame_index[i], virial.flatten(1))
+        return self._prediction(g, rows, forces, energy, strain.view(-1, 3, 3))
+
+    def energies(self, moments: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """[N] eV of atoms without their reference, and its derivative by their moments [N, 9, K].
+
+        The derivative carries gradients to the trained weights where there are any.
+        """
+        trains = torch.is_grad_enabled()
+        order = ByElement(rows, len(self.table))
+        with torch.enable_grad():
+            leaf = moments[order.order].requires_grad_()
+            eps = self.readout(self.moments.standardised(leaf, order.rows), order)
+            (b,) = torch.autograd.grad(eps.sum(), leaf, create_graph=trains)
+        return order.restored(eps if trains else eps.detach()), order.restored(b)
+
+    def _prediction(self, g: Graph, rows: Tensor, forces: Tensor, energy: Tensor, strain: Tensor) -> Prediction:
+        """With the reference energies added, and the stress from dE / d strain [frames, 3, 3]."""
+        energy = energy.index_add(0, g.frame_index, self.reference.to(energy.dtype)[rows])
+        stress = None
+        if g.volume is not None:
+            stress = 0.5 * (strain + strain.mT) / g.volume[:, None, None]
+        return Prediction(forces, energy, stress)
+
+    def without_edges(self, g: Graph) -> Prediction:
+        """Energies of isolated atoms: what the digital part makes of no neighbours, and the reference."""
+        rows = self.table(g.atomic_numbers)
+        nothing = torch.zeros(g.n_atoms, 9, self.settings.channels, dtype=self.dtype, device=self.device)
+        eps, _ = self.energies(nothing, rows)
+        zeros = g.edge_vector.new_zeros(g.topology.n_frames)
+        energy = zeros.index_add(0, g.frame_index, eps.to(zeros.dtype))
+        strain = zeros[:, None, None].expand(-1, 3, 3)
+        return self._prediction(g, rows, torch.zeros(g.n_atoms, 3).to(nothing), energy, strain)
+
+    def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
+        """The elements [N] and Gaussians [E, G]; then the standardised moments [N, 9 K] and the channels [E, K]."""
+        rows = self.table(g.atomic_numbers)
+        yield g.atomic_numbers, self.gaussians(g.edge_length.to(self.dtype))
+        edges = read_edges(g, g.whole, self.gaussians, self.moments.crossbar, rows, self.settings.cutoff, reading)
+        yield self.moments.standardised(edges.moments(reading), rows).flatten(1), edges.channels

@@ -1,0 +1,33 @@
+"""What an energy model does in a pass that gives energy, forces and stress."""
+
+import itertools
+
+from rgnn.models.operations import Elementwise, MatrixUse, Operations, Workload
+from rgnn.models.settings import EnergySettings
+
+COMPONENTS = 9
+
+
+def energy_operations(settings: EnergySettings, w: Workload) -> Operations:
+    """Exact counts over one frame: three reads of an edge, the digital part of each atom, and its derivative."""
+    e, f, k, h = w.edges, settings.gaussians, settings.channels, settings.mixtures
+    s = len(settings.elements)
+    reads = MatrixUse((0, "W"), 3 * e, s * f, k)
+    rest = Elementwise(multiplies=4 * f * e, adds=2 * f * e, lookups=f * e)  # Gaussians and their slopes
+    rest += Elementwise(multiplies=reads.vectors * k, adds=reads.vectors * k)  # scale and offset
+    rest += Elementwise(multiplies=COMPONENTS * (k + 1) * e, adds=COMPONENTS * k * e)  # moments
+    rest += Elementwise(multiplies=2 * COMPONENTS * k * w.atoms, adds=k * w.atoms)  # standardised, and its derivative
+    # Every matrix of the digital part is used twice: forwards for the energy, transposed for its derivative.
+    uses = [((2 * r + 1) * w.atoms, k, h, f"mixtures of rank {r}") for r in range(3)]
+    layers = [4 * h, *settings.widths]
+    uses += [(w.atoms, a, b, f"network {n}") for n, (a, b) in enumerate(itertools.pairwise(layers), 1)]
+    uses += [(w.atoms, layers[-1], 1, "output of an element"), (w.atoms, 4 * h, 1, "linear in the invariants")]
+    trained = [MatrixUse((1, name), n, a, b) for n, a, b, name in uses]
+    trained += [MatrixUse((2, f"{name}, transposed"), n, b, a) for n, a, b, name in uses]
+    hidden = sum(settings.widths)
+    rest += Elementwise(lookups=2 * hidden * w.atoms, multiplies=3 * hidden * w.atoms)
+    rest += Elementwise(multiplies=60 * h * w.atoms, adds=40 * h * w.atoms)  # invariants, and their derivatives
+    # Forces: two contractions over the channels of an edge, and a few operations for each of its harmonics.
+    rest += Elementwise(multiplies=2 * COMPONENTS * k * e, adds=2 * COMPONENTS * k * e)
+    rest += Elementwise(multiplies=(5 * COMPONENTS + 20) * e, adds=(4 * COMPONENTS + 20) * e)
+    return Operations((reads,), tuple(trained), rest)
