@@ -17,6 +17,7 @@ from rgnn.chip.product import AnalogProduct
 from rgnn.graphs.triplets import TripletPlan
 from rgnn.kernels import loops
 from rgnn.kernels.edges import CompiledEdges, share_cores
+from rgnn.kernels.radial import read_gaussians
 from rgnn.kernels.interface import Kernels
 from rgnn.kernels.operands import COARSE_NOISE, NO_SUMS, Buffers, Prepared
 from rgnn.kernels.plain import PLAIN
@@ -56,6 +57,7 @@ class PreparedMatrices:
 
     def __init__(self) -> None:
         self._kept: Any = WeakTensorKeyDictionary()
+        self._columns: dict[tuple[int, int], Tensor] = {}
 
     def of(self, call: AnalogProduct, columns: Tensor | None = None, *, smooth: bool = False) -> Prepared:
         """Those of a call, on some columns.
@@ -76,6 +78,10 @@ class PreparedMatrices:
         if key not in kept:
             kept[key] = Prepared.of(call, columns, smooth=smooth)
         return kept[key]
+
+    def columns(self, block: int, width: int) -> Tensor:
+        """The columns of a block, always the same tensor."""
+        return self._columns.setdefault((block, width), torch.arange(block * width, (block + 1) * width))
 
 
 def fits(call: AnalogProduct, x: Tensor) -> bool:
@@ -106,6 +112,15 @@ class CompiledProducts:
         if not fits(call, x):
             return PLAIN.products.accumulate(call, x, columns)
         return self._rows(call, x, self._prepared.of(call, columns), finish=False, relu=False)
+
+    def of_gaussians(
+        self, call: AnalogProduct, mu: Tensor, s: Tensor, d: Tensor, block: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `Products`."""
+        # What is not driven must have the code 0, which a range that begins below 0 does not give.
+        if not fits(call, d) or float(call.converter.codes(torch.zeros(1))) != 0:
+            return PLAIN.products.of_gaussians(call, mu, s, d, block)
+        return read_gaussians(call, self._prepared, mu, s, d, block)
 
     def _rows(self, call: AnalogProduct, x: Tensor, prepared: Prepared, *, finish: bool, relu: bool) -> Tensor:
         share_cores()

@@ -1,5 +1,6 @@
 """The loops over edges that moments need, compiled by numba: vectorised, and shared by the cores."""
 
+import numpy as np
 from numba import njit, prange
 
 from rgnn.kernels.loops import FUSED, f32
@@ -44,3 +45,70 @@ def to_neighbours(y, parity, j, gradient, width, sums):
                 row = s[m]
                 for c in range(g.shape[0]):
                     row[c] += factor * g[c]
+
+
+@njit(inline="always", **FUSED)
+def _harmonics(u, y):
+    """The nine harmonics of a unit vector."""
+    root = f32(2**0.5)
+    y[0], y[1], y[2], y[3] = f32(1), u[0], u[1], u[2]
+    y[4], y[5], y[6] = root * u[0] * u[1], root * u[1] * u[2], root * u[2] * u[0]
+    y[7] = (u[0] * u[0] - u[1] * u[1]) * f32(0.5) * root
+    y[8] = (f32(3) * u[2] * u[2] - f32(1)) / f32(6**0.5)
+
+
+@njit(parallel=True, **FUSED)
+def edge_gradients(phi, slope, d, u, fc, dfc, b, first, result):
+    """Result [edges, 3]: see `EdgeSums.gradients`; edges of an atom from `first` to the next."""
+    root, last = f32(2**0.5), f32(6**0.5)
+    for atom in prange(b.shape[0]):
+        m = b[atom]
+        y, across, along = np.empty(9, np.float32), np.empty(9, np.float32), np.empty(9, np.float32)
+        for e in range(first[atom], first[atom + 1]):
+            p, s, v = phi[e], slope[e], u[e]
+            _harmonics(v, y)
+            for h in range(9):
+                w = m[h]
+                x, z = f32(0), f32(0)
+                for c in range(p.shape[0]):
+                    x += p[c] * w[c]
+                    z += s[c] * w[c]
+                across[h], along[h] = x, z
+            radial = f32(0)
+            for h in range(9):
+                radial += y[h] * (along[h] * fc[e] + across[h] * dfc[e])
+            t0 = across[1] + root * (v[1] * across[4] + v[2] * across[6] + v[0] * across[7])
+            t1 = across[2] + root * (v[0] * across[4] + v[2] * across[5] - v[1] * across[7])
+            t2 = across[3] + root * (v[1] * across[5] + v[0] * across[6]) + last * v[2] * across[8]
+            turn = t0 * v[0] + t1 * v[1] + t2 * v[2]
+            f = fc[e] / d[e]
+            result[e, 0] = radial * v[0] + f * (t0 - turn * v[0])
+            result[e, 1] = radial * v[1] + f * (t1 - turn * v[1])
+            result[e, 2] = radial * v[2] + f * (t2 - turn * v[2])
+
+
+@njit(parallel=True, **FUSED)
+def to_moments(phi, slope, d, u, fc, dfc, gradient, first, result):
+    """Result [atoms, 9, K]: what a gradient [edges, 3] of `edge_gradients` is to b, in which that is linear."""
+    root, last = f32(2**0.5), f32(6**0.5)
+    for atom in prange(result.shape[0]):
+        m = result[atom]
+        m[:] = f32(0)
+        y, a, b = np.empty(9, np.float32), np.empty(9, np.float32), np.empty(9, np.float32)
+        for e in range(first[atom], first[atom + 1]):
+            p, s, v, q = phi[e], slope[e], u[e], gradient[e]
+            _harmonics(v, y)
+            along = q[0] * v[0] + q[1] * v[1] + q[2] * v[2]
+            f = fc[e] / d[e]
+            q0, q1, q2 = f * (q[0] - along * v[0]), f * (q[1] - along * v[1]), f * (q[2] - along * v[2])
+            b[0], b[1], b[2], b[3] = f32(0), q0, q1, q2
+            b[4], b[5] = root * (v[1] * q0 + v[0] * q1), root * (v[2] * q1 + v[1] * q2)
+            b[6], b[7] = root * (v[2] * q0 + v[0] * q2), root * (v[0] * q0 - v[1] * q1)
+            b[8] = last * v[2] * q2
+            for h in range(9):
+                a[h] = y[h] * along * fc[e]
+                b[h] += y[h] * along * dfc[e]
+            for h in range(9):
+                x, z, w = a[h], b[h], m[h]
+                for c in range(p.shape[0]):
+                    w[c] += x * s[c] + z * p[c]

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rgnn.graphs.topology import Part
 from rgnn.kernels import edge_loops
@@ -33,6 +34,39 @@ class CompiledEdges:
         if y.dtype != torch.float32:
             return PLAIN.edges.along_edges(part, y, centre, neighbour)
         return AlongEdges.apply(part, y, centre, neighbour)
+
+    def gradients(
+        self, part: Part, phi: Tensor, slope: Tensor, geometry: tuple[Tensor, Tensor, Tensor], b: Tensor
+    ) -> Tensor:
+        """See `EdgeSums`."""
+        if phi.dtype != torch.float32:
+            return PLAIN.edges.gradients(part, phi, slope, geometry, b)
+        d, u, (fc, dfc) = geometry
+        edges = tuple(x.contiguous().numpy() for x in (phi, slope, d, u, fc, dfc))
+        return EdgeGradients.apply(part, edges, b)
+
+
+class EdgeGradients(torch.autograd.Function):
+    """Derivatives along edges, linear in what comes from the moments."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Part, edges: tuple[np.ndarray, ...], b: Tensor) -> Tensor:
+        """See `EdgeSums.gradients`."""
+        share_cores()
+        ctx.part, ctx.edges = part, edges
+        result = torch.empty((len(edges[0]), 3))
+        edge_loops.edge_gradients(*edges, b.contiguous().numpy(), part.first_out.numpy(), result.numpy())
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradient to b."""
+        result = torch.empty((ctx.part.n_atoms, 9, ctx.edges[0].shape[1]))
+        edge_loops.to_moments(
+            *ctx.edges, gradient.contiguous().numpy(), ctx.part.first_out.numpy(), result.numpy()
+        )
+        return None, None, result
 
 
 def sums_over_edges(part: Part, x: Tensor, y: Tensor) -> Tensor:

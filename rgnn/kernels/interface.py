@@ -20,8 +20,14 @@ class Products(Protocol):
         """[rows, out] sums in code units of x [rows, k] on these columns of W, noise included; may overwrite x."""
 
 
-    def of_blocks(self, call: AnalogProduct, x: Tensor, block: Tensor) -> Tensor:
-        """A(onehot(block) x x; W) [rows, out] of x [rows, k], where row r drives block[r] of the blocks of k columns."""
+    def of_gaussians(
+        self, call: AnalogProduct, mu: Tensor, s: Tensor, d: Tensor, block: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A(onehot(block) x G(d); W) [rows, out] for Gaussians of centres mu and widths s [k], and its derivative by d.
+
+        The derivative is steepest (A(x+) - A(x-)) of G'(d) / steepest = x+ - x-, with the largest slope of any Gaussian.
+        Row r drives block[r] of the blocks of k columns. The three reads have the rows r, n + r and 2 n + r.
+        """
 
 
 class TripletSums(Protocol):

@@ -1,5 +1,7 @@
 """The kernels in plain torch: what every other form is tested against. Runs on any device, in any precision."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
@@ -35,11 +37,22 @@ class PlainProducts:
         """See `Products`."""
         return call.accumulate(x, columns)
 
-    def of_blocks(self, call: AnalogProduct, x: Tensor, block: Tensor) -> Tensor:
+    def of_gaussians(
+        self, call: AnalogProduct, mu: Tensor, s: Tensor, d: Tensor, block: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """See `Products`."""
-        placed = x.new_zeros((len(x), call.noise.weight.shape[1] // x.shape[1], x.shape[1]))
-        placed[torch.arange(len(x), device=x.device), block] = x
-        return self.product(call, placed.flatten(1))
+        e, steepest = torch.exp(-0.5 * ((d[:, None] - mu) / s).square()), steepest_slope(s)
+        slope = (mu - d[:, None]) / s.square() * e / steepest
+        x = torch.stack([e, slope.relu(), (-slope).relu()])
+        placed = x.new_zeros((3, len(d), call.noise.weight.shape[1] // len(mu), len(mu)))
+        placed[:, torch.arange(len(d), device=d.device), block] = x
+        value, rises, falls = self.product(call, placed.flatten(0, 1).flatten(1)).chunk(3)
+        return value, (rises - falls) * steepest
+
+
+def steepest_slope(s: Tensor) -> float:
+    """The largest slope of Gaussians of widths s: exp(-1/2) / s at a distance of s from the centre."""
+    return math.exp(-0.5) / float(s.min())
 
 
 class PlainTriplets:

@@ -65,24 +65,14 @@ class ChipReading:
             lambda x: self.kernels.products.product(call, x, relu=relu), torch.cat(inputs, dim=1), relu=relu
         )
 
-    def of_blocks(self, crossbar: Crossbar, x: Tensor, block: Tensor) -> Tensor:
-        """A(onehot(block) x x; W) [rows, out], for inputs x [rows, k] that drive one block [rows] of k columns each."""
-        zero = x.new_zeros(1)
-        call = self.begin(crossbar, lambda: (x, zero))
-        return self.kernels.products.of_blocks(call, x, block)
+    def of_gaussians(self, crossbar: Crossbar, gaussians: Gaussians, d: Tensor, block: Tensor) -> tuple[Tensor, Tensor]:
+        """A and dA/dd [E, out] of Gaussians of distances d [E] in Angstrom; each drives one block [E] of the columns.
 
-    def with_slope(self, crossbar: Crossbar, gaussians: Gaussians, d: Tensor, block: Tensor) -> tuple[Tensor, Tensor]:
-        """A and dA/dd [E, out] of Gaussians of distances d [E] in Angstrom, that drive one block [E] of columns each.
-
-        A converter has no sign, so the slope is read twice, A(x'+) - A(x'-), as the array is driven by what rises and by
-        what falls. Each Gaussian is divided by its largest slope first, and the codes of all three reads span 0 to 1.
+        A converter has no sign, so the slope is read twice, A(x'+) - A(x'-), driven by what rises and by what falls.
+        Slopes are divided by the largest first, so that the codes of all three reads span 0 to 1.
         """
-        e = gaussians(d)
-        slope = gaussians.slope(d, e) / gaussians.steepest.amax()
-        value, rises, falls = self.of_blocks(
-            crossbar, torch.cat([e, slope.relu(), (-slope).relu()]), block.repeat(3)
-        ).chunk(3)
-        return value, (rises - falls).mul_(gaussians.steepest.amax())
+        call = self.begin(crossbar, lambda: (d.new_tensor([0.0, 1.0]),))
+        return self.kernels.products.of_gaussians(call, gaussians.mu.detach(), gaussians.s.detach(), d, block)
 
     def accumulate(self, call: AnalogProduct, columns: Tensor, *inputs: Tensor) -> Tensor:
         """[rows, out] sums of a call in code units, for inputs [rows, ...] on these columns of its matrix."""

@@ -64,5 +64,5 @@ def read_edges(
     d = d.to(direction.dtype)
     phase = torch.pi / cutoff
     envelope = torch.stack([0.5 + 0.5 * torch.cos(phase * d), -0.5 * phase * torch.sin(phase * d)])
-    channels, slopes = reading.with_slope(crossbar, gaussians, d, rows[part.ends_out[1]])
+    channels, slopes = reading.of_gaussians(crossbar, gaussians, d, rows[part.ends_out[1]])
     return Edges(part, d, direction, envelope, channels, slopes)

@@ -1,7 +1,5 @@
 """Radial functions: what a distance becomes before it drives a chip."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -25,12 +23,3 @@ class Gaussians(nn.Module):
     def forward(self, d: Tensor) -> Tensor:
         """[E, n] of distances d [E] in Angstrom."""
         return torch.exp(-0.5 / self.s.square() * (d[:, None] - self.mu).square())
-
-    def slope(self, d: Tensor, e: Tensor) -> Tensor:
-        """[E, n] de/dd in 1/Angstrom, of distances d [E] and what they became e [E, n]."""
-        return (self.mu - d[:, None]) / self.s.square() * e
-
-    @property
-    def steepest(self) -> Tensor:
-        """[n] the largest slope of each Gaussian, 1/Angstrom: exp(-1/2) / s."""
-        return math.exp(-0.5) / self.s
