@@ -75,7 +75,7 @@ def main() -> None:
         errors = {}
         for level, hardware in levels.items():
             trainer.average.hardware = hardware
-            errors[level] = validate(trainer.average, store, validation, options.seed)[2]
+            errors[level] = validate(trainer.average, store, validation, options.seed).relative
         rows.append({"name": name, "steps": trainer.progress.step, "errors": errors})
         print(f"{name:32}{trainer.progress.step:8}" + "".join(f"{100 * e:18.2f}" for e in errors.values()), flush=True)
     if options.json:

@@ -22,9 +22,10 @@ UnitStyle = Literal["metal", "real", "atomic"]
 
 # Models and training
 Envelope = Literal["cosine", "none"]
-Preset = Literal["default", "published", "gnnff", "ridge", "moments"]
+Preset = Literal["default", "published", "gnnff", "ridge", "moments", "energy"]
 Split = Literal["blocks", "random"]
 Loss = Literal["mse", "mae", "huber"]
+RateSchedule = Literal["plateau", "cosine"]
 NoiseSchedule = Literal["constant", "ramp", "range"]
 ChipGradient = Literal["blocked", "straight_through"]
 

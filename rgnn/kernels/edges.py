@@ -63,9 +63,7 @@ class EdgeGradients(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradient to b."""
         result = torch.empty((ctx.part.n_atoms, 9, ctx.edges[0].shape[1]))
-        edge_loops.to_moments(
-            *ctx.edges, gradient.contiguous().numpy(), ctx.part.first_out.numpy(), result.numpy()
-        )
+        edge_loops.to_moments(*ctx.edges, gradient.contiguous().numpy(), ctx.part.first_out.numpy(), result.numpy())
         return None, None, result
 
 

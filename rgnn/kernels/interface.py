@@ -19,7 +19,6 @@ class Products(Protocol):
     def accumulate(self, call: AnalogProduct, x: Tensor, columns: Tensor) -> Tensor:
         """[rows, out] sums in code units of x [rows, k] on these columns of W, noise included; may overwrite x."""
 
-
     def of_gaussians(
         self, call: AnalogProduct, mu: Tensor, s: Tensor, d: Tensor, block: Tensor
     ) -> tuple[Tensor, Tensor]:

@@ -164,6 +164,11 @@ class ForceField(nn.Module, ABC):
                 crossbar.expect_output_converters()
 
     @property
+    def reference(self) -> Tensor | None:
+        """[120] reference energies by atomic number, eV, of a model with an energy; they may be changed in place."""
+        return None
+
+    @property
     def members(self) -> "Sequence[ForceField]":
         """The models whose mean this one is: itself, unless it is a committee."""
         return (self,)

@@ -32,18 +32,29 @@ from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import save_model
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.log import Epoch, write_log
+from rgnn.training.losses import StepLoss
 from rgnn.training.optimizer import Adam, Plateau
+from rgnn.training.references import fit_references
 from rgnn.training.running_statistics import RunningStatistics
-from rgnn.training.schedule import hardware_of_step
+from rgnn.training.schedule import Clock, cosine, hardware_of_step
 from rgnn.training.settings import TrainingSettings
-from rgnn.training.validation import FitResult, validate
+from rgnn.training.validation import FitResult, ValidationErrors, validate
 
 FORMAT, VERSION = "rgnn training state", 4
 
 
 @dataclass
 class Progress:
-    """Where a run stands; saved with its state."""
+    """Where a run stands; saved with its state.
+
+    Attributes:
+        epoch, step_in_epoch, step: finished ones.
+        loss_sum: of the steps of the epoch.
+        seconds: that the steps of the epoch took.
+        best: smallest relative error so far.
+        epochs_since_best: epochs since then.
+        elapsed: seconds since the training began, validation included and interruptions left out.
+    """
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -52,6 +63,7 @@ class Progress:
     seconds: float = 0.0
     best: float = math.inf
     epochs_since_best: int = 0
+    elapsed: float = 0.0
 
 
 class GradientFit:
@@ -76,6 +88,8 @@ class GradientFit:
         self.average = copy.deepcopy(model).eval()
         self.best = copy.deepcopy(self.average)
         self.progress, self.history = Progress(), list[Epoch]()
+        self.train: Sequence[int] = ()
+        self.clock = Clock(config, 1)
 
     def run(
         self,
@@ -86,29 +100,34 @@ class GradientFit:
     ) -> FitResult:
         """Train until the last epoch, or until the validation error has long stopped falling."""
         config = self.config
+        self.train = train
         steps = math.ceil(len(train) / config.batch_size)
         if self.processes.first and not self.following.begun:
             first = epoch_order(frames, train, config.seed, 0)[: min(2, config.batch_size)]
             self.initialise_statistics(Graph.batch([frames.graph(k) for k in first]))
+            fit_references(self.model, frames, train, config.seed)
         self._agree()
         at = self.progress
-        while at.epoch < config.epochs and at.epochs_since_best < config.stop_after:
+        self.clock = Clock(config, steps, at.step, at.elapsed)
+        while self.clock.goes_on(at.epoch, at.epochs_since_best):
             began = time.monotonic()
             order = epoch_order(frames, train, config.seed, at.epoch)
             size = config.batch_size
             batches = [order[first : first + size] for first in range(at.step_in_epoch * size, len(order), size)]
             for parts in prefetched(lambda batch: self._parts(frames, batch), batches):
                 if self.processes.any(listener.stop()):
-                    at.seconds += time.monotonic() - began
+                    at.seconds, at.elapsed = at.seconds + time.monotonic() - began, self.clock.elapsed
                     self.save()
                     self.processes.barrier()
                     said = f"stopped in epoch {at.epoch + 1} as asked, the state is saved"
                     raise Interrupted(said, "training", self.out)
                 loss = self.step(*parts)
-                listener.progress(at.epoch * steps + at.step_in_epoch, config.epochs * steps, f"loss {loss:.4f}")
-            is_best = self.end_epoch(frames, validation, steps, at.seconds + time.monotonic() - began)
+                listener.progress(*self.clock.progress, f"loss {loss:.4f}")
+                if self.processes.any(self.clock.is_over):
+                    break
+            is_best = self.end_epoch(frames, validation, at.step_in_epoch, at.seconds + time.monotonic() - began)
             listener.epoch(self.history[-1], is_best)
-        return FitResult(self.best, tuple(self.history), at.epoch < config.epochs)
+        return FitResult(self.best, tuple(self.history), self.clock.stopped_early(at.epoch))
 
     def _parts(self, frames: LabelledFrames, batch: Sequence[int]) -> list[Graph]:
         """The parts of a step that are for this process; without frames for all, there is nothing for the last."""
@@ -131,9 +150,12 @@ class GradientFit:
         self.model.train()
         self.sums.zero_()
         self.following.begin()
+        loss = StepLoss(self.model, self.config, self.clock.share)
+        if not loss.is_of_forces_alone:
+            loss.share(processes.all_reduce_sum_(loss.counts(parts)))
         for number, part in enumerate(parts):
             with self.following.part(part.n_edges):
-                self._add(part.to(self.device), processes.rank + number * processes.count)
+                self._add(part.to(self.device), processes.rank + number * processes.count, loss)
         self.following.end(processes)
         processes.all_reduce_sum_(self.sums)
         self.sums /= self.sums[-1].clone()
@@ -145,25 +167,30 @@ class GradientFit:
                 f"training diverged at step {at.step} of epoch {at.epoch + 1} (loss {value:g}){kept}; "
                 "lower the learning rate."
             )
-        self.optimizer.step(self.schedule.rate)
+        self.optimizer.step(self.rate)
         at.step, at.step_in_epoch, at.loss_sum = at.step + 1, at.step_in_epoch + 1, at.loss_sum + value
+        self.clock.step = at.step
         self._update_average()
         return value
 
-    def _add(self, part: Graph, number: int) -> None:
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        if self.config.rate_schedule == "plateau":
+            return self.schedule.rate
+        return cosine(self.config.learning_rate, self.config.min_learning_rate, self.clock.share)
+
+    def _add(self, part: Graph, number: int, loss: StepLoss) -> None:
         """Add what a part brings to the sums of the step; the number of the part is that among all processes."""
-        if part.forces is None:
-            raise InputError("a frame without forces cannot be trained on; convert labelled frames.")
         require_atoms(part)
         noise = torch_stream(self.config.seed, "training noise", self.progress.step, *([number] if number else []))
         hardware = hardware_of_step(self.model.hardware, self.config, self.progress.step)
-        predicted = self.model(part, self.model.read(hardware, noise, gradient=self.config.gradient)).forces
-        components = part.forces.numel()
-        loss = self.config.loss_function(predicted, part.forces) * components
-        if loss.requires_grad:  # there are edges
-            loss.backward()
-        self.sums[-2] += loss.detach()
-        self.sums[-1] += components
+        predicted = self.model(part, self.model.read(hardware, noise, gradient=self.config.gradient))
+        value = loss.of(predicted, part)
+        if value.requires_grad:  # there are edges
+            value.backward()
+        self.sums[-2] += value.detach()
+        self.sums[-1] += 3 * part.n_atoms
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -179,20 +206,23 @@ class GradientFit:
     def end_epoch(self, frames: LabelledFrames, validation: Sequence[int], steps: int, seconds: float) -> bool:
         """Validate the average, follow the plateau, write everything; True where this is the best epoch."""
         at = self.progress
-        mae, rmse, relative = self.validate(frames, validation)
-        rate = self.schedule.rate
-        self.history.append(Epoch(at.epoch + 1, at.loss_sum / steps, mae, rmse, relative, rate, seconds))
-        self.schedule.follow(relative)
-        is_best = relative < at.best
+        for model in (self.model, self.average):
+            fit_references(model, frames, self.train, self.config.seed)
+        e = self.validate(frames, validation)
+        row = Epoch(at.epoch + 1, at.loss_sum / steps, e.mae, e.rmse, e.relative, self.rate, seconds, e.energy)
+        self.history.append(row)
+        self.schedule.follow(e.relative)
+        is_best = e.relative < at.best
         at.epoch, at.step_in_epoch, at.loss_sum, at.seconds = at.epoch + 1, 0, 0.0, 0.0
+        at.elapsed = self.clock.elapsed
         at.epochs_since_best = 0 if is_best else at.epochs_since_best + 1
         if is_best:
-            at.best = relative
+            at.best = e.relative
             self.best.load_state_dict(self.average.state_dict())
         self.save(best=is_best)
         return is_best
 
-    def validate(self, frames: LabelledFrames, validation: Sequence[int]) -> tuple[float, float, float]:
+    def validate(self, frames: LabelledFrames, validation: Sequence[int]) -> ValidationErrors:
         """`validate` of the averaged model."""
         return validate(self.average, frames, validation, self.config.seed, self.processes)
 

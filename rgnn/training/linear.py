@@ -159,9 +159,9 @@ class LinearFit:
         self._bring_together()
         for member in self.members:
             member.solve()
-        mae, rmse, relative = validate(self.model, frames, validation, self.config.seed, self.processes)
+        e = validate(self.model, frames, validation, self.config.seed, self.processes)
         found = self._uncertainties(frames, validation) if self.processes.first else []
-        row = Epoch(1, rmse**2, mae, rmse, relative, 0.0, time.monotonic() - began)
+        row = Epoch(1, e.rmse**2, e.mae, e.rmse, e.relative, 0.0, time.monotonic() - began)
         if self.out is not None and self.processes.first:
             self.save()
             write_log(self.out, [row])

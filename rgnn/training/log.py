@@ -10,7 +10,11 @@ from rgnn.base.files import read_csv, write_atomic
 
 @dataclass
 class Epoch:
-    """A row of log.csv; errors in eV/Angstrom, relative_error is sum|dF| / sum|F| on the validation frames."""
+    """A row of log.csv.
+
+    Errors are those of forces in eV/Angstrom, relative_error is sum|dF| / sum|F|, on the validation frames; energy_error
+    is the mean absolute error of the energy in eV/atom, None where the model or the frames have none.
+    """
 
     epoch: int
     loss: float
@@ -19,12 +23,13 @@ class Epoch:
     relative_error: float
     learning_rate: float
     seconds: float
+    energy_error: float | None = None
 
 
 def write_log(out: Path, history: Sequence[Epoch]) -> None:
     """The log.csv of a run folder."""
-    names = list(asdict(history[0]))
-    rows = [",".join(names)] + [",".join(f"{v:.8g}" for v in asdict(row).values()) for row in history]
+    names = [name for name, value in asdict(history[0]).items() if value is not None]
+    rows = [",".join(names)] + [",".join(f"{getattr(row, name):.8g}" for name in names) for row in history]
     write_atomic(out / "log.csv", "\n".join(rows) + "\n")
 
 
@@ -40,7 +45,7 @@ def read_epochs(out: str | Path) -> list[Epoch]:
     remedy = "the run itself is in state.safetensors and can be resumed"
     columns = read_csv(file, remedy)
     names = [column.name for column in fields(Epoch)]
-    if set(columns) != set(names):
+    if set(columns) not in (set(names), {*names} - {"energy_error"}):
         raise InputError(f"{file}: has other columns than a training log; {remedy}.")
-    rows = zip(*(columns[name].tolist() for name in names), strict=True)
+    rows = zip(*(columns[name].tolist() for name in names if name in columns), strict=True)
     return [Epoch(int(epoch), *rest) for epoch, *rest in rows]

@@ -121,8 +121,8 @@ def train(
     Args:
         store: the graph store, or its path.
         out: run folder; made where absent.
-        preset: settings to start from: "default" (the published architecture), "published", "gnnff", "ridge" or
-            "moments".
+        preset: settings to start from: "default" (the published architecture), "published", "gnnff", "ridge",
+            "moments" or "energy".
         config: a YAML file with settings to start from, in place of a preset; or a train.json of the published program.
         chip: a chip folder; a synthetic chip where it is None.
         chips: number of chips that a ridge readout is solved for on.

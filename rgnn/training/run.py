@@ -29,7 +29,7 @@ from rgnn.models import families
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import load_model
 from rgnn.models.committee import Committee
-from rgnn.models.settings import MessagePassingSettings, ModelSettings, MomentSettings
+from rgnn.models.settings import EnergySettings, MessagePassingSettings, ModelSettings, MomentSettings
 from rgnn.training.chip_size import narrowed, require_room
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.fit import fitter_for, require_frames_for
@@ -72,7 +72,8 @@ class RunSettings(Settings):
 
         Args:
             name: "default", "published" (Xu et al. 2025), "gnnff" (the all-digital twin), or with moments in place of
-                message passing "ridge" (solved for in one pass) or "moments" (trained in minutes).
+                message passing "ridge" (solved for in one pass), "moments" (trained in minutes) or "energy" (the same,
+                with forces and stress as derivatives of an energy).
 
         Raises:
             InputError: no such preset.
@@ -91,7 +92,9 @@ class RunSettings(Settings):
             return cls(model=MomentSettings.ridge())
         if name == "moments":
             return cls(model=MomentSettings.network(), training=TrainingSettings.moments())
-        raise InputError(f"there is no preset '{name}'; take default, published, gnnff, ridge or moments.")
+        if name == "energy":
+            return cls(model=EnergySettings(), training=TrainingSettings.energy())
+        raise InputError(f"there is no preset '{name}'; take default, published, gnnff, ridge, moments or energy.")
 
     @classmethod
     def read(cls, path: str | Path) -> "RunSettings":

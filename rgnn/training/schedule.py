@@ -1,8 +1,76 @@
-"""The hardware of a training step: noise that is ramped, or drawn from a range."""
+"""What changes over a training: its share that has passed, the learning rate, and the hardware of each step."""
+
+import math
+import time
 
 from rgnn.base.rng import numpy_stream
 from rgnn.chip.hardware import MOST_NOISE, Hardware
 from rgnn.training.settings import TrainingSettings
+
+
+class Clock:
+    """How much of a training has passed, by steps or by minutes.
+
+    Args:
+        config: its length.
+        steps: of an epoch.
+        step: finished ones.
+        elapsed: seconds of the training before now.
+
+    Attributes:
+        step: finished steps.
+    """
+
+    def __init__(self, config: TrainingSettings, steps: int, step: int = 0, elapsed: float = 0.0) -> None:
+        self.config, self.steps, self.step = config, steps, step
+        self._began = time.monotonic() - elapsed
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the training so far, interruptions left out."""
+        return time.monotonic() - self._began
+
+    @property
+    def share(self) -> float:
+        """The share of the training that has passed, 0 to 1."""
+        done, total = self._done
+        return min(1.0, done / total)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the minutes are over, within an epoch too."""
+        return self.config.minutes is not None and self.share >= 1
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """What is done, and all: steps, or seconds where the length is in minutes."""
+        done, total = self._done
+        return min(int(done), math.ceil(total)), math.ceil(total)
+
+    @property
+    def _done(self) -> tuple[float, float]:
+        if self.config.minutes is not None:
+            return self.elapsed, 60 * self.config.minutes
+        return self.step, self.config.epochs * self.steps
+
+    def goes_on(self, epoch: int, since_best: int) -> bool:
+        """Whether another epoch follows, after so many epochs and so many since the best.
+
+        A rate that falls to the end is not cut short: its last epochs bring the most.
+        """
+        if self.config.minutes is not None:
+            return not self.is_over
+        patient = self.config.rate_schedule == "cosine" or since_best < self.config.stop_after
+        return epoch < self.config.epochs and patient
+
+    def stopped_early(self, epoch: int) -> bool:
+        """Whether the training ended after so many epochs for want of progress."""
+        return self.config.minutes is None and epoch < self.config.epochs
+
+
+def cosine(first: float, last: float, share: float) -> float:
+    """A rate that falls from the first value to the last along half a cosine, as a training passes from 0 to 1."""
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def hardware_of_step(hardware: Hardware, config: TrainingSettings, step: int) -> Hardware:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
-from rgnn.base.choices import ChipGradient, Loss, NoiseSchedule, Split
+from rgnn.base.choices import ChipGradient, Loss, NoiseSchedule, RateSchedule, Split
 from rgnn.base.settings import Number, Settings, Whole, require
 
 
@@ -27,6 +27,20 @@ class TrainingSettings(Settings):
     frames reached in 2 epochs what "mse" with pairs did not in 3."""
     huber_delta: Number = Field(default=0.2, gt=0, json_schema_extra={"unit": "eV/Angstrom"})
     """Error where the Huber loss turns from square to linear, eV/Å."""
+    energy_weight: Number = Field(default=0.0, ge=0)
+    """Weight of the error of the energy per atom, eV, beside that of the forces, eV/Å; for models with an energy, on
+    frames whose energy is known."""
+    stress_weight: Number = Field(default=0.0, ge=0)
+    """Weight of the error of the stress, eV/Å³, beside that of the forces, eV/Å; for models with an energy, on frames
+    whose stress is known."""
+    weights_from: Number = Field(default=0.0, ge=0, lt=1)
+    """Share of the training after which energies and stresses count; forces lead until then."""
+    rate_schedule: RateSchedule = "plateau"
+    """Learning rate over the training: "plateau" falls when the validation error has stopped falling; "cosine" falls
+    from the first step to the last, which is then that of a settled model."""
+    minutes: Number | None = Field(default=None, gt=0, json_schema_extra={"unit": "min"})
+    """Length of the training with a cosine schedule, minutes; None is `epochs`. Two runs of the same length take
+    different numbers of steps, and so do not give the same model."""
     plateau_factor: Number = Field(default=0.5, gt=0, lt=1)
     """Factor of the learning rate when the validation error has stopped falling."""
     plateau_patience: Whole = Field(default=2, ge=1)
@@ -62,6 +76,10 @@ class TrainingSettings(Settings):
     @model_validator(mode="after")
     def _share_frames(self) -> Self:
         require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, f"at most {self.batch_size} frames")
+        require(
+            self.minutes is None or self.rate_schedule == "cosine", "rate_schedule", self.rate_schedule,
+            "cosine where minutes are given",
+        )  # fmt: skip
         return self
 
     @classmethod
@@ -80,8 +98,13 @@ class TrainingSettings(Settings):
         """For the network readout of moments: larger batches and more epochs, since a step takes milliseconds."""
         return cls(epochs=60, batch_size=4, plateau_patience=4, noise_schedule="range")
 
+    @classmethod
+    def energy(cls) -> Self:
+        """For energies: as for moments, with a rate that falls along a cosine."""
+        return cls.moments().override(epochs=50, learning_rate=5e-3, rate_schedule="cosine")
+
     def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """The loss over all force components."""
+        """The loss over all force components, or other numbers."""
         if self.loss == "huber":
             return huber_loss(predicted, target, delta=self.huber_delta)
         return (mse_loss if self.loss == "mse" else l1_loss)(predicted, target)

@@ -27,18 +27,38 @@ class FitResult:
         return min(self.history, key=lambda row: row.relative_error)
 
 
+@dataclass(frozen=True)
+class ValidationErrors:
+    """Errors on held-out frames.
+
+    Attributes:
+        mae, rmse: of force components, eV/Angstrom.
+        relative: sum|dF| / sum|F|.
+        energy: mean absolute error of the energy, eV/atom; None where there is none.
+    """
+
+    mae: float
+    rmse: float
+    relative: float
+    energy: float | None = None
+
+
 @torch.no_grad()
 def validate(
     model: ForceField, frames: LabelledFrames, validation: Sequence[int], seed: int, processes: Processes = ALONE
-) -> tuple[float, float, float]:
-    """MAE and RMSE in eV/Angstrom and sum|dF|/sum|F| of a model on the hardware it is trained for."""
-    sums = torch.zeros(4, dtype=torch.float64)
+) -> ValidationErrors:
+    """The errors of a model on the hardware it is trained for."""
+    sums = torch.zeros(6, dtype=torch.float64)
     for index in processes.share(validation):
         g = frames.graph(index).to(model.device)
         assert g.forces is not None
-        noise = torch_stream(seed, "validation noise", int(index))
-        error = (model(g, model.read(None, noise)).forces - g.forces).double()
-        found = error.abs().sum(), error.square().sum(), g.forces.abs().sum(), error.numel()
-        sums += torch.tensor([float(x) for x in found], dtype=torch.float64)
-    absolute, square, reference, count = processes.all_reduce_sum_(sums).tolist()
-    return absolute / count, math.sqrt(square / count), absolute / max(reference, 1e-12)
+        found = model(g, model.read(None, torch_stream(seed, "validation noise", int(index))))
+        error = (found.forces - g.forces).double()
+        each = [error.abs().sum(), error.square().sum(), g.forces.abs().sum(), error.numel(), 0.0, 0]
+        if found.energy is not None and g.labels.energy is not None and bool(g.labels.energy.isfinite().all()):
+            each[4:] = (found.energy - g.labels.energy).abs().sum() / g.n_atoms, 1
+        sums += torch.tensor([float(x) for x in each], dtype=torch.float64)
+    absolute, square, reference, count, energy, known = processes.all_reduce_sum_(sums).tolist()
+    return ValidationErrors(
+        absolute / count, math.sqrt(square / count), absolute / max(reference, 1e-12), energy / known if known else None
+    )

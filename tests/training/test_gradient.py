@@ -147,7 +147,7 @@ def test_the_best_epoch_is_kept(model, frames, tmp_path) -> None:
     config = CONFIG.override(epochs=6, learning_rate=0.3, average=0.0)  # far too fast, so that it jumps about
     result = fit(model, frames, TRAIN, VALIDATION, config, tmp_path)
     trainer = GradientFit(load_model(tmp_path / "best"), config, None)
-    assert trainer.validate(frames, VALIDATION)[2] == pytest.approx(result.best.relative_error, rel=1e-6)
+    assert trainer.validate(frames, VALIDATION).relative == pytest.approx(result.best.relative_error, rel=1e-6)
     assert result.best.relative_error == pytest.approx(
         min(row.relative_error for row in read_epochs(tmp_path)), rel=1e-6
     )

@@ -71,7 +71,7 @@ def test_the_penalty_is_the_best_on_validation_frames() -> None:
 
 def test_it_learns_in_one_pass(untrained, frames, tmp_path) -> None:
     ridge = solved(untrained, frames, tmp_path)
-    error = validate(ridge.model, frames, VALIDATION, CONFIG.seed)[2]
+    error = validate(ridge.model, frames, VALIDATION, CONFIG.seed).relative
     assert error < 0.3  # no forces at all would be 1
     (row,) = read_epochs(tmp_path)
     assert row.relative_error == pytest.approx(error, rel=1e-6)
@@ -107,7 +107,7 @@ def test_added_frames_count_as_much_as_the_first(untrained, frames, tmp_path) ->
     )
     for name in ("gain", "bias"):
         assert torch.equal(getattr(ridge.model.readout, name), getattr(few.readout, name))
-    errors = [validate(model, frames, VALIDATION, CONFIG.seed)[2] for model in (few, ridge.model)]
+    errors = [validate(model, frames, VALIDATION, CONFIG.seed).relative for model in (few, ridge.model)]
     assert errors[1] < 0.9 * errors[0]
     whole = LinearFit(copy.deepcopy(few), CONFIG, None)
     for train in (range(4), range(4, 24)):

@@ -41,14 +41,14 @@ class MomentEnergy(ForceField):
         member: number among several models that share a training.
 
     Attributes:
-        reference: [S] float64-accurate energies of the elements, eV, found by least squares.
+        element_energies: [120] reference energies by atomic number, eV, found by least squares.
     """
 
     family = "energy"
     outputs = frozenset({"energy", "forces", "stress"})
     settings_class = EnergySettings
     settings: EnergySettings
-    reference: Tensor
+    element_energies: Tensor
 
     def __init__(
         self, settings: EnergySettings, hardware: Hardware, cells: ChipCells, seed: int = 0, member: int = 0
@@ -62,7 +62,7 @@ class MomentEnergy(ForceField):
             self.table = Elements(settings.elements)
             self.moments = MomentLayer(cells[0][0], self.table, settings.channels)
             self.readout = EnergyReadout(settings.channels, settings.mixtures, settings.widths, s)
-        self.register_buffer("reference", torch.zeros(s))
+        self.register_buffer("element_energies", torch.zeros(120))
         self.finish_crossbars(member)
 
     @classmethod
@@ -75,6 +75,11 @@ class MomentEnergy(ForceField):
     def operations(cls, settings: EnergySettings, workload: Workload, *, split: bool = True) -> Operations:
         """Exact counts of a pass that gives energy, forces and stress."""
         return energy_operations(settings, workload)
+
+    @property
+    def reference(self) -> Tensor:
+        """[120] reference energies by atomic number, eV."""
+        return self.element_energies
 
     @property
     def locality(self) -> Locality:
@@ -97,7 +102,7 @@ class MomentEnergy(ForceField):
             energy = energy.index_add(0, g.frame_index[part.atoms], eps.to(energy.dtype))
             virial = g.edge_vector[part.out, :, None] * along[:, None]
             strain = strain.index_add(0, g.frame_index[i], virial.flatten(1))
-        return self._prediction(g, rows, forces, energy, strain.view(-1, 3, 3))
+        return self._prediction(g, forces, energy, strain.view(-1, 3, 3))
 
     def energies(self, moments: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """[N] eV of atoms without their reference, and its derivative by their moments [N, 9, K].
@@ -112,9 +117,9 @@ class MomentEnergy(ForceField):
             (b,) = torch.autograd.grad(eps.sum(), leaf, create_graph=trains)
         return order.restored(eps if trains else eps.detach()), order.restored(b)
 
-    def _prediction(self, g: Graph, rows: Tensor, forces: Tensor, energy: Tensor, strain: Tensor) -> Prediction:
+    def _prediction(self, g: Graph, forces: Tensor, energy: Tensor, strain: Tensor) -> Prediction:
         """With the reference energies added, and the stress from dE / d strain [frames, 3, 3]."""
-        energy = energy.index_add(0, g.frame_index, self.reference.to(energy.dtype)[rows])
+        energy = energy.index_add(0, g.frame_index, self.element_energies.to(energy.dtype)[g.atomic_numbers])
         stress = None
         if g.volume is not None:
             stress = 0.5 * (strain + strain.mT) / g.volume[:, None, None]
@@ -128,7 +133,7 @@ class MomentEnergy(ForceField):
         zeros = g.edge_vector.new_zeros(g.topology.n_frames)
         energy = zeros.index_add(0, g.frame_index, eps.to(zeros.dtype))
         strain = zeros[:, None, None].expand(-1, 3, 3)
-        return self._prediction(g, rows, torch.zeros(g.n_atoms, 3).to(nothing), energy, strain)
+        return self._prediction(g, nothing.new_zeros(g.n_atoms, 3), energy, strain)
 
     def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
         """The elements [N] and Gaussians [E, G]; then the standardised moments [N, 9 K] and the channels [E, K]."""

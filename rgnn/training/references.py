@@ -1,0 +1,47 @@
+"""Reference energies of elements: what brings a model's energies to those of the training frames, by least squares."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rgnn.base.estimate import evenly
+from rgnn.base.rng import torch_stream
+from rgnn.graphs.graph import LabelledFrames
+from rgnn.models.base import ForceField
+
+# Frames that are looked at, evenly chosen.
+MOST_FRAMES = 24
+
+
+@torch.no_grad()
+def fit_references(
+    model: ForceField, frames: LabelledFrames, train: Sequence[int], seed: int, most: int = MOST_FRAMES
+) -> None:
+    """Set the reference energies of a model so that its energies have no error that compositions explain.
+
+    Where compositions do not tell elements apart (all frames have the same), the smallest change that does is taken:
+    energies of frames are right then, those of single elements have no meaning.
+
+    Args:
+        model: whose `reference` is changed; nothing happens to one without.
+        frames: labelled frames.
+        train: numbers of the training frames, of which at most `most` are looked at.
+        seed: of the read noise.
+    """
+    if model.reference is None:
+        return
+    compositions: list[Tensor] = []
+    missing: list[float] = []
+    for index in evenly(train, most):
+        g = frames.graph(index).to(model.device)
+        if g.labels.energy is None or not bool(g.labels.energy.isfinite().all()):
+            continue
+        found = model(g, model.read(None, torch_stream(seed, "reference energies", int(index)))).energy
+        assert found is not None
+        compositions.append(torch.bincount(g.atomic_numbers, minlength=len(model.reference)).double())
+        missing.append(float((g.labels.energy - found).sum()))
+    if compositions:
+        counts = torch.stack(compositions)
+        change = torch.linalg.pinv(counts, rtol=1e-9) @ torch.tensor(missing, dtype=torch.float64, device=counts.device)
+        model.reference += change.to(model.reference)
