@@ -17,10 +17,10 @@ from rgnn.chip.product import AnalogProduct
 from rgnn.graphs.triplets import TripletPlan
 from rgnn.kernels import loops
 from rgnn.kernels.edges import CompiledEdges, share_cores
-from rgnn.kernels.radial import read_gaussians
 from rgnn.kernels.interface import Kernels
 from rgnn.kernels.operands import COARSE_NOISE, NO_SUMS, Buffers, Prepared
 from rgnn.kernels.plain import PLAIN
+from rgnn.kernels.radial import read_gaussians
 
 # Rows of edges in one block; blocks of triplets are the plan's.
 ROWS = 1024

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
-from rgnn.kernels.loops import FUSED, f32
+from rgnn.kernels.loops import FUSED, _exp, f32
 
 
 @njit(parallel=True, **FUSED)
@@ -112,3 +112,40 @@ def to_moments(phi, slope, d, u, fc, dfc, gradient, first, result):
                 x, z, w = a[h], b[h], m[h]
                 for c in range(p.shape[0]):
                     w[c] += x * s[c] + z * p[c]
+
+
+@njit(inline="always", **FUSED)
+def _pair_basis(x, mu, inverse, fc, dfc, value, slope):
+    """G fc of a distance, and its derivative."""
+    for c in range(mu.shape[0]):
+        t = (mu[c] - x) * inverse[c]
+        g = _exp(f32(-0.5) * t * t)
+        value[c] = g * fc
+        slope[c] = g * (t * inverse[c] * fc + dfc)
+
+
+@njit(parallel=True, **FUSED)
+def pair_terms(d, fc, dfc, mu, inverse, pair, weight, value, slope):
+    """Value and slope [edges]: see `EdgeSums.pair_terms`."""
+    for e in prange(d.shape[0]):
+        a, b = np.empty(mu.shape[0], np.float32), np.empty(mu.shape[0], np.float32)
+        _pair_basis(d[e], mu, inverse, fc[e], dfc[e], a, b)
+        w, x, y = weight[pair[e]], f32(0), f32(0)
+        for c in range(mu.shape[0]):
+            x += a[c] * w[c]
+            y += b[c] * w[c]
+        value[e], slope[e] = x, y
+
+
+@njit(parallel=True, **FUSED)
+def to_pairs(d, fc, dfc, mu, inverse, pair, of_value, of_slope, parts):
+    """Parts [threads, pairs, k] of the gradient to the weights; each takes a share of the edges."""
+    n = d.shape[0]
+    for part in prange(parts.shape[0]):
+        sums = parts[part]
+        a, b = np.empty(mu.shape[0], np.float32), np.empty(mu.shape[0], np.float32)
+        for e in range(part * n // parts.shape[0], (part + 1) * n // parts.shape[0]):
+            _pair_basis(d[e], mu, inverse, fc[e], dfc[e], a, b)
+            row, x, y = sums[pair[e]], of_value[e], of_slope[e]
+            for c in range(mu.shape[0]):
+                row[c] += x * a[c] + y * b[c]

@@ -45,6 +45,42 @@ class CompiledEdges:
         edges = tuple(x.contiguous().numpy() for x in (phi, slope, d, u, fc, dfc))
         return EdgeGradients.apply(part, edges, b)
 
+    def pair_terms(
+        self, mu: Tensor, s: Tensor, d: Tensor, envelope: Tensor, pair: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `EdgeSums`."""
+        if d.dtype != torch.float32:
+            return PLAIN.edges.pair_terms(mu, s, d, envelope, pair, weight)
+        edges = tuple(x.contiguous().numpy() for x in (d, *envelope, mu, 1 / s, pair))
+        value, slope = PairTerms.apply(edges, weight)
+        return value, slope
+
+
+# Shares of the edges that cores take turns at; their number does not depend on that of the cores, nor do sums.
+PAIR_PARTS = 16
+
+
+class PairTerms(torch.autograd.Function):
+    """Pair terms, linear in the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, edges: tuple[np.ndarray, ...], weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See `EdgeSums.pair_terms`."""
+        share_cores()
+        ctx.edges, ctx.shape = edges, weight.shape
+        value, slope = torch.empty(len(edges[0])), torch.empty(len(edges[0]))
+        edge_loops.pair_terms(*edges, weight.detach().contiguous().numpy(), value.numpy(), slope.numpy())
+        return value, slope
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_value: Tensor, of_slope: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradient to the weights."""
+        parts = torch.zeros((PAIR_PARTS, *ctx.shape))
+        gradients = of_value.contiguous().numpy(), of_slope.contiguous().numpy()
+        edge_loops.to_pairs(*ctx.edges, *gradients, parts.numpy())
+        return None, parts.sum(0)
+
 
 class EdgeGradients(torch.autograd.Function):
     """Derivatives along edges, linear in what comes from the moments."""

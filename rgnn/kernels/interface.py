@@ -22,9 +22,9 @@ class Products(Protocol):
     def of_gaussians(
         self, call: AnalogProduct, mu: Tensor, s: Tensor, d: Tensor, block: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """A(onehot(block) x G(d); W) [rows, out] for Gaussians of centres mu and widths s [k], and its derivative by d.
+        """A(onehot(block) x G(d); W) [rows, out] of Gaussians with centres mu and widths s [k], and its slope in d.
 
-        The derivative is steepest (A(x+) - A(x-)) of G'(d) / steepest = x+ - x-, with the largest slope of any Gaussian.
+        The slope is steepest (A(x+) - A(x-)) of G'(d) / steepest = x+ - x-, with the largest slope of any Gaussian.
         Row r drives block[r] of the blocks of k columns. The three reads have the rows r, n + r and 2 n + r.
         """
 
@@ -64,13 +64,28 @@ class EdgeSums(Protocol):
     def gradients(
         self, part: Part, phi: Tensor, slope: Tensor, geometry: tuple[Tensor, Tensor, Tensor], b: Tensor
     ) -> Tensor:
-        """[out, 3] of edges r = d u: the derivative of b_i . M_ij by r, with M_ij = fc(d) phi(d) Y(u) and gradients to b.
+        """[out, 3] of edges r = d u: the derivative by r of b_i . M_ij, M_ij = fc(d) phi(d) Y(u); gradients to b.
 
         Args:
             part: the atoms i.
-            phi, slope: [out, K] channels and their derivative by d.
+            phi: [out, K] channels.
+            slope: [out, K] their derivative by d.
             geometry: d [out], u [out, 3], and fc with its derivative [2, out].
             b: [atoms, 9, K].
+        """
+
+    def pair_terms(
+        self, mu: Tensor, s: Tensor, d: Tensor, envelope: Tensor, pair: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """[E] u = weight[pair] . G(d) fc(d) for Gaussians of centres mu and widths s [k], and du/dd.
+
+        Args:
+            mu: [k] centres.
+            s: [k] widths.
+            d: [E] distances.
+            envelope: [2, E] fc and its derivative by d.
+            pair: [E] rows of the weights.
+            weight: [pairs, k]; with gradients to it.
         """
 
 

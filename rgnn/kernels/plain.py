@@ -111,6 +111,16 @@ class PlainEdges:
         turn = torch.einsum("em,ema->ea", across * fc[:, None], harmonic_slopes(u))
         return radial * u + (turn - u * (turn * u).sum(1, keepdim=True)) / d[:, None]
 
+    def pair_terms(
+        self, mu: Tensor, s: Tensor, d: Tensor, envelope: Tensor, pair: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `EdgeSums`."""
+        e, (fc, dfc) = torch.exp(-0.5 * ((d[:, None] - mu) / s).square()), envelope
+        slope = (mu - d[:, None]) / s.square() * e
+        terms, w = (e * fc[:, None], slope * fc[:, None] + e * dfc[:, None]), weight[pair]
+        value, derivative = ((term * w).sum(1) for term in terms)
+        return value, derivative
+
 
 def harmonics(u: Tensor) -> Tensor:
     """[E, 9]: 1, u and Y(u) for unit vectors [E, 3]."""

@@ -12,7 +12,7 @@ from rgnn.base.files import read_csv, write_atomic
 class Epoch:
     """A row of log.csv.
 
-    Errors are those of forces in eV/Angstrom, relative_error is sum|dF| / sum|F|, on the validation frames; energy_error
+    Errors are those of forces on the validation frames in eV/Angstrom, relative_error is sum|dF| / sum|F|; energy_error
     is the mean absolute error of the energy in eV/atom, None where the model or the frames have none.
     """
 

@@ -44,9 +44,9 @@ class Known:
 class StepLoss:
     """The loss of one step, whose labels may lie in several parts and processes.
 
-    Each term is the mean over all labels of its kind in the step. So that gradients can be summed over parts and divided
-    once by the number of force components, a part gives the sum of its force errors, and of others that times their
-    weight and the number of force components to one label of that kind.
+    Each term is the mean over all labels of its kind in the step. Gradients are summed over parts and divided once by
+    the number of force components. So a part gives the sum of its force errors, and that of others times their weight
+    and the number of force components for each label of that kind.
 
     Args:
         model: that is trained.

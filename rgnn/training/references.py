@@ -26,8 +26,9 @@ def fit_references(
     Args:
         model: whose `reference` is changed; nothing happens to one without.
         frames: labelled frames.
-        train: numbers of the training frames, of which at most `most` are looked at.
+        train: numbers of the training frames.
         seed: of the read noise.
+        most: number of the training frames that are looked at, evenly chosen.
     """
     if model.reference is None:
         return
@@ -44,4 +45,4 @@ def fit_references(
     if compositions:
         counts = torch.stack(compositions)
         change = torch.linalg.pinv(counts, rtol=1e-9) @ torch.tensor(missing, dtype=torch.float64, device=counts.device)
-        model.reference += change.to(model.reference)
+        model.reference.add_(change.to(model.reference))

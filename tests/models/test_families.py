@@ -18,13 +18,21 @@ from rgnn.data.sample import sample_frames
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.families import FAMILIES, build, family_of
-from rgnn.models.settings import MessagePassingSettings, ModelSettings, MomentSettings, NetworkSettings, RidgeSettings
+from rgnn.models.settings import (
+    EnergySettings,
+    MessagePassingSettings,
+    ModelSettings,
+    MomentSettings,
+    NetworkSettings,
+    RidgeSettings,
+)
 from rgnn.training.settings import TrainingSettings
 
 SHAPES = {
     "message passing": MessagePassingSettings(n_features=4),
     "ridge": MomentSettings(channels=4, elements=(3, 8, 15), readout=RidgeSettings(random_features=12)),
     "network": MomentSettings(channels=4, elements=(3, 8, 15), readout=NetworkSettings(widths=(6,))),
+    "energy": EnergySettings(channels=4, mixtures=4, widths=(6,), elements=(3, 8, 15)),
     "toy": PairSettings(),
 }
 

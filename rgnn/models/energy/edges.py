@@ -1,4 +1,4 @@
-"""What an energy model knows of the edges of a part, and how a change of energy with moments becomes one with places."""
+"""What an energy model reads of the edges of a part, and the derivatives of energies along them."""
 
 from dataclasses import dataclass
 

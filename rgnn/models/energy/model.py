@@ -1,4 +1,4 @@
-"""Energies from moments of neighbourhoods; forces and stress are their derivatives, by further reads of the same cells."""
+"""Energies from moments of neighbourhoods; their derivatives come from further reads of the same cells."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,10 @@ from torch import Tensor
 from rgnn.base.rng import torch_stream
 from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
-from rgnn.graphs.topology import Part
 from rgnn.models.base import ChipCells, ForceField, Locality, Prediction, require_shapes
 from rgnn.models.energy.edges import read_edges
 from rgnn.models.energy.operations import energy_operations
+from rgnn.models.energy.pairs import PairPotential
 from rgnn.models.energy.readout import ByElement, EnergyReadout
 from rgnn.models.operations import Operations, Workload
 from rgnn.models.parts.elements import Elements
@@ -22,13 +22,13 @@ from rgnn.models.settings import EnergySettings
 
 
 class MomentEnergy(ForceField):
-    """E = sum_i eps(M_i; Z_i) + e_{Z_i}: moments of atoms from the chip, and a trained digital function of them.
+    """E = sum_i [eps(M_i; Z_i) + sum_j u(d_ij; Z_i Z_j) + e_{Z_i}]: moments from the chip in trained functions.
 
     The chip sees Gaussians of distances only, so that phi(d) = A(onehot(Z_j) x G(d)) has the slope
     A(onehot(Z_j) x G'(d)), two more reads of the same cells (`ChipReading.with_slope`). What the digital part needs is
     B_i = d eps_i / d M_i, and then
 
-    g_ij = (phi fc)' (B_i . Y_ij) u_ij + phi fc B_i . dY_ij / dr      F_i = sum_j g_ij - g_ji
+    g_ij = [(phi fc)' B_i . Y_ij + du/dd] u_ij + phi fc B_i . dY_ij / dr      F_i = sum_j g_ij - g_ji
 
     Without codes, output converters and read noise these are exact derivatives, frozen errors of cells included. Codes
     make the energy a fine staircase whose smooth form the forces follow; each read has noise for itself.
@@ -62,6 +62,7 @@ class MomentEnergy(ForceField):
             self.table = Elements(settings.elements)
             self.moments = MomentLayer(cells[0][0], self.table, settings.channels)
             self.readout = EnergyReadout(settings.channels, settings.mixtures, settings.widths, s)
+            self.pairs = PairPotential(settings.gaussians, s)
         self.register_buffer("element_energies", torch.zeros(120))
         self.finish_crossbars(member)
 
@@ -96,10 +97,12 @@ class MomentEnergy(ForceField):
         for part in self.moments.parts(g, reading):
             edges = read_edges(g, part, self.gaussians, self.moments.crossbar, rows, self.settings.cutoff, reading)
             eps, b = self.energies(edges.moments(reading), rows[part.atoms])
-            along = edges.gradients(b, reading)
             i, j = part.ends_out
+            pair_energy, pair_slope = self.pairs(edges, rows[i] * len(self.table) + rows[j], self.gaussians, reading)
+            along = edges.gradients(b, reading) + pair_slope[:, None] * edges.direction
             forces = forces.index_add(0, i, along).index_add(0, j, -along)
             energy = energy.index_add(0, g.frame_index[part.atoms], eps.to(energy.dtype))
+            energy = energy.index_add(0, g.frame_index[i], pair_energy.to(energy.dtype))
             virial = g.edge_vector[part.out, :, None] * along[:, None]
             strain = strain.index_add(0, g.frame_index[i], virial.flatten(1))
         return self._prediction(g, forces, energy, strain.view(-1, 3, 3))
