@@ -178,8 +178,8 @@ class Variants(Settings):
         super().__pydantic_init_subclass__(**kwargs)
         if Variants in cls.__bases__:
             cls._variants = {}
-        else:
-            cls._variants[cls.model_fields[cls.tag].default] = cls
+        elif name := cls.model_fields[cls.tag].default:  # what several variants have in common has none
+            cls._variants[name] = cls
 
     @model_validator(mode="wrap")
     @classmethod

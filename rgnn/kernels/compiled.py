@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from rgnn.base.rng import quantiles
 from rgnn.chip.product import AnalogProduct
@@ -18,8 +17,9 @@ from rgnn.graphs.triplets import TripletPlan
 from rgnn.kernels import loops
 from rgnn.kernels.edges import CompiledEdges, share_cores
 from rgnn.kernels.interface import Kernels
-from rgnn.kernels.operands import COARSE_NOISE, NO_SUMS, Buffers, Prepared
+from rgnn.kernels.operands import NO_SUMS, Buffers, Prepared
 from rgnn.kernels.plain import PLAIN
+from rgnn.kernels.prepared import PreparedMatrices, fits
 from rgnn.kernels.radial import read_gaussians
 
 # Rows of edges in one block; blocks of triplets are the plan's.
@@ -50,45 +50,6 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(mmap_threshold, 32 << 20)
         mallopt(trim_threshold, 512 << 20)
-
-
-class PreparedMatrices:
-    """The matrices of crossbars as loops take them, kept while their weights live."""
-
-    def __init__(self) -> None:
-        self._kept: Any = WeakTensorKeyDictionary()
-        self._columns: dict[tuple[int, int], Tensor] = {}
-
-    def of(self, call: AnalogProduct, columns: Tensor | None = None, *, smooth: bool = False) -> Prepared:
-        """Those of a call, on some columns.
-
-        Args:
-            call: one that `fits`.
-            columns: of the matrix; None takes all.
-            smooth: the sums pass a gate and a sum, so that fewer digits do.
-        """
-        noise = call.noise
-        noise_key = noise.cache_key()
-        if noise_key is None:
-            return Prepared.of(call, columns, smooth=smooth)
-        kept = self._kept.setdefault(noise.weight, {})
-        part = None if columns is None else columns.data_ptr()
-        fewer = smooth or noise.strength >= COARSE_NOISE
-        key = (noise.weight._version, part, call.converter.levels, call.converter.nearest, fewer, noise_key)
-        if key not in kept:
-            kept[key] = Prepared.of(call, columns, smooth=smooth)
-        return kept[key]
-
-    def columns(self, block: int, width: int) -> Tensor:
-        """The columns of a block, always the same tensor."""
-        return self._columns.setdefault((block, width), torch.arange(block * width, (block + 1) * width))
-
-
-def fits(call: AnalogProduct, x: Tensor) -> bool:
-    """Whether the compiled loops can form a product: with codes of 8 bits or less, in float32, uncounted."""
-    levels = call.converter.levels
-    known = call.counts is None and call.noise.has_closed_form
-    return known and levels is not None and levels <= 255 and x.dtype == torch.float32
 
 
 class CompiledProducts:

@@ -1,7 +1,5 @@
 """Reads of Gaussians and their slopes, edges sorted by the block of columns that they drive."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,16 +10,14 @@ from rgnn.kernels import radial_loops
 from rgnn.kernels.edges import share_cores
 from rgnn.kernels.operands import Buffers
 from rgnn.kernels.plain import steepest_slope
-
-if TYPE_CHECKING:
-    from rgnn.kernels.compiled import PreparedMatrices
+from rgnn.kernels.prepared import PreparedMatrices
 
 # Edges whose codes are made and multiplied at once; their three reads stay in cache.
 EDGES = 512
 
 
 def read_gaussians(
-    call: AnalogProduct, prepared: "PreparedMatrices", mu: Tensor, s: Tensor, d: Tensor, block: Tensor
+    call: AnalogProduct, prepared: PreparedMatrices, mu: Tensor, s: Tensor, d: Tensor, block: Tensor
 ) -> tuple[Tensor, Tensor]:
     """See `Products.of_gaussians`; for calls that the loops can form, whose code of 0 is 0."""
     share_cores()
@@ -38,9 +34,10 @@ def read_gaussians(
     shape = mu.numpy(), (1 / s).numpy(), steepest
     converter = np.float32(c.low), np.float32(c.divisor), np.float32(c.levels), c.nearest
     for b, rows in enumerate(order.split(counts)):
-        if len(rows):
-            columns = prepared.of(call, prepared.columns(b, width))
-            buffers = Buffers(columns, call.noise.strength, 3 * min(EDGES, len(rows)), width, by_rows=True)
+        if not len(rows):
+            continue
+        columns = prepared.of(call, prepared.columns(b, width))
+        buffers = Buffers(columns, call.noise.strength, 3 * min(EDGES, len(rows)), width, by_rows=True)
         for chunk in rows.split(EDGES):
             edges = chunk.numpy()
             sums = buffers.fill(radial_loops.gaussian_codes, 3 * len(edges), d.numpy(), edges, *shape, *converter)

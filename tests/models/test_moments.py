@@ -261,7 +261,7 @@ def test_what_makes_no_sense_is_refused(built_moments, glass) -> None:
         ({"family": "moments", "readout": {"kind": "head"}}, "must be one of ridge, network"),
         ({"family": "moments", "readout": {"widths": []}}, "one or more"),
         ({"family": "moments", "elements": [8, 3]}, "ascending"),
-        ({"family": "tree"}, "must be one of message-passing, moments"),
+        ({"family": "tree"}, "must be one of message-passing, energy, moments"),
         ({"readout": {"kind": "network"}}, "unknown key 'readout'"),
     ):
         with pytest.raises(InputError, match=words):
