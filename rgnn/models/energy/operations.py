@@ -24,6 +24,8 @@ def energy_operations(settings: EnergySettings, w: Workload) -> Operations:
     uses += [(w.atoms, layers[-1], 1, "output of an element"), (w.atoms, 4 * h, 1, "linear in the invariants")]
     trained = [MatrixUse((1, name), n, a, b) for n, a, b, name in uses]
     trained += [MatrixUse((2, f"{name}, transposed"), n, b, a) for n, a, b, name in uses]
+    trained += [MatrixUse((3, "pair potential"), e, f, 1), MatrixUse((3, "pair potential, slope"), e, f, 1)]
+    rest += Elementwise(multiplies=4 * f * e, adds=2 * f * e)
     hidden = sum(settings.widths)
     rest += Elementwise(lookups=2 * hidden * w.atoms, multiplies=3 * hidden * w.atoms)
     rest += Elementwise(multiplies=60 * h * w.atoms, adds=40 * h * w.atoms)  # invariants, and their derivatives
