@@ -108,6 +108,18 @@ class RowNoise:
         return noise.mul_(deviation).addmm_(q, self.weight[:, columns].T)
 
 
+def difference_of_rows(noise: Noise, q: Tensor, p: Tensor, key: int, first: int) -> Tensor:
+    """[rows, out] of codes q less those of p [rows, in], for a noise whose rows have draws and a closed form.
+
+    y ~ N((q - p) W^T, (V(q) + V(p)) (s R)^2^T).
+    """
+    assert noise.variance is not None
+    squares = [c.square() if noise.bits is None else sum_of_squared_planes(c, noise.bits) for c in (q, p)]
+    deviation = ((squares[0] + squares[1]) @ noise.variance.T).sqrt_().mul_(noise.strength)
+    numbers = torch.arange(first, first + len(q), device=q.device)
+    return normal(key, numbers, len(noise.weight)).to(q.dtype).mul_(deviation).addmm_(q - p, noise.weight.T)
+
+
 class PlaneNoise:
     """Fluctuations drawn once per bit plane and shared by all rows of the call, as published.
 

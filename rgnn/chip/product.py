@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from rgnn.base.rng import draw_key, normal
 from rgnn.chip.converters import Adc, Converter, Counts
-from rgnn.chip.noise import CacheKey, Noise, bit_planes
+from rgnn.chip.noise import CacheKey, Noise, bit_planes, difference_of_rows
 
 # What training sees of the analog products: no gradient, or that of x W^T where the input converter does not clip.
 Gradient = Literal["blocked", "straight_through"]
@@ -130,6 +130,22 @@ class AnalogProduct:
     def finish(self, y: Tensor) -> Tensor:
         """[rows, out] in code units -> A, in place: rescaled, and the offset lo rowsum(W) added."""
         return self.converter.scale(y).add_(self.offset)
+
+    def difference(self, x: Tensor, y: Tensor, key: int, first: int) -> Tensor:
+        """[rows, out] A(x) - A(y) for x and y [rows, in], two reads with noise of their own; overwrites both.
+
+        Where the reads of a row fluctuate independently, so does their difference, with the sum of their variances: it
+        has one draw. The rows are numbered from `first`, and those of y follow where they have separate draws.
+        """
+        if self.counts is not None:
+            self.converter.count(x, self.counts)
+            self.converter.count(y, self.counts)
+        q, p, noise = self.converter.codes(x), self.converter.codes(y), self.noise
+        if noise.draws_rows and noise.has_closed_form:
+            sums = difference_of_rows(noise, q, p, key, first)
+        else:
+            sums = noise.product(q, EVERY, key, first) - noise.product(p, EVERY, key, first + len(q))
+        return self.converter.scale(sums)
 
     def __call__(self, x: Tensor) -> Tensor:
         """[rows, in] -> [rows, out]; overwrites x by its codes."""

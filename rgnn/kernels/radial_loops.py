@@ -14,17 +14,18 @@ def gaussian_codes(
     m, width = chunk.shape[0], mu.shape[0]
     noisy = squares.shape[0] > 0
     for r in prange(m):
-        x = d[chunk[r]]
+        x, values = d[chunk[r]], np.empty((3, width), np.float32)
         for c in range(width):
             t = (mu[c] - x) * inverse[c]
             g = _exp(f32(-0.5) * t * t)
             slope = t * inverse[c] * g / steepest
-            codes[r, c] = i32(_code(g, low, divisor, levels, nearest)) - zero
-            codes[m + r, c] = i32(_code(max(slope, f32(0)), low, divisor, levels, nearest)) - zero
-            codes[2 * m + r, c] = i32(_code(max(-slope, f32(0)), low, divisor, levels, nearest)) - zero
-        if noisy:
-            for k in range(3):
-                _squares(codes[k * m + r], zero, squares[k * m + r], by_planes, factor, half, shift)
+            values[0, c], values[1, c], values[2, c] = g, max(slope, f32(0)), max(-slope, f32(0))
+        for k in range(3):
+            code = codes[k * m + r]
+            for c in range(width):
+                code[c] = i32(_code(values[k, c], low, divisor, levels, nearest)) - zero
+            if noisy:
+                _squares(code, zero, squares[k * m + r], by_planes, factor, half, shift)
 
 
 @njit(parallel=True, **FUSED)
@@ -39,10 +40,11 @@ def gaussian_sums(
         _sums_of_row(y, mean[r], scale, shift, other, r, kind, other_scale)
         _sums_of_row(rises, mean[m + r], scale, shift, other, m + r, kind, other_scale)
         _sums_of_row(falls, mean[2 * m + r], scale, shift, other, 2 * m + r, kind, other_scale)
+        for c in range(outputs):
+            rises[c] -= falls[c]
         if kind == ROWS:
             _add_noise_of_row(y, other[r], other_scale, quantiles, key, e)
-            _add_noise_of_row(rises, other[m + r], other_scale, quantiles, key, n + e)
-            _add_noise_of_row(falls, other[2 * m + r], other_scale, quantiles, key, 2 * n + e)
+            _add_noise_of_row(rises, other[m + r] + other[2 * m + r], other_scale, quantiles, key, n + e)
         for c in range(outputs):
             y[c] = y[c] * unit + offset[c]
-            rises[c] = (rises[c] - falls[c]) * (unit * steepest)
+            rises[c] *= unit * steepest

@@ -8,6 +8,7 @@ from torch import Tensor
 from rgnn.base.rng import torch_stream
 from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
+from rgnn.graphs.topology import Part
 from rgnn.models.base import ChipCells, ForceField, Locality, Prediction, require_shapes
 from rgnn.models.energy.edges import read_edges
 from rgnn.models.energy.operations import energy_operations
@@ -93,7 +94,7 @@ class MomentEnergy(ForceField):
         rows = self.table(g.atomic_numbers)
         forces = torch.zeros(g.n_atoms, 3, dtype=self.dtype, device=self.device)
         energy = g.edge_vector.new_zeros(g.topology.n_frames)
-        strain = g.edge_vector.new_zeros(g.topology.n_frames, 9)
+        strain = g.edge_vector.new_zeros(g.topology.n_frames, 3, 3)
         for part in self.moments.parts(g, reading):
             edges = read_edges(g, part, self.gaussians, self.moments.crossbar, rows, self.settings.cutoff, reading)
             eps, b = self.energies(edges.moments(reading), rows[part.atoms])
@@ -103,9 +104,18 @@ class MomentEnergy(ForceField):
             forces = forces.index_add(0, i, along).index_add(0, j, -along)
             energy = energy.index_add(0, g.frame_index[part.atoms], eps.to(energy.dtype))
             energy = energy.index_add(0, g.frame_index[i], pair_energy.to(energy.dtype))
-            virial = g.edge_vector[part.out, :, None] * along[:, None]
-            strain = strain.index_add(0, g.frame_index[i], virial.flatten(1))
-        return self._prediction(g, forces, energy, strain.view(-1, 3, 3))
+            strain = strain + self._strain(g, part, along)
+        return self._prediction(g, forces, energy, strain)
+
+    @staticmethod
+    def _strain(g: Graph, part: Part, along: Tensor) -> Tensor:
+        """[frames, 3, 3] what the edges of a part bring to the derivative of the energies by a strain."""
+        vectors, along = g.edge_vector[part.out], along.to(g.edge_vector.dtype)
+        if g.topology.n_frames == 1:
+            return (vectors.T @ along)[None]
+        # The edges are sorted by their centres, and so by frames.
+        counts = torch.bincount(g.frame_index[part.ends_out[0]], minlength=g.topology.n_frames).tolist()
+        return torch.stack([v.T @ f for v, f in zip(vectors.split(counts), along.split(counts), strict=True)])
 
     def energies(self, moments: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """[N] eV of atoms without their reference, and its derivative by their moments [N, 9, K].
