@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from rgnn.models.base import Prediction as Prediction
     from rgnn.models.checkpoints import load_model as load_model
     from rgnn.models.checkpoints import save_model as save_model
+    from rgnn.models.energy.model import MomentEnergy as MomentEnergy
     from rgnn.models.message_passing.model import RGNN as RGNN
     from rgnn.models.moments.model import MomentForces as MomentForces
+    from rgnn.models.settings import EnergySettings as EnergySettings
     from rgnn.models.settings import MessagePassingSettings as MessagePassingSettings
     from rgnn.models.settings import MomentSettings as MomentSettings
     from rgnn.training.fit import fit as fit
@@ -34,11 +36,13 @@ if TYPE_CHECKING:
 # The home of each public name.
 _HOMES = {
     "Chip": "chip.chip",
+    "EnergySettings": "models.settings",
     "Graph": "graphs.graph",
     "GraphStore": "data.store.reader",
     "Hardware": "chip.hardware",
     "MDSettings": "md.settings",
     "MessagePassingSettings": "models.settings",
+    "MomentEnergy": "models.energy.model",
     "MomentForces": "models.moments.model",
     "MomentSettings": "models.settings",
     "Prediction": "models.base",

@@ -25,7 +25,7 @@ class Products(Protocol):
         """A(onehot(block) x G(d); W) [rows, out] of Gaussians with centres mu and widths s [k], and its slope in d.
 
         The slope is steepest (A(x+) - A(x-)) of G'(d) / steepest = x+ - x-, with the largest slope of any Gaussian.
-        Row r drives block[r] of the blocks of k columns. The noise of its value is that of row r, of its slope of n + r.
+        Row r drives block[r] of the blocks of k columns. Its value has the noise of row r, its slope that of n + r.
         """
 
 

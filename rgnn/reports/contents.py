@@ -155,7 +155,7 @@ class ModelContents:
 
 def epoch_mapping(row: Epoch) -> dict[str, Any]:
     """An epoch as plain numbers, with their units in the keys; the relative error is a fraction."""
-    units = {"mae": "_ev_per_angstrom", "rmse": "_ev_per_angstrom"}
+    units = {"mae": "_ev_per_angstrom", "rmse": "_ev_per_angstrom", "energy_error": "_ev_per_atom"}
     return {f"{name}{units.get(name, '')}": value for name, value in asdict(row).items()}
 
 

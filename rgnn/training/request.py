@@ -76,13 +76,18 @@ class TrainingRequest:
         Raises:
             InputError: a training setting that has no effect on weights that are solved for.
         """
-        of_steps = sorted({"epochs", "learning_rate", "batch_size", "loss"} & self.training.keys())
+        of_steps = sorted({"epochs", "minutes", "learning_rate", "batch_size", "loss"} & self.training.keys())
         if run.model.is_solved and of_steps:
             unused = ", ".join(name.replace("_", " ") for name in of_steps)
             raise InputError(f"weights that are solved for in one pass have no use for {unused}; leave that out.")
         hardware = run.hardware if self.hardware is None else load_hardware(self.hardware)
+        changes = dict(self.training)
+        if changes.get("minutes") is not None:  # a training of a given length ends with the smallest rate
+            changes.setdefault("rate_schedule", "cosine")
+        elif "epochs" in changes:
+            changes["minutes"] = None
         return run.override(
-            hardware=hardware.override(**self.hardware_changes), training=run.training.override(**self.training)
+            hardware=hardware.override(**self.hardware_changes), training=run.training.override(**changes)
         )
 
     def _start(self) -> RunSettings:

@@ -43,9 +43,10 @@ class Clock:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """What is done, and all: steps, or seconds where the length is in minutes."""
-        done, total = self._done
-        return min(int(done), math.ceil(total)), math.ceil(total)
+        """Steps done, and all; where the length is in minutes, as many as there will be at this pace."""
+        if self.config.minutes is None:
+            return self.step, self.config.epochs * self.steps
+        return self.step, max(self.step, round(self.step / max(self.share, 1e-9)))
 
     @property
     def _done(self) -> tuple[float, float]:

@@ -29,13 +29,21 @@ PresetOption = Annotated[
     Preset,
     typer.Option(
         "--preset",
-        help="Settings to start from: gnnff is all digital, ridge takes one pass, moments minutes.",
+        help="Settings to start from: gnnff is all digital, ridge takes one pass, moments and energy minutes.",
         rich_help_panel=TRAINING,
     ),
 ]
 Epochs = Annotated[
     int | None,
     typer.Option(min=1, help="Passes over the training frames; default: the preset's.", rich_help_panel=TRAINING),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        help="Length of the training in place of passes, min; the learning rate falls to its end.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 LearningRate = Annotated[
     float | None, typer.Option(help="Initial learning rate; default: the preset's.", rich_help_panel=TRAINING)
@@ -79,6 +87,7 @@ def train(
     narrow: Narrow = False,
     preset: PresetOption = "default",
     epochs: Epochs = None,
+    minutes: Minutes = None,
     learning_rate: LearningRate = None,
     batch_size: BatchSize = None,
     loss: LossOption = None,

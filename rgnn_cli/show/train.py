@@ -37,8 +37,9 @@ def introduction(session: Session, run: TrainingRun, folder: Path) -> None:
         say(f"Model: {model.describe()}; chip: {chip}; {settings.hardware.describe()}")
     else:
         say(f"Model: {model.describe()}, all digital")
-    epochs = settings.training.epochs
+    epochs, minutes = settings.training.epochs, settings.training.minutes
     length = "one pass" if model.is_solved else f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    length = length if minutes is None else f"{minutes:g} min"
     several = f", frames shared by {run.processes.count} processes" if run.processes.count > 1 else ""
     say(f"Run: {folder}, {length}{several}")
 
@@ -72,6 +73,8 @@ def result(session: Session, run: TrainingRun, result: FitResult, folder: Path) 
         f"Best model: [bold]{folder / 'best'}[/] (epoch {best.epoch}, validation error "
         f"[bold]{100 * best.relative_error:.1f}%[/] of the mean force, MAE {best.mae:.4f} eV/Å){curve}"
     )
+    if best.energy_error is not None:
+        say(f"Energy: validation error {1000 * best.energy_error:.2f} meV/atom")
     if best.relative_error >= 1:
         session.report.warn("this model is no better than forces of zero; lower the learning rate, or train longer.")
     _clipped(session, run, result)
