@@ -21,6 +21,7 @@ ConductanceScheme = Literal["signed", "pair", "pair-rows", "pair-halves", "refer
 UnitStyle = Literal["metal", "real", "atomic"]
 
 # Models and training
+ShortRange = Literal["none", "zbl"]
 Envelope = Literal["cosine", "none"]
 Preset = Literal["default", "published", "gnnff", "ridge", "moments", "energy"]
 Split = Literal["blocks", "random"]

@@ -22,6 +22,7 @@ from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
 from rgnn.kernels import choose
 from rgnn.models.operations import Operations, Workload
+from rgnn.models.parts.repulsion import Repulsion
 from rgnn.models.reading import ChipReading, Monitor
 from rgnn.models.settings import ModelSettings
 
@@ -105,6 +106,7 @@ class ForceField(nn.Module, ABC):
 
     Attributes:
         provenance: where the model comes from.
+        repulsion: of nuclei at distances that no training frame has; None without.
         tap: takes the place of the simulated chip in every reading, such as a board; None simulates it. Not saved.
     """
 
@@ -115,6 +117,7 @@ class ForceField(nn.Module, ABC):
     def __init__(self, settings: ModelSettings, hardware: Hardware) -> None:
         super().__init__()
         self.settings, self.hardware, self.provenance = settings, hardware, Provenance()
+        self.repulsion = Repulsion() if settings.repulsion == "zbl" else None
         self.tap: Tap | None = None
 
     # What a family states
@@ -256,7 +259,18 @@ class ForceField(nn.Module, ABC):
         """Predict for one frame or a batch with the model's cutoff; without a reading as trained, without noise."""
         if g.n_edges == 0:
             return self.without_edges(g)
-        return self.predict(g, self.read() if reading is None else reading)
+        return self.repelled(self.predict(g, self.read() if reading is None else reading), g)
+
+    def repelled(self, found: Prediction, g: Graph) -> Prediction:
+        """A prediction of the family with the repulsion of nuclei added, where the model has one."""
+        if self.repulsion is None:
+            return found
+        forces, energy, strain = self.repulsion(g)
+        return Prediction(
+            found.forces + forces.to(found.forces),
+            None if found.energy is None else found.energy + energy,
+            None if found.stress is None or g.volume is None else found.stress + strain / g.volume[:, None, None],
+        )
 
     def without_edges(self, g: Graph) -> Prediction:
         """What isolated atoms feel: nothing."""

@@ -20,6 +20,7 @@ class Committee(ForceField):
 
     def __init__(self, members: Sequence[ForceField]) -> None:
         super().__init__(members[0].settings, members[0].hardware)
+        self.repulsion = None  # each member has its own
         self._members = nn.ModuleList(members)
 
     @property

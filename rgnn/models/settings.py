@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from rgnn.base.choices import Envelope
+from rgnn.base.choices import Envelope, ShortRange
 from rgnn.base.errors import InputError
 from rgnn.base.settings import Must, Number, Variants, Whole, require
 
@@ -23,6 +23,9 @@ class ModelSettings(Variants):
     """Name of the family."""
     cutoff: Number = Field(default=3.8, gt=0.5, le=20, json_schema_extra={"unit": "Angstrom"})
     """Radius of a neighbourhood, Å."""
+    repulsion: ShortRange = "none"
+    """Repulsion of nuclei at distances that no training frame has: "zbl" (Ziegler, Biersack and Littmark 1985), or
+    "none" as published. It is digital, and zero on the training frames."""
 
     @classmethod
     def _upgraded(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:

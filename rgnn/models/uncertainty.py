@@ -30,7 +30,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.base.settings import Number, Settings, Whole
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.graphs.graph import Graph, LabelledFrames
-from rgnn.models.base import ForceField
+from rgnn.models.base import ForceField, Prediction
 from rgnn.models.checkpoints import find_model, fingerprint
 from rgnn.models.committee import Committee
 from rgnn.models.reading import ChipReading
@@ -133,6 +133,7 @@ def with_deviation(
     if linear is None:
         raise InputError("only forces that are linear in the weights have a posterior.")
     first, variance = linear.spread(g, reading, draws)
+    first = model.members[0].repelled(Prediction(first), g).forces
     unwatched = replace(reading, monitor=None)
     each = torch.stack([first, *(m(g, unwatched).forces for m in model.members[1:])])
     return each.mean(0), variance.sqrt()

@@ -69,6 +69,8 @@ class MemberSums:
     ) -> None:
         """A batch, read on this hardware; labels and elements of the atoms as of `NormalEquations.add`."""
         design = self.linear.design(g, self.model.read(hardware, noise))
+        if self.model.repulsion is not None:  # the rest is linear in the weights
+            forces = forces - self.model.repulsion(g)[0].to(forces)
         self.sums[name].add(design.cpu(), forces, kinds)
 
     @torch.no_grad()

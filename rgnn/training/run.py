@@ -78,22 +78,24 @@ class RunSettings(Settings):
         Raises:
             InputError: no such preset.
         """
-        if name == "default":
-            return cls()
         if name == "published":
             return cls(
                 model=MessagePassingSettings.published(),
                 hardware=Hardware.published(),
                 training=TrainingSettings.published(),
             )
-        if name == "gnnff":
-            return cls(model=MessagePassingSettings.gnnff())
-        if name == "ridge":
-            return cls(model=MomentSettings.ridge())
-        if name == "moments":
-            return cls(model=MomentSettings.network(), training=TrainingSettings.moments())
-        if name == "energy":
-            return cls(model=EnergySettings(), training=TrainingSettings.energy())
+        # What is trained here keeps atoms apart where no frame has them; settings of before this was built do not.
+        models: dict[str, ModelSettings] = {
+            "default": MessagePassingSettings(),
+            "gnnff": MessagePassingSettings.gnnff(),
+            "ridge": MomentSettings.ridge(),
+            "moments": MomentSettings.network(),
+            "energy": EnergySettings(),
+        }
+        trainings = {"moments": TrainingSettings.moments(), "energy": TrainingSettings.energy()}
+        if name in models:
+            model = models[name].override(repulsion="zbl")
+            return cls(model=model, training=trainings.get(name, TrainingSettings()))
         raise InputError(f"there is no preset '{name}'; take default, published, gnnff, ridge, moments or energy.")
 
     @classmethod
@@ -208,8 +210,15 @@ class TrainingRun:
         t = config.training
         train, validation = split_frames(len(store), t.validation, t.seed, how=t.split)
         mine = model.provenance.override(seen=training_domain(store, train))
-        if config.adds_to is not None and processes.first:
-            before = load_model(config.adds_to).provenance
+        for member in model.members:
+            if member.repulsion is not None:
+                member.repulsion.fit(mine.seen, store.elements)
+        if config.adds_to is not None:
+            earlier = load_model(config.adds_to)
+            for member, old in zip(model.members, earlier.members, strict=True):
+                if member.repulsion is not None and old.repulsion is not None:  # the sums were made with its distances
+                    member.repulsion.load_state_dict(old.repulsion.state_dict())
+            before = earlier.provenance
             mine = mine.override(
                 elements=tuple(sorted({*mine.elements, *before.elements})),
                 seen=mine.seen.joined(before.seen),
