@@ -45,7 +45,22 @@ def training_share(ops: Operations, n_trained: int, n_fixed: int) -> TrainingSha
 
 def reads_for(ops: Operations, hardware: Hardware) -> tuple[float, float, float]:
     """(Array reads, input drives, output conversions) of one pass; unquantised input counts as 8 bits."""
-    bits, rows = hardware.bits or 8, hardware.tile[0]
+    bits, rows, arrays = hardware.bits or 8, hardware.tile[0], arrays_of_a_weight(hardware)
     reads = sum(use.vectors * bits * -(-use.inputs // rows) for use in ops.reservoir)
     drives = sum(use.drives(bits) for use in ops.reservoir)
-    return reads, drives, sum(use.conversions(bits, rows) for use in ops.reservoir)
+    return arrays * reads, arrays * drives, arrays * sum(use.conversions(bits, rows) for use in ops.reservoir)
+
+
+def arrays_of_a_weight(hardware: Hardware) -> int:
+    """Arrays that hold a weight together: one for each slice, which work side by side."""
+    return hardware.slices or 1
+
+
+def calibrations(ops: Operations, hardware: Hardware) -> float:
+    """Sums of a pass that slope and intercept are taken out of, by a multiplication and an addition each.
+
+    All bit planes of a column and tile pass the same converter, so they are added first.
+    """
+    if hardware.adc_calibration == "none":
+        return 0.0
+    return arrays_of_a_weight(hardware) * sum(use.conversions(1, hardware.tile[0]) for use in ops.reservoir)

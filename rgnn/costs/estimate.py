@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rgnn.base.choices import Level
 from rgnn.chip.hardware import Hardware
+from rgnn.costs.counts import arrays_of_a_weight, calibrations
 from rgnn.costs.figures import Figures
 from rgnn.models.operations import MatrixUse, Operations
 
@@ -76,7 +77,9 @@ class Comparison:
     @property
     def product_ratio(self) -> float:
         """The same for the reservoir's matrices alone."""
-        return self.digital.of("products") / self.chip.of("converters", "drivers", "cells", "shift and add")
+        return self.digital.of("products") / self.chip.of(
+            "converters", "drivers", "cells", "shift and add", "calibration"
+        )
 
     @property
     def speed_ratio(self) -> float:
@@ -96,9 +99,10 @@ def _chip(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -
     def value(name: str) -> float:
         return figures.value(name, level)
 
-    conversions = sum(use.conversions(bits, rows) for use in ops.reservoir)
-    drives = BIT_DENSITY * sum(use.drives(bits) for use in ops.reservoir)
-    cells = 2 * BIT_DENSITY * bits * sum(use.products for use in ops.reservoir)
+    arrays = arrays_of_a_weight(hardware)
+    conversions = arrays * sum(use.conversions(bits, rows) for use in ops.reservoir)
+    drives = arrays * BIT_DENSITY * sum(use.drives(bits) for use in ops.reservoir)
+    cells = arrays * 2 * BIT_DENSITY * bits * sum(use.products for use in ops.reservoir)
     # uS V^2 ns = 1e-15 J = fJ
     one_cell = 1e-3 * value("cell_conductance_us") * value("read_voltage") ** 2 * value("read_time")
     add = figures.value("add_energy_32_bits", "nominal")
@@ -107,10 +111,11 @@ def _chip(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -
         "drivers": drives * value("row_driver_energy"),
         "cells": cells * one_cell,
         "shift and add": conversions * add,
+        **_calibration(ops, hardware, figures),
         **_shared(ops, figures),
     }
     time = _layers_in_turn(ops, lambda use: bits * _plane_time(use, figures, level))
-    return CostEstimate(energy, time, _chip_area(ops, figures, level))
+    return CostEstimate(energy, time, _chip_area(ops, arrays, figures, level))
 
 
 def _plane_time(use: MatrixUse, figures: Figures, level: Level) -> float:
@@ -129,14 +134,21 @@ def _layers_in_turn(ops: Operations, vector_time: Callable[[MatrixUse], float]) 
     return total
 
 
-def _chip_area(ops: Operations, figures: Figures, level: Level) -> float:
-    """Two cells a weight, a driver a row, and one converter with its adder for each array."""
+def _calibration(ops: Operations, hardware: Hardware, figures: Figures) -> dict[str, float]:
+    """Slope and intercept of converters; nothing where they are not calibrated."""
+    sums = calibrations(ops, hardware)
+    multiply = figures.value("multiply_energy_32_bits", "nominal") * (FEATURE_BITS / 32) ** 2
+    return {"calibration": sums * (multiply + figures.value("add_energy_32_bits", "nominal"))} if sums else {}
+
+
+def _chip_area(ops: Operations, slices: int, figures: Figures, level: Level) -> float:
+    """Two cells a weight and slice, a driver a row, and one converter with its adder for each array."""
     f = figures.cell_area_f2
     cell = getattr(f, level).value * (1e-3 * getattr(f, level).node) ** 2
     arrays = {(use.place[0], use.place[1].split(",")[0]) for use in ops.reservoir}
     converters = len(arrays) * (figures.value("adc_area_8_bits", level) + figures.value("add_area_32_bits", "nominal"))
     drivers = sum(use.inputs for use in ops.reservoir) * figures.value("row_driver_area", level)
-    area: float = 2 * ops.reservoir_weights * cell + converters + drivers
+    area: float = slices * (2 * ops.reservoir_weights * cell + converters + drivers)
     return area
 
 

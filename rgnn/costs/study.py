@@ -8,7 +8,7 @@ from typing import Any
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import evenly
 from rgnn.chip.hardware import Hardware
-from rgnn.costs.counts import TrainingShare, reads_for, training_share, workload
+from rgnn.costs.counts import TrainingShare, calibrations, reads_for, training_share, workload
 from rgnn.costs.estimate import Comparison, CostEstimate, compare
 from rgnn.costs.figures import LEVELS, Figures
 from rgnn.data.store.reader import GraphStore, require_cutoff
@@ -36,6 +36,7 @@ class Counts:
         digital_products: multiply-accumulates in trained matrices.
         elementwise: operations outside of matrices.
         array_bytes: bytes into and out of arrays, at 8 bits an input and 16 an output.
+        calibrations: sums that slope and intercept of an output converter are taken out of.
     """
 
     analog_products: float
@@ -45,6 +46,7 @@ class Counts:
     digital_products: float
     elementwise: Elementwise
     array_bytes: float
+    calibrations: float = 0.0
 
     @property
     def digital_operations(self) -> float:
@@ -56,7 +58,10 @@ class Counts:
         """Those of one pass on the hardware."""
         reads, drives, conversions = reads_for(ops, hardware)
         moved = sum(use.vectors * (use.inputs + 2 * use.outputs) for use in ops.reservoir)
-        return cls(ops.reservoir_products, reads, drives, conversions, ops.trained_products, ops.elementwise, moved)
+        return cls(
+            ops.reservoir_products, reads, drives, conversions, ops.trained_products, ops.elementwise, moved,
+            calibrations(ops, hardware),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class CostStudy:
         return Counts(
             c.analog_products * n, c.array_reads * n, c.input_drives * n, c.conversions * n,
             TRAINING_PRODUCTS * c.digital_products * n, Elementwise(e.multiplies * n, e.adds * n, e.lookups * n),
-            c.array_bytes * n,
+            c.array_bytes * n, c.calibrations * n,
         )  # fmt: skip
 
     def epoch_energy(self, estimate: CostEstimate) -> float:

@@ -58,6 +58,7 @@ def _named(counts: Counts) -> dict[str, float]:
         "digital multiply-accumulates in trained matrices": counts.digital_products,
         "digital operations elsewhere": counts.digital_operations,
         "bytes into and out of arrays": counts.array_bytes,
+        **({"sums calibrated, slope and intercept": counts.calibrations} if counts.calibrations else {}),
     }
 
 

@@ -25,16 +25,18 @@ def test_a_frame_is_counted(glass) -> None:
     assert (frame.atoms, frame.edges, frame.triplets) == (192, glass.n_edges, int((into * out).sum()))
 
 
-def test_conversions_are_what_the_simulator_converts(small_model, glass) -> None:
+@pytest.mark.parametrize("slices", [None, 2])
+def test_conversions_are_what_the_simulator_converts(small_model, glass, slices: int | None) -> None:
     """The formula against the program itself: every conversion and every code is counted as it happens."""
-    hardware = Hardware(bits=3, adc_bits=8, adc_range="full", tile=(16, 16))
+    hardware = Hardware(bits=3, adc_bits=8, adc_range="full", tile=(16, 16), slices=slices)
     seen: dict[tuple[int, int], Counts] = {}
     list(small_model.layer_features(glass, small_model.read(hardware, monitor=seen)))
     ops = operations(small_model.settings, workload([glass]))
     reads, drives, conversions = reads_for(ops, hardware)
     assert conversions == sum(c.conversions for c in seen.values())
-    assert drives == 3 * sum(c.codes for c in seen.values())
-    assert reads == sum(use.vectors * 3 * -(-use.inputs // 16) for use in ops.reservoir)
+    n = slices or 1
+    assert drives == n * 3 * sum(c.codes for c in seen.values())
+    assert reads == n * sum(use.vectors * 3 * -(-use.inputs // 16) for use in ops.reservoir)
 
 
 def test_weights_are_those_of_the_model(small_model) -> None:
@@ -144,3 +146,25 @@ def test_every_figure_has_a_source_and_own_tables_must(tmp_path) -> None:
     mine.write_text("adc_energy: 1")
     with pytest.raises(InputError, match="unknown key 'adc_energy'"):
         Figures.read(mine)
+
+
+def test_slices_are_arrays_side_by_side() -> None:
+    """n times the cells, reads and conversions, on n times the area, in the same time."""
+    figures, ops = Figures.packaged(), operations(PUBLISHED, FRAME)
+    whole, sliced = (compare(ops, Hardware(slices=n), figures, "nominal").chip for n in (None, 3))
+    for part in ("converters", "drivers", "cells", "shift and add"):
+        assert sliced.of(part) == pytest.approx(3 * whole.of(part))
+    assert (sliced.area, sliced.time) == (pytest.approx(3 * whole.area), whole.time)
+    assert sliced.of("trained matrices", "buffers") == whole.of("trained matrices", "buffers")
+    assert reads_for(ops, Hardware(slices=3)) == pytest.approx(tuple(3 * n for n in reads_for(ops, Hardware())))
+
+
+def test_calibration_is_an_operation_for_each_column_and_tile() -> None:
+    """Not for each bit plane: the planes are added first. One multiplication of 16 bits and one addition."""
+    figures, ops = Figures.packaged(), operations(PUBLISHED, FRAME)
+    plain = Hardware(adc_bits=8, adc_gain=0.02)
+    calibrated = plain.override(adc_calibration="linear")
+    sums = sum(use.vectors * use.outputs * -(-use.inputs // 256) for use in ops.reservoir)
+    found = [compare(ops, h, figures, "nominal").chip for h in (plain, calibrated)]
+    assert found[1].total - found[0].total == pytest.approx(sums * (12.68 / 4 + 0.21), rel=1e-6)
+    assert found[1].of("calibration") and not found[0].of("calibration")
