@@ -10,7 +10,7 @@ from rgnn.base.rng import numpy_stream, torch_stream
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.wires import WireResistance, effective_conductances
-from tests.helpers.nodal import nodal_currents
+from nodal import nodal_currents
 
 NO_DRAW = torch_stream(0, "none")
 
