@@ -21,7 +21,7 @@ from rgnn.base.rng import numpy_stream
 from rgnn.chip.wires import effective_conductances
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
-from nodal import nodal_currents  # noqa: E402
+from nodal import nodal_currents
 
 OHMS = (0.1, 1.0, 3.0, 10.0)
 MEAN, DEVIATION, VECTORS = 14.25e-6, 2.46e-6, 4

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from nodal import nodal_currents
 
 from rgnn import Chip, Hardware
 from rgnn.base.errors import InputError
@@ -10,7 +11,6 @@ from rgnn.base.rng import numpy_stream, torch_stream
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.wires import WireResistance, effective_conductances
-from nodal import nodal_currents
 
 NO_DRAW = torch_stream(0, "none")
 
