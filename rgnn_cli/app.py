@@ -22,6 +22,7 @@ from rgnn_cli.commands import (
     train,
 )
 from rgnn_cli.commands.chip import export as chip_export
+from rgnn_cli.commands.chip import fit as chip_fit
 from rgnn_cli.commands.chip import golden as chip_golden
 from rgnn_cli.commands.chip import import_result as chip_import_result
 from rgnn_cli.commands.chip import mvm as chip_mvm
@@ -52,9 +53,10 @@ app.command("info")(info.info)
 chip = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Out to a real chip and back: targets, golden vectors, results, plain products.",
+    help="Out to a real chip and back: laws, targets, golden vectors, results, plain products.",
 )
 chip.command("export")(chip_export.export)
+chip.command("fit")(chip_fit.fit)
 chip.command("golden")(chip_golden.golden)
 chip.command("import-result")(chip_import_result.import_result)
 chip.command("mvm")(chip_mvm.mvm)

@@ -6,7 +6,7 @@ from typing import Literal
 Rounding = Literal["nearest", "floor"]
 InputRange = Literal["calibrated", "dynamic"]
 OutputRange = Literal["calibrated", "full"]
-NoiseReference = Literal["weight", "device", "measured"]
+NoiseReference = Literal["weight", "device", "measured", "law"]
 NoiseSharing = Literal["read", "product", "plane", "call", "chip"]
 Offset = Literal["clean", "last_plane"]
 RetentionTime = Literal["1 s", "1 day", "2 days"]

@@ -117,7 +117,7 @@ class Crossbar(nn.Module):
             self._traps = {k: traps for k, traps in self._traps.items() if k[:3] == key[:3]}
             self._traps[key] = Traps.of(hardware, cells.weight.numel(), place)
         change = self._traps[key].at(moment).view(cells.weight.shape).to(cells.weight)
-        reference = cells.reference(hardware.noise_reference)
+        reference = cells.reference(hardware.noise_reference, hardware.noise_law)
         return replace(cells, weight=cells.weight + hardware.slow_noise * reference * change)
 
     def follows(self, hardware: Hardware) -> bool:

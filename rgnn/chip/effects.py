@@ -11,6 +11,8 @@ from rgnn.base.errors import InputError
 from rgnn.base.rng import Key, torch_stream
 from rgnn.chip.cells import Cells
 from rgnn.chip.hardware import Hardware
+from rgnn.chip.laws.effects import ProgrammingByLaw, RetentionByLaw
+from rgnn.chip.laws.read_noise import ReadNoiseLaw
 from rgnn.chip.slices import joined, sliced
 from rgnn.chip.wires import WireResistance
 
@@ -116,7 +118,8 @@ class DigitalGain:
         gain = self.gain(cells.target, cells.weight)
         pair = None if cells.pair is None else gain * cells.pair
         deviation = None if cells.read_deviation is None else gain * cells.read_deviation
-        return replace(cells, weight=gain * cells.weight, pair=pair, read_deviation=deviation)
+        whole = gain if cells.gain is None else gain * cells.gain
+        return replace(cells, weight=gain * cells.weight, pair=pair, read_deviation=deviation, gain=whole)
 
     def gain(self, before: Tensor, after: Tensor) -> Tensor:
         """[] or [out, 1]."""
@@ -132,21 +135,27 @@ class FrozenNoise:
 
     strength: float
     reference: str
+    law: ReadNoiseLaw | None = None
     name = "frozen noise"
 
     def apply(self, cells: Cells, generator: torch.Generator) -> Cells:
         """The cells after it; raises InputError where it needs what is not known of them."""
-        r = cells.reference(self.reference)
+        r = cells.reference(self.reference, self.law)
         return replace(cells, weight=cells.weight + self.strength * r * _standard_normal(r, generator))
 
 
 def effects(hardware: Hardware, *, noisy: bool) -> list[Effect]:
     """What the cells go through on this hardware, in the order in which it happens to them."""
     found: list[Effect] = []
-    if hardware.programming_noise is not None:
+    if hardware.programming_noise is not None and hardware.programming_law is not None:
+        found.append(ProgrammingByLaw(hardware.programming_law, hardware.programming_noise))
+    elif hardware.programming_noise is not None:
         found.append(ProgrammingNoise(hardware.programming_noise))
     if hardware.retention is not None:
         found.append(Retention(hardware.retention))
+    if hardware.retention_law is not None and hardware.retention_time is not None:
+        place = hardware.retention_law.require_time(hardware.retention_time, hardware.retention_temperature)
+        found.append(RetentionByLaw(hardware.retention_law, *place))
     if hardware.stuck_on or hardware.stuck_off:
         found.append(StuckCells(hardware.stuck_on, hardware.stuck_off))
     if hardware.wire_resistance is not None:
@@ -154,7 +163,7 @@ def effects(hardware: Hardware, *, noisy: bool) -> list[Effect]:
     if hardware.compensation != "none":
         found.append(DigitalGain(hardware.compensation))
     if noisy and hardware.noise is not None and hardware.noise_sharing == "chip":
-        found.append(FrozenNoise(hardware.noise, hardware.noise_reference))
+        found.append(FrozenNoise(hardware.noise, hardware.noise_reference, hardware.noise_law))
     return found
 
 

@@ -18,6 +18,8 @@ from rgnn.base.choices import (
 )
 from rgnn.base.errors import InputError
 from rgnn.base.settings import Must, Number, Settings, Whole, require
+from rgnn.chip.laws.change import ChangeLaw
+from rgnn.chip.laws.read_noise import ReadNoiseLaw
 
 MOST_NOISE = 2.0
 # A weight is held in float32.
@@ -48,8 +50,10 @@ class Hardware(Settings):
     """Standard deviation of a fluctuation of the conductances, relative to its reference. 0 is read as None."""
     noise_reference: NoiseReference = "weight"
     """What the noise is relative to: "weight" is |G+ - G-|, as published; "device" is G+ and G-, each for itself, which
-    is what a cell does and far larger; "measured" is the deviation measured of each weight, so that a noise of 1 is the
-    chip as it is."""
+    is what a cell does and far larger; "measured" is the deviation measured of each weight, and "law" that of both
+    cells by `noise_law`, so that a noise of 1 is the chip as it is."""
+    noise_law: ReadNoiseLaw | None = None
+    """Read noise of a cell by its conductance, for the noise reference "law"; `rgnn chip fit` writes it."""
     noise_sharing: NoiseSharing = "read"
     """How often the noise is drawn: "read" for each product and bit plane; "product" once for all bit planes of a
     product; "plane" for each bit plane, but shared by all rows of a call, as published; "call" once a call; "chip" once
@@ -78,8 +82,16 @@ class Hardware(Settings):
     programming_noise: Number | None = Field(default=None, ge=0, le=MOST_NOISE, json_schema_extra=RELATIVE)
     """Standard deviation of a cell's conductance after programming, relative to its target. 0 is read as None. For
     synthetic chips only: a measured chip is already what it is."""
+    programming_law: ChangeLaw | None = None
+    """Miss of a cell's target by the target; a programming noise of 1 is then what was measured."""
     retention: RetentionTime | None = None
     """Time since programming; conductances are then redrawn from measured statistics, see `Retention`."""
+    retention_law: ChangeLaw | None = None
+    """Relaxation or bake of a technology by conductance, time and temperature; it acts where a time is given."""
+    retention_time: Number | None = Field(default=None, gt=0, json_schema_extra={"remark": " s since programming"})
+    """Time since programming for `retention_law`, s; a time that the law does not cover is refused."""
+    retention_temperature: Number | None = Field(default=None, gt=-273.15, json_schema_extra={"remark": " Celsius"})
+    """Temperature since programming for `retention_law`, Celsius."""
     wire_resistance: Number | None = Field(default=None, ge=0, le=1e6, json_schema_extra=OHM)
     """Resistance of the wire between two cells, in rows and in columns, ohm (IR drop); a tile is one array with two
     columns for each output. 0 is read as None."""
@@ -146,12 +158,36 @@ class Hardware(Settings):
         if self.offset == "last_plane" and self.noise_sharing != "plane":
             raise InputError("offset 'last_plane' needs noise_sharing 'plane': no other noise has a last plane.")
         self._refuse_effects_alone()
-        if self.compensation != "none" and self.retention is None and self.wire_resistance is None:
+        self._refuse_laws_alone()
+        changed = self.retention is not None or self.retention_time is not None or self.wire_resistance is not None
+        if self.compensation != "none" and not changed:
             raise InputError(
                 f"compensation '{self.compensation}' needs retention or wire_resistance: there is nothing to "
                 "compensate."
             )
         return self
+
+    def _refuse_laws_alone(self) -> None:
+        """Laws that are missing, and times that a law does not cover."""
+        if self.noise_reference == "law" and self.noise_law is None and (self.noise or self.slow_noise):
+            raise InputError(
+                "noise_reference is 'law', but noise_law is missing; fit one with rgnn chip fit, or set "
+                "noise_reference to 'weight'."
+            )
+        if self.programming_law is not None and self.programming_law.time is not None:
+            raise InputError("programming_law has a time, so it is a law of relaxation; name it retention_law.")
+        if self.retention_time is None:
+            if self.retention_temperature is not None:
+                raise InputError("retention_temperature needs retention_time: nothing happens without a time.")
+            return
+        if self.retention is not None:
+            raise InputError("retention and retention_time say the same twice; leave one of them out.")
+        if self.retention_law is None:
+            raise InputError(
+                "retention_time needs retention_law; fit one with rgnn chip fit, or set retention to '1 s', '1 day' or "
+                "'2 days'."
+            )
+        self.retention_law.require_time(self.retention_time, self.retention_temperature)
 
     def _refuse_effects_alone(self) -> None:
         """What newer effects do not go together with."""
@@ -205,6 +241,7 @@ class Hardware(Settings):
         """Whether another `chip` gives another result."""
         frozen = self.noise is not None and self.noise_sharing == "chip"
         drawn = self.stuck_on or self.stuck_off or self.programming_noise is not None or self.retention is not None
+        drawn = drawn or self.retention_time is not None
         converters = self.adc_gain or self.adc_offset or self.adc_nonlinearity
         return frozen or bool(drawn or converters)
 
@@ -238,11 +275,15 @@ class Hardware(Settings):
         if self.stuck_on or self.stuck_off:
             words.append(f"{100 * self.stuck_on:g}% stuck on, {100 * self.stuck_off:g}% stuck off")
         if self.programming_noise is not None:
-            words.append(f"{100 * self.programming_noise:g}% programming noise")
+            share = f"{100 * self.programming_noise:g}%"
+            by_law = "as measured" if self.programming_noise == 1 else f"{self.programming_noise:g} x measured"
+            words.append(f"programming errors {by_law}" if self.programming_law else f"{share} programming noise")
         if self.retention is not None:
             words.append(f"after {self.retention}" + self._compensated())
+        if self.retention_time is not None:
+            words.append(self._retention_in_words())
         if self.wire_resistance is not None:
-            compensated = self._compensated() if self.retention is None else ""
+            compensated = self._compensated() if self.retention is None and self.retention_time is None else ""
             words.append(f"wires of {self.wire_resistance:g} ohm" + compensated)
         if self.slow_noise is not None:
             words.append(self._slow_noise_in_words())
@@ -260,7 +301,9 @@ class Hardware(Settings):
         exponent = "" if self.slow_noise_exponent == 1 else f"^{self.slow_noise_exponent:g}"
         shortest, longest = self.slow_noise_calls
         span = "" if (shortest, longest) == (1, 65536) else f" of {shortest} to {longest} calls"
-        reference = {"device": " of each cell", "measured": " x measured"}.get(self.noise_reference, "")
+        reference = {"device": " of each cell", "measured": " x measured", "law": " x law"}.get(
+            self.noise_reference, ""
+        )
         return f"{100 * self.slow_noise:g}% 1/f{exponent} noise{reference}{span}"
 
     def _noise_in_words(self) -> str:
@@ -268,9 +311,15 @@ class Hardware(Settings):
             return "no noise"
         if self.noise_reference == "measured":
             return f"{self.noise_sharing} noise " + ("as measured" if self.noise == 1 else f"{self.noise:g} x measured")
+        if self.noise_reference == "law":
+            return f"{self.noise_sharing} noise by " + ("a law" if self.noise == 1 else f"{self.noise:g} x a law")
         return f"{100 * self.noise:g}% {self.noise_sharing} noise" + (
             " of each cell" if self.noise_reference == "device" else ""
         )
+
+    def _retention_in_words(self) -> str:
+        heat = "" if self.retention_temperature is None else f" at {self.retention_temperature:g} C"
+        return f"after {self.retention_time:g} s{heat}{self._compensated()}"
 
     def _compensated(self) -> str:
         return "" if self.compensation == "none" else f" ({self.compensation} compensation)"

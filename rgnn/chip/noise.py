@@ -4,6 +4,7 @@ Closed forms replace the sum over bit planes where there are any (see `rgnn.chip
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -88,16 +89,16 @@ class RowNoise:
         assert hardware.noise is not None
         self.weight, self.strength = cells.weight, hardware.noise
         self.bits = hardware.bits if hardware.noise_sharing == "read" else None
-        self._cells, self._reference = cells, hardware.noise_reference
+        self._cells, self._reference, self._law = cells, hardware.noise_reference, hardware.noise_law
 
-    @property
+    @cached_property
     def variance(self) -> Tensor:
         """[out, in] R^2, of a fluctuation of strength 1."""
-        return self._cells.reference(self._reference).square()
+        return self._cells.reference(self._reference, self._law).square()
 
     def cache_key(self) -> CacheKey | None:
         """What a fluctuation is relative to, and the planes."""
-        return self._reference, self.bits
+        return (self._reference, self.bits) if self._law is None else (self._reference, self.bits, hash(self._law))
 
     def product(self, q: Tensor, columns: Tensor | slice, key: int, first: int) -> Tensor:
         """See `Noise`."""
@@ -150,7 +151,7 @@ class PlaneNoise:
 
 def fluctuations(cells: Cells, hardware: Hardware, key: int, n: int) -> Tensor:
     """[n, out, in] draws of s R z."""
-    reference = cells.reference(hardware.noise_reference)
+    reference = cells.reference(hardware.noise_reference, hardware.noise_law)
     numbers = torch.arange(n * len(reference), device=reference.device)
     draws = normal(key, numbers, reference.shape[1]).view(n, *reference.shape)
     return (hardware.noise or 0.0) * reference * draws.to(reference.dtype)

@@ -155,7 +155,8 @@ def targets(
     known = {array_name(c): c for c in crossbars}
     if any(c.pair is None or c.siemens is None for c in crossbars):
         return None
-    relative = tolerance if tolerance is not None else hardware.programming_noise or DEFAULT_TOLERANCE
+    noise = None if hardware.programming_law is not None else hardware.programming_noise
+    relative = tolerance if tolerance is not None else noise or DEFAULT_TOLERANCE
     shape = (layout.tiles, *layout.tile)
     conductance = np.full(shape, np.nan)
     for region in layout.regions:

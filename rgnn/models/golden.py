@@ -207,7 +207,7 @@ def _deviation(crossbar: Crossbar, hardware: Hardware, codes: Tensor) -> np.ndar
     fresh = 0.0 if hardware.noise_sharing == "chip" else hardware.noise or 0.0
     strength = float(np.hypot(fresh, hardware.slow_noise or 0.0))
     if strength:
-        reference = crossbar.programmed(hardware, noisy=False).reference(hardware.noise_reference)
+        reference = crossbar.programmed(hardware, noisy=False).reference(hardware.noise_reference, hardware.noise_law)
     variance = _by_tile(codes, reference.double().cpu().square().T, hardware.bits, hardware.tile[0])
     return np.asarray(strength * np.sqrt(variance))
 

@@ -1,0 +1,152 @@
+"""Laws of two technologies, fitted by rgnn chip fit to measurements of A. Levy and others.
+
+The measurements are those of https://github.com/akashlevy/RRAM-Relaxation-Master-Model (MIT licence, Copyright (c) 2021
+Akash Levy): technology A, five cells read 100,000 times at 400 Hz (tsdata) and 16,384 cells before and after about an
+hour and a half at 100 to 260 C (bake); technology B, 15,961 cells from 0.01 to 10,000 s after programming (relaxdata).
+Only the fitted numbers are here. Five cells say little of how read noise depends on the conductance: its exponent is
+0.1 with a 95% interval from -1.5 to 1.7.
+"""
+
+from rgnn.chip.laws.change import ChangeLaw
+from rgnn.chip.laws.polynomial import Polynomial
+from rgnn.chip.laws.read_noise import ReadNoiseLaw
+
+READ_NOISE_A = ReadNoiseLaw(
+    reference=8.73195e-05,
+    deviation_at_reference=1.91918e-06,
+    exponent=0.0935401,
+    scatter=1.31233,
+    rms_over_median=2.50792,
+    conductance=(9.47854e-06, 0.000253026),
+)
+BAKE_A = ChangeLaw(
+    conductance=(7.3858e-09, 0.000325355),
+    time=(4493.38, 7165.22),
+    temperature=(100.0, 260.0),
+    mean=Polynomial(
+        degrees=(4, 0, 4),
+        values=(
+            -3.48471e-06,
+            9.65828e-06,
+            -1.32455e-05,
+            4.79811e-06,
+            2.65201e-06,
+            -7.67116e-06,
+            -1.0269e-05,
+            1.25386e-05,
+            -1.03177e-05,
+            8.1045e-06,
+            1.1036e-05,
+            -3.31337e-05,
+            2.83873e-05,
+            -2.49083e-05,
+            1.83346e-05,
+            3.23067e-06,
+            -1.51571e-05,
+            7.27316e-06,
+            -1.35102e-05,
+            1.74373e-05,
+            -7.99729e-06,
+            -1.88693e-06,
+            1.95449e-06,
+            -4.60538e-06,
+            6.48958e-06,
+        ),
+    ),
+    log_deviation=Polynomial(
+        degrees=(5, 0, 4),
+        values=(
+            -11.086,
+            -0.582251,
+            0.441376,
+            -0.386361,
+            -0.0195925,
+            -0.354522,
+            -0.110906,
+            0.705791,
+            -0.993177,
+            0.194877,
+            0.450255,
+            1.03233,
+            -0.0204951,
+            -1.043,
+            0.348597,
+            1.39677,
+            1.03085,
+            -0.110525,
+            -0.806174,
+            0.364933,
+            0.779236,
+            0.653002,
+            -0.0722963,
+            -0.514439,
+            0.0841591,
+            0.607366,
+            0.17807,
+            0.0502634,
+            -0.209336,
+            0.0952277,
+        ),
+    ),
+)
+RELAXATION_B = ChangeLaw(
+    conductance=(1.41075e-06, 0.000176018),
+    time=(0.00850391, 10060.4),
+    mean=Polynomial(
+        degrees=(6, 1),
+        values=(
+            -4.86905e-07,
+            -4.30799e-07,
+            5.67976e-07,
+            5.39714e-07,
+            4.52384e-07,
+            3.77349e-07,
+            -1.19565e-06,
+            -1.06698e-06,
+            6.72019e-07,
+            5.591e-07,
+            3.27047e-07,
+            1.58074e-07,
+            -7.69702e-07,
+            -7.10631e-07,
+        ),
+    ),
+    log_deviation=Polynomial(
+        degrees=(6, 3),
+        values=(
+            -13.1319,
+            0.59722,
+            0.127043,
+            0.231727,
+            -1.0866,
+            0.395531,
+            0.504385,
+            0.0389288,
+            -0.187213,
+            0.358142,
+            0.424422,
+            0.219611,
+            1.37917,
+            0.15275,
+            -0.176809,
+            -0.235679,
+            -0.913541,
+            -0.191559,
+            -0.481249,
+            -0.181699,
+            -0.657829,
+            -0.368969,
+            -0.387366,
+            -0.441366,
+            0.00891421,
+            -0.400824,
+            -0.504318,
+            -0.120697,
+        ),
+    ),
+)
+PROGRAMMING_B = ChangeLaw(
+    conductance=(3.05034e-06, 0.000176018),
+    mean=Polynomial(degrees=(0,), values=(9.55464e-10,)),
+    log_deviation=Polynomial(degrees=(4,), values=(-13.8043, -0.0713269, 0.0567931, 0.147747, -0.0722859)),
+)
