@@ -72,7 +72,7 @@ def given(text: str) -> list[Column]:
         "-": "skip",
         "address": "cell",
     }
-    known = short | {meaning: meaning for meaning in MEANINGS}
+    known: dict[str, Meaning] = short | {m: m for m in MEANINGS}
     found = []
     for part in text.split(","):
         name, _, unit = part.strip().partition("[")
@@ -94,7 +94,8 @@ def of_headings(names: list[str], path: object) -> list[Column]:
         text = re.sub(r"\s+", " ", name.strip().strip("\"'"))
         bare = re.sub(r"[\[(].*$", "", text).strip()
         plain = re.sub(r"[_ /](s|sec|ms|us|min|h|S|mS|[uµμ]S|nS|pS|[kMG]?[Oo]hms?|[kMG]?Ω|C|degC|K)$", "", bare) or bare
-        meaning = next((m for m, p in HEADINGS for word in (bare, plain) if re.fullmatch(p, word)), "skip")
+        fitting = (m for m, p in HEADINGS for word in (bare, plain) if re.fullmatch(p, word))
+        meaning: Meaning = next(fitting, "skip")
         bracket = re.search(r"[\[(]\s*([^\])]+?)\s*[\])]", text)
         tail = (
             bracket.group(1) if bracket else (bare[len(plain) :].lstrip("_ /") or (bare if bare in SECONDS else None))
