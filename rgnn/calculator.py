@@ -1,4 +1,4 @@
-"""RGNN as an ASE calculator: forces only, since the model has no energy."""
+"""RGNN as an ASE calculator: forces, and energy and stress of models that have an energy."""
 
 from pathlib import Path
 from typing import Any
@@ -8,24 +8,29 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.data import chemical_symbols
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.chip.slow import Moment
-from rgnn.graphs.graph import Graph
+from rgnn.graphs.graph import Graph, cell_volume
 from rgnn.graphs.skin import SkinList
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import load_model
-from rgnn.models.inference import predict
+from rgnn.models.inference import Arrays, predict
 from rgnn.models.uncertainty import Uncertainty
 
 
 class NoEnergyError(PropertyNotImplementedError):
-    """The model was asked for something else than forces."""
+    """The model was asked for what it does not give, or the atoms for a stress that they do not have."""
 
 
 class RGNNCalculator(Calculator):
-    """Forces in eV/Angstrom from a model on its simulated chip.
+    """Forces in eV/Angstrom from a model on its simulated chip, with an energy also that, in eV, and the stress.
+
+    The stress is in eV/Angstrom^3, in ASE's order (xx, yy, zz, yz, xz, xy) and of its sign, positive under tension; it
+    is there for atoms that are periodic in all three directions. The energy is free of smearing, so free_energy is the
+    same number.
 
     Each evaluation reads the chip again. Asked again about atoms that have not changed, ASE gives the forces it
     has; `reset()` makes it evaluate them again.
@@ -37,10 +42,12 @@ class RGNNCalculator(Calculator):
         device: None leaves a model where it is and reads a folder to the CPU.
         remove_net_force: subtract the mean force, so that the centre of mass is not accelerated. True forces on all
             atoms, held ones included, add up to zero, so this brings the forces nearer to them whatever is held.
+            Forces of an energy add up to zero as they are, and are left so.
         any_element: accept elements that the model was not trained on.
         uncertainty: of this model, from `load_uncertainties`; None estimates nothing.
 
     Attributes:
+        implemented_properties: what this model gives, by ASE's names.
         calls: force evaluations so far; it numbers the noise stream of the next, so setting it continues a run.
         net_force: [3] sum of the forces of the last call before any removal, in eV/Angstrom; it grades the model.
         neighbours: the kept neighbour list.
@@ -51,10 +58,9 @@ class RGNNCalculator(Calculator):
     Raises:
         InputError: no model there; or, when called, an element that the model does not know, or a position
             that is not a number.
-        NoEnergyError: asked for an energy, stress or anything else but forces.
+        NoEnergyError: asked for what the model does not give, or for the stress of atoms that are not periodic in
+            three directions.
     """
-
-    implemented_properties = ["forces"]  # noqa: RUF012 (ASE's interface)
 
     def __init__(
         self,
@@ -72,6 +78,8 @@ class RGNNCalculator(Calculator):
         self.model = (model if isinstance(model, ForceField) else load_model(model)).eval()
         if device is not None:
             self.model = self.model.to(device)
+        self.has_energy = "energy" in self.model.outputs
+        self.implemented_properties = ["energy", "free_energy", "forces", "stress"] if self.has_energy else ["forces"]
         self.hardware = self.model.hardware.with_given(bits, noise)
         self.seed = 0 if seed is None else seed
         self.remove_net_force = remove_net_force
@@ -86,8 +94,15 @@ class RGNNCalculator(Calculator):
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """ASE's interface."""
+        if name == "stress" and self.has_energy and not (self.atoms if atoms is None else atoms).pbc.all():
+            raise NoEnergyError(
+                "the atoms have no stress, since they are not periodic in all three directions; set pbc to True, or "
+                "take energy and forces."
+            )
         if name not in self.implemented_properties:
             what = name.replace("_", " ")
+            if self.has_energy:
+                raise NoEnergyError(f"the model gives energy, forces and stress, and no {what}; take one of these.")
             raise NoEnergyError(
                 f"the model gives forces and no {what}; take forces, or a method that needs nothing else "
                 "(rgnn md --minimise instead of an optimiser of ASE that asks for the energy)."
@@ -97,35 +112,40 @@ class RGNNCalculator(Calculator):
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
     ) -> None:
-        """ASE's interface; fills results['forces']."""
+        """ASE's interface; fills `results` with all that the model gives for these atoms."""
         super().calculate(atoms, properties or ["forces"], system_changes)
         if not self.any_element:
             require_elements(self.model, self.atoms)
         g = self._graph()
-        forces, self.sigma = self.evaluate(g)
+        found = self.evaluate(g)
+        forces, self.sigma = found.forces, found.sigma
         self.calls += 1
         self.net_force = forces.sum(axis=0)
         self.isolated = np.bincount(g.edge_index[0].cpu().numpy(), minlength=g.n_atoms) == 0
-        if self.remove_net_force and np.isfinite(self.net_force).all():  # else the broken atom could not be found
+        removes = self.remove_net_force and not self.has_energy
+        if removes and np.isfinite(self.net_force).all():  # else the broken atom could not be found
             forces -= self.net_force / g.n_atoms
         self.results["forces"] = forces
+        if found.energy is not None:
+            self.results["energy"] = self.results["free_energy"] = float(found.energy[0])
+        if found.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress[0])
 
-    def evaluate(self, g: Graph) -> tuple[np.ndarray, np.ndarray | None]:
-        """[N, 3] float64 forces of the model and, where it is estimated, [N] sigma, with the noise of this call."""
+    def evaluate(self, g: Graph) -> Arrays:
+        """All that the model gives for a frame and, where it is estimated, sigma, with the noise of this call."""
         noise, moment = torch_stream(self.seed, "md noise", self.calls), Moment(self.seed, self.calls)
         reading = self.model.read(self.hardware, noise, moment=moment)
-        found = predict(self.model, g, reading, self.uncertainty if self.estimates else None)
-        return found.forces, found.sigma
+        return predict(self.model, g, reading, self.uncertainty if self.estimates else None)
 
     def _graph(self) -> Graph:
         """The atoms as a graph; the last one with other vectors where no edge has come or gone."""
         a = self.atoms
         index, vector = self.neighbours.edges(a.positions, a.cell[:], a.pbc)
-        g = self._last
+        volume, g = cell_volume(a.cell[:], a.pbc), self._last
         if g is None or not (np.array_equal(g.edge_index, index) and np.array_equal(g.atomic_numbers, a.numbers)):
-            self._last = Graph.from_arrays(a.numbers, index, vector)
+            self._last = Graph.from_arrays(a.numbers, index, vector, volume=volume)
         else:
-            self._last = g.moved(vector)
+            self._last = g.moved(vector, volume)
         return self._last
 
 

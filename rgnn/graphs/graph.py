@@ -124,7 +124,7 @@ class Graph:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The atoms, cut into consecutive parts with about `topology.PART` edges each."""
+        """The atoms, cut into consecutive parts with about `topology.PART` edges each; see `Topology.parts`."""
         return self.topology.parts
 
     @property
@@ -148,7 +148,12 @@ class Graph:
         halo = self.topology.halo
         return e if halo is None else halo.edges(e)
 
-    def moved(self, edge_vector: np.ndarray, volume: np.ndarray | None = None) -> Self:
+    def return_nodes(self, f: Tensor) -> Tensor:
+        """[own, F] of what is known here of nodes [N, F], with what other processes have for own nodes added."""
+        halo = self.topology.halo
+        return f if halo is None else halo.return_nodes(f)
+
+    def moved(self, edge_vector: np.ndarray | Tensor, volume: np.ndarray | Tensor | float | None = None) -> Self:
         """The same topology with other edge vectors [E, 3] and cell volumes [frames], without labels.
 
         The labels are those of the places that the atoms have left, and so is the old volume, since the cell may have
@@ -157,7 +162,7 @@ class Graph:
         return type(self)(
             self.topology,
             torch.as_tensor(edge_vector),
-            volume=None if volume is None else torch.as_tensor(volume, dtype=torch.float64),
+            volume=None if volume is None else torch.as_tensor(volume, dtype=torch.float64).reshape(-1),
         )
 
     def to(self, device: torch.device | str) -> Self:

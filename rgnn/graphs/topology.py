@@ -24,7 +24,18 @@ def take(x: Tensor, rows: Rows) -> Tensor:
 
 
 class Halo(Protocol):
-    """The exchange with other processes, which own the last atoms and edges of a graph and compute their features."""
+    """The exchange with other processes, which own the last atoms and edges of a graph.
+
+    Families whose features pass from atom to atom ask for the features of what others own (`nodes`, `edges`). A family
+    whose `Locality` says `returns_forces` has no edges of others: its graph holds the edges out of own atoms, and after
+    these the neighbours at their ends. It works out the energies of own atoms (those of `Topology.parts`, or the first
+    `Topology.own_atoms`), and the forces of these energies on all atoms of the graph, [N, 3]. `return_nodes` then
+    adds the forces on borrowed atoms to those of their owners, once for a pass.
+    """
+
+    @property
+    def own_atoms(self) -> int:
+        """The number of atoms of this process; they come first."""
 
     @property
     def own_edges(self) -> int:
@@ -35,6 +46,12 @@ class Halo(Protocol):
 
     def edges(self, e: Tensor) -> Tensor:
         """Edge features [E, F], with the rows that others own as those have computed them."""
+
+    def return_nodes(self, f: Tensor) -> Tensor:
+        """[own, F] sums over all processes, on the owner of each node, of what they have for it in f [N, F].
+
+        Processes must call in turn, each as often as the others with which it shares atoms.
+        """
 
 
 @dataclass(frozen=True)
@@ -145,6 +162,16 @@ class Topology:
         """Where the tensors are."""
         return self.edge_index.device
 
+    @property
+    def own_atoms(self) -> int:
+        """The number of atoms that belong to this process, which come first; all where there is no halo."""
+        return self.n_atoms if self.halo is None else self.halo.own_atoms
+
+    @property
+    def borrows_edges(self) -> bool:
+        """Whether the last edges are of atoms that other processes own."""
+        return self.halo is not None and self.halo.own_edges < self.n_edges
+
     @cached_property
     def frame_index(self) -> Tensor:
         """[N] int64 number of the frame of each atom."""
@@ -170,14 +197,18 @@ class Topology:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The atoms, cut into consecutive parts with about `PART` edges each."""
+        """The atoms, cut into consecutive parts with about `PART` edges each.
+
+        Where atoms are borrowed without their edges, the parts hold the own atoms only.
+        """
         if self.n_edges <= PART and self.halo is None:
             return (self.whole,)
         centre, neighbour = self.edge_index
-        edges_before = torch.cumsum(torch.bincount(centre, minlength=self.n_atoms), 0)
+        n_atoms = self.n_atoms if self.borrows_edges else self.own_atoms
+        edges_before = torch.cumsum(torch.bincount(centre, minlength=n_atoms), 0)
         cuts = PART * torch.arange(1, math.ceil(self.n_edges / PART), device=self.device)
         ends = torch.searchsorted(edges_before, cuts, right=True)
-        atoms = torch.unique(torch.cat([ends.new_tensor([0, self.n_atoms]), ends]))
+        atoms = torch.unique(torch.cat([ends.new_tensor([0, n_atoms]), ends]))
         out = torch.cat([edges_before.new_zeros(1), edges_before])[atoms].tolist()
         into = torch.searchsorted(neighbour[self.incoming], atoms).tolist()
         starts = zip(atoms.tolist(), out, into, strict=True)

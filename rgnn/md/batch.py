@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from ase import Atoms
 
@@ -28,7 +27,7 @@ from rgnn.chip.slow import Moment
 from rgnn.graphs.graph import Graph
 from rgnn.md.run import prepare_run
 from rgnn.models.base import ForceField
-from rgnn.models.inference import predict
+from rgnn.models.inference import Arrays, predict
 from rgnn.models.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
@@ -48,9 +47,6 @@ class ForceRequest:
     estimates: bool = False
 
 
-ForceResult = tuple[np.ndarray, np.ndarray | None]
-
-
 class BatchServer:
     """Where runs meet: waits until every live run has asked for its forces, and answers all of them at once."""
 
@@ -61,12 +57,12 @@ class BatchServer:
         self.stopping = False
         self._changed = threading.Condition()
         self._asked: dict[int, ForceRequest] = {}
-        self._answers: dict[int, ForceResult] = {}
+        self._answers: dict[int, Arrays] = {}
         self._failure: BaseException | None = None
         self._batch: tuple[list[Graph], Graph] | None = None
 
-    def ask(self, number: int, question: ForceRequest) -> ForceResult:
-        """Forces and sigma as of `RGNNCalculator.evaluate` for the run of this number, in the run's thread."""
+    def ask(self, number: int, question: ForceRequest) -> Arrays:
+        """What `RGNNCalculator.evaluate` gives for the run of this number, in the run's thread."""
         with self._changed:
             self._asked[number] = question
             self._changed.notify_all()
@@ -105,7 +101,7 @@ class BatchServer:
                 self._changed.notify_all()
             raise
 
-    def _evaluate(self, asked: Mapping[int, ForceRequest], hardware: Hardware) -> dict[int, ForceResult]:
+    def _evaluate(self, asked: Mapping[int, ForceRequest], hardware: Hardware) -> dict[int, Arrays]:
         """By one call of the model, unless its arrays look at all the rows at once and would mix the runs.
 
         So they do where what they hold depends on the number of the call, which each run counts for itself.
@@ -113,19 +109,14 @@ class BatchServer:
         questions = list(asked.values())
         mixes = self.model.uses_chip and (not hardware.rows_are_independent or hardware.follows_calls)
         groups = [[q] for q in questions] if mixes else [questions]
-        answers = list[ForceResult]()
+        answers = list[Arrays]()
         for group in groups:
             g = self._joined([q.graph for q in group])
             key = [group[0].call] if len(group) == 1 else [n for q in group for n in (q.seed, q.call)]
             noise = torch_stream(group[0].seed, "md noise", *key)
             uncertainty = self.uncertainty if any(q.estimates for q in group) else None
             reading = self.model.read(hardware, noise, moment=Moment(group[0].seed, group[0].call))
-            found = predict(self.model, g, reading, uncertainty)
-            forces, sigma = found.forces, found.sigma
-            ends = np.cumsum([q.graph.n_atoms for q in group])[:-1]
-            each = [None] * len(group) if sigma is None else np.split(sigma, ends)
-            sigmas = [own if q.estimates else None for q, own in zip(group, each, strict=True)]
-            answers += zip(np.split(forces, ends), sigmas, strict=True)
+            answers += _shares(predict(self.model, g, reading, uncertainty), group)
         return dict(zip(asked, answers, strict=True))
 
     def _joined(self, graphs: list[Graph]) -> Graph:
@@ -137,11 +128,33 @@ class BatchServer:
             if len(before) == len(graphs) and all(
                 a.topology is b.topology for a, b in zip(before, graphs, strict=True)
             ):
-                whole = whole.moved(torch.cat([g.edge_vector for g in graphs]).numpy())
+                volumes = None if whole.volume is None else _volumes(graphs)
+                whole = whole.moved(torch.cat([g.edge_vector for g in graphs]), volumes)
                 self._batch = graphs, whole
                 return whole
         self._batch = graphs, Graph.batch(graphs)
         return self._batch[1]
+
+
+def _volumes(graphs: Sequence[Graph]) -> torch.Tensor:
+    """[frames] Angstrom^3, not-a-number where there is none."""
+    unknown = torch.full((1,), torch.nan, dtype=torch.float64)
+    return torch.cat([unknown if g.volume is None else g.volume for g in graphs])
+
+
+def _shares(found: Arrays, requests: Sequence[ForceRequest]) -> list[Arrays]:
+    """What each of several frames of a batch has of its prediction."""
+    shares, first = [], 0
+    for frame, request in enumerate(requests):
+        mine = slice(first, first := first + request.graph.n_atoms)
+        share = Arrays(
+            found.forces[mine],
+            None if found.energy is None else found.energy[frame : frame + 1],
+            None if found.stress is None or request.graph.volume is None else found.stress[frame : frame + 1],
+            None if found.sigma is None or not request.estimates else found.sigma[mine],
+        )
+        shares.append(share)
+    return shares
 
 
 class SharedCalculator(RGNNCalculator):
@@ -151,7 +164,7 @@ class SharedCalculator(RGNNCalculator):
         super().__init__(*arguments, **options)
         self.together, self.number = together, number
 
-    def evaluate(self, g: Graph) -> ForceResult:
+    def evaluate(self, g: Graph) -> Arrays:
         """See the base class; the other runs of the batch are evaluated with this one."""
         return self.together.ask(self.number, ForceRequest(g, self.seed, self.calls, self.estimates))
 

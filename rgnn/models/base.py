@@ -35,6 +35,10 @@ ChipCells = Sequence[Sequence[Cells | Tensor]]
 class Prediction:
     """What a model says of a frame or a batch of frames.
 
+    Where processes share a frame (`Graph.topology.halo`), forces are those on the own atoms, or on all of which the
+    first are own; energy and stress are the share of this process: of the energies of its own atoms, over the volume
+    of the whole cell. The sum over processes is that of the frame.
+
     Attributes:
         forces: [N, 3], eV/Angstrom.
         energy: [frames], eV; None from models without an energy.
@@ -54,7 +58,8 @@ class Locality:
         cutoff: longest edge, Angstrom.
         reach: distance beyond which no atom changes a force, Angstrom.
         exchanges_features: ghosts need features that their owners have computed.
-        returns_forces: forces on ghosts belong to their owners.
+        returns_forces: forces on ghosts belong to their owners, to which the family gives them by
+            `Graph.return_nodes`, once for a pass.
     """
 
     cutoff: float
@@ -267,7 +272,7 @@ class ForceField(nn.Module, ABC):
             return found
         forces, energy, strain = self.repulsion(g)
         return Prediction(
-            found.forces + forces.to(found.forces),
+            found.forces + forces[: len(found.forces)].to(found.forces),  # own atoms have all of theirs
             None if found.energy is None else found.energy + energy,
             None if found.stress is None or g.volume is None else found.stress + strain / g.volume[:, None, None],
         )

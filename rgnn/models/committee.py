@@ -21,6 +21,7 @@ class Committee(ForceField):
     def __init__(self, members: Sequence[ForceField]) -> None:
         super().__init__(members[0].settings, members[0].hardware)
         self.repulsion = None  # each member has its own
+        self.outputs = members[0].outputs  # type: ignore[misc]  # of all members, and so of their mean
         self._members = nn.ModuleList(members)
 
     @property
@@ -45,9 +46,11 @@ class Committee(ForceField):
 
     def predict(self, g: Graph, reading: ChipReading) -> Prediction:
         """The mean over members, each of which reads its own chip; the first is monitored."""
-        found = self.each(g, reading)
-        energies, stresses = [p.energy for p in found], [p.stress for p in found]
-        return Prediction(_mean([p.forces for p in found]), _mean_if_known(energies), _mean_if_known(stresses))
+        return mean_prediction(self.each(g, reading))
+
+    def without_edges(self, g: Graph) -> Prediction:
+        """The mean over members."""
+        return mean_prediction([member.without_edges(g) for member in self.members])
 
     def each(self, g: Graph, reading: ChipReading) -> list[Prediction]:
         """The prediction of each member."""
@@ -57,6 +60,12 @@ class Committee(ForceField):
     def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
         """Features of the first member."""
         return self.members[0].layer_features(g, reading)
+
+
+def mean_prediction(found: Sequence[Prediction]) -> Prediction:
+    """The mean of several predictions for one graph."""
+    energies, stresses = [p.energy for p in found], [p.stress for p in found]
+    return Prediction(_mean([p.forces for p in found]), _mean_if_known(energies), _mean_if_known(stresses))
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

@@ -42,12 +42,9 @@ def predict(
         uncertainty: of this model; the forces are the same with and without it.
     """
     g = g.to(model.device)
-    if uncertainty is not None:
-        forces, sigma = uncertainty(model, g, reading)
-        return Arrays(_array(forces), sigma=_array(sigma))
-    found = model(g, reading)
-    energy, stress = (None if x is None else _array(x) for x in (found.energy, found.stress))
-    return Arrays(_array(found.forces), energy, stress)
+    found, sigma = (model(g, reading), None) if uncertainty is None else uncertainty.predict(model, g, reading)
+    energy, stress, deviation = (None if x is None else _array(x) for x in (found.energy, found.stress, sigma))
+    return Arrays(_array(found.forces), energy, stress, deviation)
 
 
 def _array(x: Tensor) -> np.ndarray:

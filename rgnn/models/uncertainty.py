@@ -32,7 +32,7 @@ from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import ForceField, Prediction
 from rgnn.models.checkpoints import find_model, fingerprint
-from rgnn.models.committee import Committee
+from rgnn.models.committee import Committee, mean_prediction
 from rgnn.models.reading import ChipReading
 
 FORMAT, VERSION, FILE = "rgnn uncertainty", 1, "uncertainty.safetensors"
@@ -112,8 +112,14 @@ class Uncertainty:
 
         Arguments as of the model; the calibration holds for the hardware it was trained for.
         """
-        forces, raw = with_deviation(model, self.draws, g, reading)
-        return forces, self.calibration.sigma(raw, g.atomic_numbers)
+        found, sigma = self.predict(model, g, reading)
+        return found.forces, sigma
+
+    @torch.no_grad()
+    def predict(self, model: ForceField, g: Graph, reading: ChipReading | None = None) -> tuple[Prediction, Tensor]:
+        """All that the model itself gives, energy and stress included, and sigma [N] as of a call."""
+        found, raw = _deviating(model, self.draws, g, reading)
+        return found, self.calibration.sigma(raw, g.atomic_numbers)
 
 
 @torch.no_grad()
@@ -121,14 +127,23 @@ def with_deviation(
     model: ForceField, draws: Tensor | None, g: Graph, reading: ChipReading | None = None
 ) -> tuple[Tensor, Tensor]:
     """Forces [N, 3] and raw deviations [N]: of these draws, or without any of the members of a committee."""
+    found, raw = _deviating(model, draws, g, reading)
+    return found.forces, raw
+
+
+def _deviating(
+    model: ForceField, draws: Tensor | None, g: Graph, reading: ChipReading | None
+) -> tuple[Prediction, Tensor]:
+    """The prediction and the raw deviations [N] of `with_deviation`."""
     if g.n_edges == 0:
-        forces = model.without_edges(g).forces
-        return forces, forces.new_zeros(g.n_atoms)
+        found = model.without_edges(g)
+        return found, found.forces.new_zeros(g.n_atoms)
     reading = model.read() if reading is None else reading
     if draws is None:
         assert isinstance(model, Committee)
-        each = torch.stack([p.forces for p in model.each(g, reading)])
-        return each.mean(0), each.var(0).mean(1).sqrt()
+        predictions = model.each(g, reading)
+        each = torch.stack([p.forces for p in predictions])
+        return mean_prediction(predictions), each.var(0).mean(1).sqrt()
     linear = model.linear
     if linear is None:
         raise InputError("only forces that are linear in the weights have a posterior.")
@@ -136,7 +151,7 @@ def with_deviation(
     first = model.members[0].repelled(Prediction(first), g).forces
     unwatched = replace(reading, monitor=None)
     each = torch.stack([first, *(m(g, unwatched).forces for m in model.members[1:])])
-    return each.mean(0), variance.sqrt()
+    return Prediction(each.mean(0)), variance.sqrt()
 
 
 def calibrated(

@@ -91,10 +91,11 @@ class PairEnergy(ForceField):
         virial = (g.edge_vector[:, :, None] * along[:, None]).flatten(1)
         strain = d.new_zeros(frames, 9).index_add(0, g.frame_index[i], virial).view(-1, 3, 3)
         stress = None if g.volume is None else 0.5 * (strain + strain.mT) / g.volume[:, None, None]
-        return Prediction(forces, energy + self._alone(g), stress)
+        return Prediction(g.return_nodes(forces), energy + self._alone(g), stress)
 
     def _alone(self, g: Graph) -> Tensor:
-        return self.settings.shift * torch.tensor(g.atoms_per_frame, dtype=torch.float64, device=self.device)
+        own = g.frame_index[: g.topology.own_atoms]
+        return self.settings.shift * torch.bincount(own, minlength=g.topology.n_frames).double()
 
     def _chip(self, d: Tensor, reading: ChipReading) -> tuple[Tensor, Tensor]:
         """w . A(G) and w . dA/dd [E]."""

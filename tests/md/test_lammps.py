@@ -2,12 +2,9 @@ import fcntl
 import importlib.util
 import json
 import os
-import queue
 import shutil
 import subprocess
 import sys
-import threading
-from collections import defaultdict
 from pathlib import Path
 
 import ase.io
@@ -17,6 +14,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.io.trajectory import Trajectory
+from ranks import Meeting, Member, domain
 
 from rgnn import RGNN, Graph, Hardware, RGNNCalculator, save_model
 from rgnn.base.errors import InputError
@@ -25,107 +23,16 @@ from rgnn.graphs.neighbours import edge_vectors, neighbour_list
 from rgnn.kernels import use
 from rgnn.kernels.plain import gate
 from rgnn.md import MDSettings, read_log, run_atoms
-from rgnn.md.lammps.forces import Atoms as RankAtoms
 from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.halo import sorted_edges
 from rgnn.models.settings import MessagePassingSettings
-
-# Ranks in one process: threads that take turns, and meet where ranks would exchange.
-
-
-class Meeting:
-    def __init__(self, size: int) -> None:
-        self.size, self.barrier, self.turn = size, threading.Barrier(size, timeout=60), threading.Lock()
-        self.table: dict[int, object] = {}
-        self.post = defaultdict(queue.Queue)
-
-    def run(self, work):
-        """work(world) of every rank."""
-        results, errors = {}, []
-
-        def go(rank: int) -> None:
-            with self.turn:
-                try:
-                    results[rank] = work(Member(self, rank))
-                except BaseException as error:
-                    errors.append(error)
-                    self.barrier.abort()
-
-        threads = [threading.Thread(target=go, args=(rank,)) for rank in range(self.size)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if errors:
-            raise errors[0]
-        return [results[rank] for rank in range(self.size)]
-
-
-class Member:
-    def __init__(self, meeting: Meeting, rank: int) -> None:
-        self.meeting, self.rank, self.size = meeting, rank, meeting.size
-
-    def _wait(self) -> None:
-        self.meeting.turn.release()
-        try:
-            self.meeting.barrier.wait()
-        finally:
-            self.meeting.turn.acquire()
-
-    def _all(self, value):
-        self.meeting.table[self.rank] = value
-        self._wait()
-        values = [self.meeting.table[rank] for rank in range(self.size)]
-        self._wait()
-        return values
-
-    def sum(self, values):
-        return np.sum(self._all(values), axis=0)
-
-    def all_to_all(self, sent, expected=None):
-        if expected is None:
-            return [rows[self.rank] for rows in self._all(sent)]
-        for rank, rows in enumerate(sent):
-            if len(rows):
-                self.meeting.post[self.rank, rank].put(rows)
-        received = [self._receive(rank) if n else sent[0][:0] for rank, n in enumerate(expected)]
-        assert [len(rows) for rows in received] == list(expected)
-        return received
-
-    def _receive(self, rank: int):
-        self.meeting.turn.release()
-        try:
-            return self.meeting.post[rank, self.rank].get(timeout=60)
-        finally:
-            self.meeting.turn.acquire()
-
-
-def domain(atoms: Atoms, rank: int, size: int, reach: float) -> RankAtoms:
-    """The atoms in a slab of the cell, in an order of their own, and all images within reach of it."""
-    positions, side = atoms.get_positions(wrap=True), atoms.cell.lengths()
-    assert np.allclose(atoms.cell[:], np.diag(side))
-    mine = np.floor(positions[:, 0] / side[0] * size).astype(int) == rank
-    low, high = np.zeros(3), side.copy()
-    low[0], high[0] = rank / size * side[0], (rank + 1) / size * side[0]
-    own = np.random.default_rng(rank).permutation(np.flatnonzero(mine))
-    parts, rows = [positions[own]], [own]
-    n = np.ceil(reach / side).astype(int)
-    for shift in np.ndindex(*(2 * n + 1)):
-        image = positions + (shift - n) * side
-        near = ((image > low - reach) & (image < high + reach)).all(axis=1)
-        if (shift == n).all():
-            near &= ~mine
-        parts.append(image[near])
-        rows.append(np.flatnonzero(near))
-    rows = np.concatenate(rows)
-    return RankAtoms(len(own), rows + 1, atoms.numbers[rows], np.concatenate(parts), atoms.cell[:])
 
 
 def shared_forces(atoms: Atoms, model: RGNN, hardware: Hardware, size: int, ghosts: str = "exchange", seed: int = 0):
     def work(world):
         forces = RankForces(model, hardware, seed, ghosts, world)
         mine = domain(atoms, world.rank, world.size, forces.reach)
-        return mine.tags[: mine.n_own] - 1, forces(mine, step=4)
+        return mine.tags[: mine.n_own] - 1, forces(mine, step=4).forces
 
     found = np.full((len(atoms), 3), np.nan)
     for rows, forces in Meeting(size).run(work):

@@ -67,7 +67,7 @@ class ForceFix:
         """Put forces into f [n, 3], which holds those of the step before."""
         try:
             before = f.copy()
-            found = self.forces(self._atoms(n), step)
+            found = self.forces(self._atoms(n), step).forces
             total = self.world.sum(np.array([*found.sum(axis=0), self.forces.isolated.sum()]))
             self._check(step, tag, found, total)
             self.net_force = float(np.linalg.norm(total[:3]))

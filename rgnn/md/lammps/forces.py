@@ -1,6 +1,6 @@
-"""Forces of one rank's atoms, from these and their ghosts."""
+"""Forces on one rank's atoms and its share of energy and stress, from these atoms and their ghosts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from rgnn.graphs.skin import SkinList
 from rgnn.md.lammps.halo import Directory, OwnEdges, shared_graph, sorted_edges
 from rgnn.md.lammps.world import World
 from rgnn.models.base import ForceField
-from rgnn.models.inference import predict
+from rgnn.models.inference import Arrays, predict
 
 NO_CELL, OPEN = np.zeros((3, 3)), np.zeros(3, dtype=bool)
 
@@ -29,6 +29,7 @@ class Atoms:
         atomic_numbers: [own + ghosts].
         positions: [own + ghosts, 3] in Angstrom.
         cell: [3, 3] of the whole system, in Angstrom.
+        volume: of the cell, Angstrom^3; None where it is not periodic in three directions.
     """
 
     n_own: int
@@ -36,10 +37,11 @@ class Atoms:
     atomic_numbers: np.ndarray
     positions: np.ndarray
     cell: np.ndarray
+    volume: float | None = None
 
 
 class RankForces:
-    """Forces of own atoms, at each step.
+    """Forces on own atoms, at each step, and this rank's share of energy and stress where the model has them.
 
     Args:
         model: in evaluation mode, on the device to compute on.
@@ -56,15 +58,15 @@ class RankForces:
     def __init__(
         self, model: ForceField, hardware: Hardware, seed: int, ghosts: Literal["exchange", "deep"], world: World
     ) -> None:
-        refuse_what_ranks_cannot_share(model, hardware)
+        refuse_what_ranks_cannot_share(model, hardware, ghosts)
         self.model, self.hardware, self.seed, self.world = model, hardware, seed, world
         self.deep = ghosts == "deep"
         self.reach = model.locality.reach if self.deep else model.settings.cutoff
         self.isolated = np.zeros(0, dtype=bool)
         self._neighbours, self._directory = SkinList(model.settings.cutoff), Directory()
 
-    def __call__(self, atoms: Atoms, step: int) -> np.ndarray:
-        """[own, 3] in eV/Angstrom, nothing removed; all ranks must call.
+    def __call__(self, atoms: Atoms, step: int) -> Arrays:
+        """Forces [own, 3] in eV/Angstrom, nothing removed, and the share as of `Prediction`; all ranks must call.
 
         Raises:
             InputError: a position that is not a number.
@@ -85,13 +87,16 @@ class RankForces:
         else:
             tags = atoms.tags[order[: atoms.n_own]]
             self._directory.update(self.world, tags, numbers[: atoms.n_own])
-            graph = shared_graph(self.world, self._directory, OwnEdges(tags, centre, neighbour, vector))
+            own_edges = OwnEdges(tags, centre, neighbour, vector)
+            borrows = not self.model.locality.returns_forces
+            graph = shared_graph(self.world, self._directory, own_edges, atoms.volume, borrows_edges=borrows)
         back = row[: atoms.n_own]
         self.isolated = (np.bincount(centre, minlength=atoms.n_own)[: atoms.n_own] == 0)[back]
         noise = torch_stream(self.seed, "md noise", self.world.rank, step)
         # One chip for all ranks: what fluctuates slowly is the same in all of them.
         reading = self.model.read(self.hardware, noise, moment=Moment(self.seed, step))
-        return predict(self.model, graph, reading).forces[: atoms.n_own][back]
+        found = predict(self.model, graph, reading)
+        return replace(found, forces=found.forces[: atoms.n_own][back])
 
     def _edges(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not len(positions):
@@ -99,8 +104,17 @@ class RankForces:
         return self._neighbours.edges(positions, NO_CELL, OPEN)
 
 
-def refuse_what_ranks_cannot_share(model: ForceField, hardware: Hardware) -> None:
-    """Raise InputError where a force depends on more than the atoms within the receptive field."""
+def refuse_what_ranks_cannot_share(model: ForceField, hardware: Hardware, ghosts: str = "exchange") -> None:
+    """Raise InputError where a force depends on more than the atoms within the receptive field, or on who reads it.
+
+    With deep ghosts an energy would be worked out by each rank that needs it: with read noise each would read another
+    one, and without there is nothing to gain, since such a family exchanges no features.
+    """
+    if ghosts == "deep" and model.locality.returns_forces:
+        raise InputError(
+            "ghosts are 'deep', but the model has an energy, which two processes would read from the chip as two "
+            "different ones; leave --ghosts out: the processes then exchange forces once a step, and no features."
+        )
     if model.uses_chip and not hardware.rows_are_independent:
         raise InputError(
             f"the hardware has range '{hardware.range}' and noise_sharing '{hardware.noise_sharing}', so that each "

@@ -1,12 +1,16 @@
 """The graph of one rank: its own atoms, and what it borrows from the ranks of their neighbours.
 
-Own atoms come first. Then come the neighbours of own atoms that others own (their edges are needed, as e_jk of triplets
-i -> j -> k), and then the neighbours of these (their features only). An atom is one node, however many of its
-periodic images are near. The owner of an atom hands out its edges, so all ranks have the same edges in the same order:
-sums then run in one order everywhere, and the same bits come to the quantisers, which turn a different last bit
-into a different code.
+Own atoms come first. For families whose features pass from atom to atom come then the neighbours of own atoms that
+others own (their edges are needed, as e_jk of triplets i -> j -> k), and then the neighbours of these (their features
+only). An atom is one node, however many of its periodic images are near. The owner of an atom hands out its edges, so
+all ranks have the same edges in the same order: sums then run in one order everywhere, and the same bits come to the
+quantisers, which turn a different last bit into a different code.
+
+A family that needs no features of others borrows no edges: after the own atoms come their neighbours, and forces on
+these go back to their owners.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -91,6 +95,7 @@ class RankHalo:
     """Which rows go to which rank and come from it.
 
     Attributes:
+        own_atoms: own nodes; they come first.
         own_edges: edges of own atoms; they come first.
         nodes_out, nodes_in: [ranks] rows of the nodes that each rank is sent, and that it sends.
         edges_out: [ranks] rows of the edges that each rank is sent; those it sends come one rank after the other.
@@ -98,6 +103,7 @@ class RankHalo:
     """
 
     world: World
+    own_atoms: int
     own_edges: int
     nodes_out: list[Tensor]
     nodes_in: list[Tensor]
@@ -114,18 +120,34 @@ class RankHalo:
         e[self.own_edges :] = self._swap(e, self.edges_out, self.edges_in)
         return e
 
+    def return_nodes(self, f: Tensor) -> Tensor:
+        """[own, F] of f [N, F], with what the others have for own nodes added, one rank after the other."""
+        received = self._swap(f, self.nodes_in, [len(rows) for rows in self.nodes_out])
+        return f[: self.own_atoms].index_add(0, torch.cat(self.nodes_out).to(f.device), received)
+
     def _swap(self, x: Tensor, out: list[Tensor], expected: list[int]) -> Tensor:
         sent = [x.index_select(0, rows.to(x.device)).cpu().numpy() for rows in out]
         return torch.from_numpy(np.concatenate(self.world.all_to_all(sent, expected))).to(x.device)
 
 
-def shared_graph(world: World, directory: Directory, own: OwnEdges) -> Graph:
+def shared_graph(
+    world: World, directory: Directory, own: OwnEdges, volume: float | None = None, *, borrows_edges: bool = True
+) -> Graph:
     """The graph of this rank, with what it borrows; all ranks must call.
+
+    Args:
+        world: the ranks.
+        directory: who owns which atom.
+        own: edges out of own atoms.
+        volume: of the whole cell, Angstrom^3; None where it is not periodic in three directions.
+        borrows_edges: features pass from atom to atom, so that edges of borrowed atoms are needed.
 
     Raises:
         BrokenRunError: another rank asks for an atom that is not here.
     """
     starts = own.starts
+    if not borrows_edges:
+        return _graph_of_own_edges(world, directory, own, volume)
     # The edges of neighbours that others own.
     halo = directory.by_owner(world, np.setdiff1d(own.neighbour, own.tags))
     asked = world.all_to_all(halo)
@@ -150,14 +172,44 @@ def shared_graph(world: World, directory: Directory, own: OwnEdges) -> Graph:
     edge_index = np.stack([np.concatenate([own.centre, centre]), row(np.concatenate([own.neighbour, *ends]))])
     nodes_out = [np.concatenate([r, _rows(own.tags, tags)]) for r, tags in zip(rows, wanted, strict=True)]
     nodes_in = [row(np.concatenate(pair)) for pair in zip(halo, further, strict=True)]
-    links = RankHalo(world, len(own.centre), _tensors(nodes_out), _tensors(nodes_in), _tensors(edges_out), edges_in)
+    links = RankHalo(
+        world, len(own.tags), len(own.centre), _tensors(nodes_out), _tensors(nodes_in), _tensors(edges_out), edges_in
+    )
+    return _graph(directory, nodes, edge_index, np.concatenate([own.vector, *vectors]), links, volume)
+
+
+def _graph_of_own_edges(world: World, directory: Directory, own: OwnEdges, volume: float | None) -> Graph:
+    """Own atoms with their edges, and the neighbours that others own, with none."""
+    borrowed = directory.by_owner(world, np.setdiff1d(own.neighbour, own.tags))
+    nodes_out = [_rows(own.tags, tags) for tags in world.all_to_all(borrowed)]
+    ends = np.cumsum([len(own.tags), *(len(tags) for tags in borrowed)])
+    nodes_in = [np.arange(first, end) for first, end in itertools.pairwise(ends)]
+    nodes = np.concatenate([own.tags, *borrowed])
+    by_tag = np.argsort(nodes)
+    edge_index = np.stack([own.centre, by_tag[np.searchsorted(nodes, own.neighbour, sorter=by_tag)]])
+    nothing = [torch.empty(0, dtype=torch.int64)] * world.size
+    halo = RankHalo(
+        world, len(own.tags), len(own.centre), _tensors(nodes_out), _tensors(nodes_in), nothing, [0] * world.size
+    )
+    return _graph(directory, nodes, edge_index, own.vector, halo, volume)
+
+
+def _graph(
+    directory: Directory,
+    nodes: np.ndarray,
+    edge_index: np.ndarray,
+    vector: np.ndarray,
+    halo: RankHalo,
+    volume: float | None,
+) -> Graph:
     topology = Topology(
         torch.from_numpy(directory.atomic_numbers[nodes]),
         torch.from_numpy(edge_index),
         (len(nodes),),
-        halo=links if world.size > 1 else None,
+        halo=halo if halo.world.size > 1 else None,
     )
-    return Graph(topology, torch.from_numpy(np.concatenate([own.vector, *vectors])))
+    cell = None if volume is None else torch.tensor([volume], dtype=torch.float64)
+    return Graph(topology, torch.from_numpy(vector), volume=cell)
 
 
 def _rows(tags: np.ndarray, asked: np.ndarray) -> np.ndarray:

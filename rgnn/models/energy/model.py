@@ -131,12 +131,17 @@ class MomentEnergy(ForceField):
         return order.restored(eps if trains else eps.detach()), order.restored(b)
 
     def _prediction(self, g: Graph, forces: Tensor, energy: Tensor, strain: Tensor) -> Prediction:
-        """With the reference energies added, and the stress from dE / d strain [frames, 3, 3]."""
-        energy = energy.index_add(0, g.frame_index, self.element_energies.to(energy.dtype)[g.atomic_numbers])
+        """With the reference energies of own atoms added, and the stress from dE / d strain [frames, 3, 3].
+
+        What the energies of own atoms do to those of other processes goes there.
+        """
+        own = slice(0, g.topology.own_atoms)
+        reference = self.element_energies.to(energy.dtype)[g.atomic_numbers[own]]
+        energy = energy.index_add(0, g.frame_index[own], reference)
         stress = None
         if g.volume is not None:
             stress = 0.5 * (strain + strain.mT) / g.volume[:, None, None]
-        return Prediction(forces, energy, stress)
+        return Prediction(g.return_nodes(forces), energy, stress)
 
     def without_edges(self, g: Graph) -> Prediction:
         """Energies of isolated atoms: what the digital part makes of no neighbours, and the reference."""

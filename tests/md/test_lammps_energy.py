@@ -1,0 +1,101 @@
+"""Processes that share a structure whose model has an energy: forces go to their owners, shares add up."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from pair_energy import pair_energy
+from ranks import Meeting, Member, domain
+
+from rgnn import Graph
+from rgnn.base.errors import InputError
+from rgnn.md.lammps.forces import RankForces
+from rgnn.models.inference import predict
+
+
+def structure():
+    """Periodic in three directions, with more than one image of a neighbour, and one atom that has no neighbour."""
+    atoms = bulk("LiF", "rocksalt", a=4.03, cubic=True).repeat((4, 1, 1))
+    atoms.rattle(0.15, seed=3)
+    atoms.set_cell([26.0, 4.1, 9.0])
+    atoms.positions[0] = [21.0, 1.0, 6.5]
+    return atoms
+
+
+def model_of(atoms):
+    g = Graph.from_positions(atoms.numbers, atoms.positions, atoms.cell[:], atoms.pbc, 3.8)
+    return pair_energy(g, shift=-1.0), g
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_shares_add_up_to_the_whole(size) -> None:
+    atoms = structure()
+    model, g = model_of(atoms)
+    quiet = model.hardware.with_given(None, 0)
+
+    def work(world):
+        forces = RankForces(model, quiet, 0, "exchange", world)
+        mine = domain(atoms, world.rank, world.size, forces.reach)
+        return mine.tags[: mine.n_own] - 1, forces(mine, step=4)
+
+    whole, shares = predict(model, g, model.read(quiet)), Meeting(size).run(work)
+    found = np.full((len(atoms), 3), np.nan)
+    for rows, share in shares:
+        found[rows] = share.forces
+    np.testing.assert_allclose(found, whole.forces, atol=1e-6)
+    assert np.abs(found.sum(axis=0)).max() < 1e-6
+    assert sum(share.energy[0] for _, share in shares) == pytest.approx(whole.energy[0], rel=1e-9)
+    np.testing.assert_allclose(sum(share.stress[0] for _, share in shares), whole.stress[0], atol=1e-9)
+    assert np.abs(whole.stress).max() > 1e-4 and np.abs(whole.forces).max() > 0.1
+
+
+def topologies_of(atoms, size):
+    """The topology that each rank hands to the model, with the number of its own atoms; and the whole graph."""
+    model, g = model_of(atoms)
+    seen, predicted = {}, model.predict
+
+    def predict_and_keep(g, reading):
+        seen[g.topology.halo.world.rank] = g.topology
+        return predicted(g, reading)
+
+    def work(world):
+        forces = RankForces(model, model.hardware, 0, "exchange", world)
+        mine = domain(atoms, world.rank, world.size, forces.reach)
+        forces(mine, step=4)
+        return mine.n_own, seen[world.rank]
+
+    model.predict = predict_and_keep
+    return Meeting(size).run(work), g
+
+
+def test_borrowed_atoms_bring_no_edges_and_parts_hold_own_atoms_only() -> None:
+    ranks, g = topologies_of(structure(), 2)
+    for n_own, topology in ranks:
+        assert topology.own_atoms == n_own < topology.n_atoms and not topology.borrows_edges
+        assert int(topology.edge_index[0].max()) < n_own <= int(topology.edge_index[1].max())
+        assert [p.atoms for p in topology.parts] == [slice(0, n_own)]
+        assert topology.frame_index.unique().tolist() == [0]
+    assert sum(topology.n_edges for _, topology in ranks) == g.n_edges
+
+
+def test_large_parts_are_cut_within_own_atoms(monkeypatch) -> None:
+    monkeypatch.setattr("rgnn.graphs.topology.PART", 40)
+    for n_own, topology in topologies_of(structure(), 2)[0]:
+        assert len(topology.parts) > 1
+        ends = [part.atoms for part in topology.parts]
+        assert ends[0].start == 0 and ends[-1].stop == n_own
+        assert torch.cat([p.ends_out for p in topology.parts], 1).equal(topology.edge_index)
+
+
+def test_a_wrong_return_is_seen(monkeypatch) -> None:
+    """What the first test rests on: forces that stay with the borrower are missed."""
+    monkeypatch.setattr("rgnn.md.lammps.halo.RankHalo.return_nodes", lambda self, f: f[: self.own_atoms])
+    with pytest.raises(AssertionError):
+        test_shares_add_up_to_the_whole(2)
+
+
+def test_deep_ghosts_are_refused() -> None:
+    model = pair_energy()
+    with pytest.raises(InputError, match="leave --ghosts out") as error:
+        RankForces(model, model.hardware, 0, "deep", Member(Meeting(1), 0))
+    assert "\n" not in str(error.value)
