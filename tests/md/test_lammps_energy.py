@@ -7,10 +7,12 @@ from ase.build import bulk
 from pair_energy import pair_energy
 from ranks import Meeting, Member, domain
 
-from rgnn import Graph
+from rgnn import Chip, Graph, Hardware
 from rgnn.base.errors import InputError
 from rgnn.md.lammps.forces import RankForces
+from rgnn.models.energy.model import MomentEnergy
 from rgnn.models.inference import predict
+from rgnn.models.settings import EnergySettings
 
 
 def structure():
@@ -27,10 +29,26 @@ def model_of(atoms):
     return pair_energy(g, shift=-1.0), g
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_shares_add_up_to_the_whole(size) -> None:
-    atoms = structure()
+def family_of(name, atoms):
+    """The toy, or the real family untrained, with ranges and statistics of the atoms, and energies of elements."""
     model, g = model_of(atoms)
+    if name == "toy":
+        return model, g
+    shape = EnergySettings(elements=(3, 9), cutoff=3.8, channels=4, mixtures=3, widths=(6,), gaussians=8)
+    model = MomentEnergy(shape, Hardware(bits=4), Chip.synthetic(0).matrices(MomentEnergy.matrices(shape)), 0)
+    model.element_energies[[3, 9]] = torch.tensor([-1.0, -2.0])
+    with torch.no_grad():
+        model.train()(g)
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    return model.eval(), g
+
+
+@pytest.mark.parametrize("name", ["toy", "energy"])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_shares_add_up_to_the_whole(size, name) -> None:
+    atoms = structure()
+    model, g = family_of(name, atoms)
     quiet = model.hardware.with_given(None, 0)
 
     def work(world):
@@ -42,10 +60,11 @@ def test_shares_add_up_to_the_whole(size) -> None:
     found = np.full((len(atoms), 3), np.nan)
     for rows, share in shares:
         found[rows] = share.forces
-    np.testing.assert_allclose(found, whole.forces, atol=1e-6)
-    assert np.abs(found.sum(axis=0)).max() < 1e-6
-    assert sum(share.energy[0] for _, share in shares) == pytest.approx(whole.energy[0], rel=1e-9)
-    np.testing.assert_allclose(sum(share.stress[0] for _, share in shares), whole.stress[0], atol=1e-9)
+    np.testing.assert_allclose(found, whole.forces, atol=3e-6 * np.abs(whole.forces).max())
+    assert np.abs(found.sum(axis=0)).max() < 1e-5 * np.abs(whole.forces).max()
+    assert sum(share.energy[0] for _, share in shares) == pytest.approx(whole.energy[0], rel=1e-6)
+    found = sum(share.stress[0] for _, share in shares)
+    np.testing.assert_allclose(found, whole.stress[0], atol=3e-6 * np.abs(whole.stress).max())
     assert np.abs(whole.stress).max() > 1e-4 and np.abs(whole.forces).max() > 0.1
 
 
@@ -91,7 +110,7 @@ def test_a_wrong_return_is_seen(monkeypatch) -> None:
     """What the first test rests on: forces that stay with the borrower are missed."""
     monkeypatch.setattr("rgnn.md.lammps.halo.RankHalo.return_nodes", lambda self, f: f[: self.own_atoms])
     with pytest.raises(AssertionError):
-        test_shares_add_up_to_the_whole(2)
+        test_shares_add_up_to_the_whole(2, "toy")
 
 
 def test_deep_ghosts_are_refused() -> None:
