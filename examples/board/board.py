@@ -1,4 +1,4 @@
-"""A board that rgnn knows nothing of: cells that miss their targets, noisy reads, drifted columns and a 12-bit ADC.
+"""A board that rgnn knows nothing of: cells that miss their targets, noisy reads, drifted columns and an ADC.
 
 It answers the four calls of docs/chip-in-the-loop.md as JSON lines on its input and output, and needs NumPy alone. As
 a start for a real board, replace `Cells` by what drives it.
@@ -14,7 +14,6 @@ import sys
 import numpy as np
 
 PROTOCOL = "rgnn board 1"
-ADC_BITS = 12
 
 
 class Cells:
@@ -33,9 +32,11 @@ class Cells:
         drifted = rng.random(out) < options.drifted
         self.gain = np.where(drifted, 1 + options.drift * rng.uniform(-1, 1, out), 1.0).astype(np.float32)
         # A converter spans what four deviations of a column with half of its inputs driven can give.
-        self.unit = float(8 * np.sqrt((weight**2).sum(1).max() / 2) + 2 * abs(weight.sum(1)).max()) / 2**ADC_BITS
+        self.unit = (
+            float(8 * np.sqrt((weight**2).sum(1).max() / 2) + 2 * abs(weight.sum(1)).max()) / 2**options.adc_bits
+        )
         self.offset = np.where(drifted, rng.uniform(-3, 3, out), 0.0).astype(np.float32)
-        self.noise, self.rng = options.noise, rng
+        self.noise, self.half, self.rng = options.noise, 2 ** (options.adc_bits - 1), rng
 
     def counts(self, bits):
         """Codes of the columns [rows, out] for driven inputs [rows, in] of one bit plane."""
@@ -44,7 +45,7 @@ class Cells:
         if self.noise:
             sums += self.noise * np.sqrt(x @ (self.weight**2).T) * self.rng.standard_normal(sums.shape, np.float32)
         codes = np.rint(sums * self.gain / self.unit + self.offset)
-        return np.clip(codes, -(2 ** (ADC_BITS - 1)), 2 ** (ADC_BITS - 1) - 1).astype(np.int32)
+        return np.clip(codes, -self.half, self.half - 1).astype(np.int32)
 
 
 class Board:
@@ -115,6 +116,7 @@ def serve(board, requests, answers):
 def main():
     parser = argparse.ArgumentParser(description="An example board, which speaks JSON lines.")
     parser.add_argument("--noise", type=float, default=0.05, help="read noise, relative to each weight")
+    parser.add_argument("--adc-bits", type=int, default=12, help="bits of the converter of a column")
     parser.add_argument("--programming", type=float, default=0.0, help="miss of a target, relative to it")
     parser.add_argument("--drifted", type=float, default=0.0, help="share of columns that have drifted")
     parser.add_argument("--drift", type=float, default=0.3, help="largest change of the gain of such a column")

@@ -15,13 +15,17 @@ _FILES = [
     "summary.json", "dynamics.png", "eval.json", "eval.csv", "parity.png", "heatmap.png", "curves.png", "layers.png",
     "uncertainty.png", "report.html", "settings", "find.json", "find.png", "analysis.json", "analysis.csv", "rdf.csv",
     "msd.csv", "rdf.png", "msd.png", "arrhenius.png", "temperature.png", "sweep.json", "sweep.csv", "sweep.png",
-    "conservation.json",
+    "conservation.json", "measured", "refit", "board.json", "board.png", "columns.csv", "columns.png",
 ]  # fmt: skip
 # Folders with one of these files are read whole; of a run folder, which others write into, these parts are.
 _MARKS, _KEPT = ("zarr.json", "model.safetensors", "chip.safetensors"), ("best", "last")
 # What runs write below their folders, and files that nobody else writes.
-_MODEL_FILES = ("model.safetensors", "model.yaml", "uncertainty.safetensors", "*.partial")
+_MODEL_FILES = ("model.safetensors", "model.yaml", "uncertainty.safetensors", "columns.safetensors", "*.partial")
 _INSIDE = {"best": _MODEL_FILES, "last": _MODEL_FILES, "settings": ("*.npy", "*.partial"), "members": ("[0-9]*",)}
+_INSIDE |= {
+    "measured": ("*.npy", "*.partial"),
+    "refit": ("state.safetensors", "log.csv", "members", "best", "last", "*.partial"),
+}
 _PROOFS = (
     "state.safetensors", "restart.safetensors", "best/model.safetensors", "last/model.safetensors", "find.json",
     "conservation.json",

@@ -15,6 +15,7 @@ from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.rng import stream_seed, torch_stream
 from rgnn.base.settings import Settings, Whole
+from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.slow import Moment
 from rgnn.evaluation.errors import TERMS, ErrorSums, HardwareErrors
@@ -48,6 +49,10 @@ class EvaluationSettings(Settings):
     """Fresh draws of what is frozen on a chip."""
     seed: Whole = Field(default=0, ge=0)
     """Seed of the noise."""
+    board: BoardSettings = BoardSettings()
+    """Board that is measured beside the simulator; none where it has no driver."""
+    refit: Whole = Field(default=0, ge=0)
+    """Number of training frames that the digital part is fitted again on, on the board; 0 leaves it as it is."""
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rgnn.base.errors import BrokenRunError, InputError, Interrupted
+from rgnn.base.errors import BrokenRunError, InputError, Interrupted, LostBoard
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
@@ -121,13 +121,39 @@ class GradientFit:
                     self.processes.barrier()
                     said = f"stopped in epoch {at.epoch + 1} as asked, the state is saved"
                     raise Interrupted(said, "training", self.out)
-                loss = self.step(*parts)
+                loss = self._step_or_as_before(parts)
                 listener.progress(*self.clock.progress, f"loss {loss:.4f}")
                 if self.processes.any(self.clock.is_over):
                     break
-            is_best = self.end_epoch(frames, validation, at.step_in_epoch, at.seconds + time.monotonic() - began)
+            seconds = at.seconds + time.monotonic() - began
+            is_best = self._end_epoch_or_as_before(frames, validation, at.step_in_epoch, seconds)
             listener.epoch(self.history[-1], is_best)
         return FitResult(self.best, tuple(self.history), self.clock.stopped_early(at.epoch))
+
+    def _step_or_as_before(self, parts: Sequence[Graph]) -> float:
+        """A step; where the board stops in it, the state is that of before, and saved."""
+        if self.model.tap is None:
+            return self.step(*parts)
+        before = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        try:
+            return self.step(*parts)
+        except LostBoard as lost:
+            self.model.load_state_dict(before)
+            raise self._lost(lost) from None
+
+    def _end_epoch_or_as_before(
+        self, frames: LabelledFrames, validation: Sequence[int], steps: int, seconds: float
+    ) -> bool:
+        """`end_epoch`; where the board stops in it, the state is that of before, and saved."""
+        try:
+            return self.end_epoch(frames, validation, steps, seconds)
+        except LostBoard as lost:
+            self.progress.seconds = seconds
+            raise self._lost(lost) from None
+
+    def _lost(self, lost: LostBoard) -> LostBoard:
+        self.save()
+        return LostBoard(f"{lost}; the state of step {self.progress.step} is saved", "training", self.out)
 
     def _parts(self, frames: LabelledFrames, batch: Sequence[int]) -> list[Graph]:
         """The parts of a step that are for this process; without frames for all, there is nothing for the last."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.errors import InputError, Interrupted, LostBoard
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
@@ -29,7 +29,7 @@ from rgnn.models.checkpoints import load_model, save_model
 from rgnn.models.uncertainty import DRAWS, Uncertainty, calibrated, load_uncertainties, save_uncertainties
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.log import Epoch, write_log
-from rgnn.training.normal_equations import NormalEquations, best_weights
+from rgnn.training.normal_equations import CORRECTIONS, PENALTIES, NormalEquations, best_weights
 from rgnn.training.schedule import hardware_of_step
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult, validate
@@ -50,6 +50,7 @@ class MemberSums:
     Args:
         model: with a ridge readout.
         number: among the members of a committee, from 0.
+        corrects: weights are solved for as corrections of those that the model has, so that a penalty draws to these.
 
     Attributes:
         sums: of "train" and of "validation" frames.
@@ -57,27 +58,31 @@ class MemberSums:
         penalties: of each element, once the weights are solved for.
     """
 
-    def __init__(self, model: ForceField, number: int = 0) -> None:
+    def __init__(self, model: ForceField, number: int = 0, *, corrects: bool = False) -> None:
         if model.linear is None:
             raise InputError("only a model whose forces are linear in its weights can be solved for; train this one.")
         self.model, self.linear, self.number = model, model.linear, number
         self.sums = {name: NormalEquations.empty(*self.linear.weight.shape) for name in ("train", "validation")}
         self.done, self.penalties = 0, list[float]()
+        self.start = self.linear.weight.detach().clone() if corrects else None
 
     def add(
         self, name: str, g: Graph, forces: Tensor, kinds: Tensor, noise: torch.Generator, hardware: Hardware | None
     ) -> None:
         """A batch, read on this hardware; labels and elements of the atoms as of `NormalEquations.add`."""
-        design = self.linear.design(g, self.model.read(hardware, noise))
+        design = self.linear.design(g, self.model.read(hardware, noise)).cpu()
         if self.model.repulsion is not None:  # the rest is linear in the weights
             forces = forces - self.model.repulsion(g)[0].to(forces)
-        self.sums[name].add(design.cpu(), forces, kinds)
+        if self.start is not None:
+            forces = forces - torch.einsum("axn,an->ax", design, self.start.cpu()[kinds])
+        self.sums[name].add(design, forces, kinds)
 
     @torch.no_grad()
     def solve(self) -> None:
         """Set the weights of the model."""
-        weights, self.penalties = best_weights(self.sums["train"], self.sums["validation"])
-        self.linear.weight.copy_(weights)
+        penalties = PENALTIES if self.start is None else CORRECTIONS
+        weights, self.penalties = best_weights(self.sums["train"], self.sums["validation"], penalties)
+        self.linear.weight.copy_(weights if self.start is None else self.start.cpu() + weights)
 
     def draws(self, n: int, seed: int) -> Tensor:
         """[S, n weights, n] deviations of the weights that were solved for, float32: see `NormalEquations.draws`."""
@@ -113,9 +118,11 @@ class LinearFit:
         out: Path | None,
         processes: Processes = ALONE,
         adds_to: Path | None = None,
+        *,
+        corrects: bool = False,
     ) -> None:
         self.model, self.config, self.out, self.processes, self.adds_to = model, config, out, processes, adds_to
-        self.members = [MemberSums(member, number) for number, member in enumerate(model.members)]
+        self.members = [MemberSums(member, number, corrects=corrects) for number, member in enumerate(model.members)]
         self.done = 0
         # Of the runs that this one adds to: batches, stores, and what marked the outside of their frames.
         self.before, self.added, self.known = 0, list[str](), dict[str, Uncertainty]()
@@ -152,8 +159,11 @@ class LinearFit:
                 self.processes.barrier()
                 said = f"stopped after {self.done} of {len(todo)} steps as asked, the sums are saved"
                 raise Interrupted(said, "training", self.out)
-            for name, batch in mine:
-                self._add(name, batch)
+            try:
+                for name, batch in mine:
+                    self._add(name, batch)
+            except LostBoard as lost:
+                raise self._lost(lost, len(todo)) from None
             self.done += len(turn)
             for member in self.members:
                 member.done = max(member.done, self.done)
@@ -161,8 +171,11 @@ class LinearFit:
         self._bring_together()
         for member in self.members:
             member.solve()
-        e = validate(self.model, frames, validation, self.config.seed, self.processes)
-        found = self._uncertainties(frames, validation) if self.processes.first else []
+        try:
+            e = validate(self.model, frames, validation, self.config.seed, self.processes)
+            found = self._uncertainties(frames, validation) if self.processes.first else []
+        except LostBoard as lost:
+            raise self._lost(lost, len(todo)) from None
         row = Epoch(1, e.rmse**2, e.mae, e.rmse, e.relative, 0.0, time.monotonic() - began)
         if self.out is not None and self.processes.first:
             self.save()
@@ -172,6 +185,11 @@ class LinearFit:
                 save_uncertainties(self.model, found, self.out / folder)
         listener.epoch(row, True)
         return FitResult(self.model, (row,), False)
+
+    def _lost(self, lost: LostBoard, steps: int) -> LostBoard:
+        """The sums so far are saved."""
+        self.save()
+        return LostBoard(f"{lost}; the sums of {self.done} of {steps} steps are saved", "training", self.out)
 
     def _uncertainties(self, frames: LabelledFrames, validation: Sequence[int]) -> list[Uncertainty]:
         """By the posterior of the first member, and by the spread of all where there are several."""
@@ -210,6 +228,7 @@ class LinearFit:
                 mine = [member.number] if member.number else []
                 noise = torch_stream(self.config.seed, "ridge noise", unique, *mine)
                 member.add(name, g, batch.forces, kinds, noise, hardware)
+                member.done = number + 1
 
     def _bring_together(self) -> None:
         for member in self.members:

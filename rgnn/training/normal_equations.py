@@ -1,5 +1,6 @@
 """Normal equations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,8 @@ from rgnn.base.errors import InputError
 
 # Relative to the mean of the diagonal.
 PENALTIES = tuple(10.0**k for k in range(-8, 0))
+# The same for corrections of weights, of which the largest penalty leaves next to nothing.
+CORRECTIONS = tuple(10.0**k for k in range(-8, 4))
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,18 @@ class NormalEquations:
         return float(self.square[k] - 2 * (w @ self.b[k]) + w @ (self.a[k] @ w))
 
 
-def best_weights(train: NormalEquations, validation: NormalEquations) -> tuple[Tensor, list[float]]:
+def best_weights(
+    train: NormalEquations, validation: NormalEquations, penalties: Sequence[float] = PENALTIES
+) -> tuple[Tensor, list[float]]:
     """[S, n] with the penalty of each element that does best on the validation frames, and these penalties."""
 
     def best(k: int) -> tuple[Tensor, float]:
-        candidates = [(w, penalty) for penalty in PENALTIES if (w := train.solve(k, penalty)) is not None]
+        candidates = [(w, penalty) for penalty in penalties if (w := train.solve(k, penalty)) is not None]
         if not candidates:
             raise InputError("the frames' features or forces are not finite; look at the store with rgnn info.")
         if not validation.square[k]:  # no atom to choose it by
             return candidates[-1]
         return min(candidates, key=lambda candidate: validation.squared_error(k, candidate[0]))
 
-    weights, penalties = zip(*(best(k) for k in range(len(train.b))), strict=True)
-    return torch.stack(weights), list(penalties)
+    weights, chosen = zip(*(best(k) for k in range(len(train.b))), strict=True)
+    return torch.stack(weights), list(chosen)

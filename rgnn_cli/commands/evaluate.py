@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from rgnn.evaluation import EvaluationPlan
     from rgnn_cli.session.session import Session
 
+# Options that --resume takes from the run.
+FROM_THE_RUN = (
+    "model", "store", "bits", "noise", "vary", "hardware", "repeats", "chips", "frames", "seed", "find",
+    "conservation", "config", "out", "driver", "timeout", "refit",
+)  # fmt: skip
 SEARCH, CHECK = "Search", "Conservation"
 
 Model = Annotated[Path | None, typer.Argument(help="Model folder or training run; default: the newest here.")]
@@ -57,6 +62,9 @@ def evaluate(
     hardware: options.HardwareOption = None,
     repeats: Repeats = 5,
     chips: Chips = 1,
+    driver: options.Driver = None,
+    timeout: options.BoardTimeout = 60.0,
+    refit: options.Refit = 0,
     find: Find = None,
     within: Within = "10%",
     conservation: Conservation = False,
@@ -81,22 +89,21 @@ def evaluate(
     report.html with all figures and tables, eval.json and eval.csv. With
     --find bits,noise --within 10%, searches for the cheapest hardware instead;
     with --conservation, measures how far the forces are from those of an energy.
+    With --driver, all products are measured on a board, and --refit fits to them.
     """
     from rgnn import evaluation
     from rgnn.chip.presets import load_hardware
     from rgnn.training.published import read_published_evaluation
     from rgnn_cli.session import parse, workspace
     from rgnn_cli.session.session import Session, refuse_typed_beside_resume
+    from rgnn_cli.show import board
     from rgnn_cli.show.conservation import FRAMES, judge
     from rgnn_cli.show.evaluate import introduce
     from rgnn_cli.show.find import search
 
     session = Session(quiet=quiet, as_json=as_json, device=device, threads=threads)
     if resume is not None:
-        refuse_typed_beside_resume(
-            ctx, "model", "store", "bits", "noise", "vary", "hardware", "repeats", "chips", "frames", "seed", "find",
-            "conservation", "config", "out",
-        )  # fmt: skip
+        refuse_typed_beside_resume(ctx, *FROM_THE_RUN)
         folder = workspace.run_folder(resume)
         plan = evaluation.resume(folder, session.device)
         introduce(session.report, plan)
@@ -112,6 +119,7 @@ def evaluate(
         path, store, vary=choices, hardware=hardware, repeats=repeats, chips=chips,
         frames=frames, seed=seed or 0, device=session.device, newest_store=session.newest_store,
     )  # fmt: skip
+    plan = board.chosen(ctx, plan)
     if out is not None:
         workspace.refuse_existing(out, overwrite, path, plan.store.path)
     folder = out or workspace.new_folder("eval", _name(path))
@@ -130,8 +138,12 @@ def _go(session: Session, plan: EvaluationPlan, folder: Path) -> None:
     """Evaluate into the folder, and show the result."""
     from rgnn.evaluation import Evaluation
     from rgnn.reports.evaluation import write_evaluation
+    from rgnn_cli.show import board
     from rgnn_cli.show.evaluate import show
 
+    if plan.settings.board.driver:
+        board.evaluate(session, plan, folder)
+        return
     with session.listening("Evaluating", "passes") as listener:
         rows = plan.run(listener, keep=folder)
     with session.listening("Comparing uncertainties", "frames") as listener:

@@ -58,3 +58,20 @@ DeviceOption = Annotated[
     Device,
     typer.Option("--device", help="Device to compute on; auto is a GPU where there is one.", rich_help_panel=RUNNING),
 ]
+
+Driver = Annotated[
+    str | None,
+    typer.Option(
+        "--driver",
+        help="Board to measure on: 'process: COMMAND', 'folder: PATH', MODULE:NAME or 'simulator'.",
+        rich_help_panel=HARDWARE,
+    ),
+]
+BoardTimeout = Annotated[
+    float,
+    typer.Option("--timeout", min=0.01, help="Time until a silent board counts as lost, s.", rich_help_panel=HARDWARE),
+]
+Refit = Annotated[
+    int,
+    typer.Option("--refit", min=0, help="Training frames to fit the digital part on again.", rich_help_panel=HARDWARE),
+]

@@ -143,6 +143,26 @@ def refuse_typed_beside_resume(ctx: typer.Context, *options: str) -> None:
             raise InputError(f"--resume takes all settings from the run, so {what} cannot be given; leave it out.")
 
 
+def refuse_typed_beside(ctx: typer.Context, option: str, *others: str) -> None:
+    """Raise InputError where the user typed an option that means nothing beside another.
+
+    Args:
+        ctx: of the command.
+        option: that was typed.
+        others: names of parameters of the command.
+    """
+    for other in others:
+        if was_typed(ctx, other):
+            raise InputError(f"--{other.replace('_', '-')} means nothing beside {option}; leave one of them out.")
+
+
+def refuse_typed_without(ctx: typer.Context, option: str, *others: str) -> None:
+    """Raise InputError where the user typed an option that means nothing without another."""
+    for other in others:
+        if was_typed(ctx, other):
+            raise InputError(f"--{other.replace('_', '-')} is for {option}; give that as well, or leave it out.")
+
+
 def given(ctx: typer.Context, settings: type[Settings], **renamed: str) -> dict[str, Any]:
     """The options that the user typed and that are fields of a settings class, for `Settings.override`.
 

@@ -1,0 +1,59 @@
+"""What commands show of a board."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rgnn.chip.board.settings import BoardSettings
+from rgnn_cli.session.session import refuse_typed_beside, refuse_typed_without, was_typed
+
+if TYPE_CHECKING:
+    import typer
+
+    from rgnn.evaluation.plan import EvaluationPlan
+    from rgnn_cli.session.session import Session
+
+
+def chosen(ctx: typer.Context, plan: EvaluationPlan) -> EvaluationPlan:
+    """The plan on the board that the user has named; as it is where there is none.
+
+    A frame is then read once unless the user asked for more: on a board that takes time.
+
+    Raises:
+        InputError: an option means nothing with a board, or nothing without one.
+    """
+    typed = ctx.params
+    if typed["driver"] is None:
+        refuse_typed_without(ctx, "--driver", "timeout", "refit")
+        return plan
+    refuse_typed_beside(ctx, "--driver", "bits", "noise", "vary", "chips", "find", "conservation")
+    board = BoardSettings(driver=typed["driver"], timeout=typed["timeout"])
+    changes = {} if was_typed(ctx, "repeats") else {"repeats": 1}
+    return replace(plan, settings=plan.settings.override(board=board, refit=typed["refit"], **changes))
+
+
+def evaluate(session: Session, plan: EvaluationPlan, folder: Path) -> None:
+    """Measure a plan on its board, and show what was found."""
+    from rgnn.evaluation.board import evaluate_on_board
+    from rgnn.reports import board as reports
+
+    report = session.report
+    with session.listening("Measuring", "passes") as listener:
+        found = evaluate_on_board(plan, folder, listener)
+    files = reports.write_board(found, folder)
+    table = reports.stages_table(found)
+    report.table(table.title, table.columns, table.rows)
+    if found.columns:
+        report.say(f"Columns: {reports.drifted(found.columns)}")
+    for sentence in reports.verdict(found):
+        report.say(sentence)
+    report.say(f"Board: {reports.work(found)}")
+    report.say(f"Results: {', '.join(str(file) for file in files)}")
+    if found.refitted is not None:
+        report.say(
+            f"Refitted model: [bold]{found.refitted}[/]; next: rgnn md STRUCTURE --model {found.refitted} "
+            f'--driver "{plan.settings.board.driver}"'
+        )
+    session.result({"out": str(folder), **found.to_mapping()})
