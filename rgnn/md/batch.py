@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase import Atoms
 
-from rgnn.base.errors import BrokenRunError, InputError, Interrupted
+from rgnn.base.errors import BrokenRunError, InputError, Interrupted, LostBoard
 from rgnn.base.events import SILENT, Listener, Named
 from rgnn.base.rng import torch_stream
 from rgnn.base.run_folder import held
@@ -67,6 +67,8 @@ class BatchServer:
             self._asked[number] = question
             self._changed.notify_all()
             self._changed.wait_for(lambda: number in self._answers or self._failure is not None)
+            if isinstance(self._failure, LostBoard):
+                raise LostBoard(str(self._failure))
             if self._failure is not None:
                 raise Interrupted("the batch was given up.")
             return self._answers.pop(number)

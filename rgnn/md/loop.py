@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rgnn.base.errors import BrokenRunError, Interrupted
+from rgnn.base.errors import BrokenRunError, Interrupted, LostBoard
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.md.domain_watch import UncertaintyMonitor
@@ -146,7 +146,10 @@ class Loop:
                 raise Interrupted(f"stopped at step {state.step} as asked; the state is saved", "dynamics", self.out)
             self.good = mover.good()
             due = (state.step + 1) % settings.write_every == 0
-            temperature = mover.step(estimate=due and self.monitor is not None)
+            try:
+                temperature = mover.step(estimate=due and self.monitor is not None)
+            except LostBoard as lost:
+                raise self._lost(lost, outputs) from None
             self._check(temperature)
             self._write(outputs, save=state.step % settings.restart_every == 0 or state.step == total)
             self.listener.progress(state.step, total, f"{temperature:.0f} K")
@@ -196,6 +199,15 @@ class Loop:
         if self.good.forces is not None:
             outputs.flush()
             self.good.save(self.out, self.fingerprint, self.settings)
+
+    def _lost(self, lost: LostBoard, outputs: Outputs | None) -> LostBoard:
+        """The board has stopped in a step: the state of before is saved."""
+        good = self.good
+        if good is None or good.forces is None or outputs is None:
+            return lost
+        outputs.flush()
+        good.save(self.out, self.fingerprint, self.settings)
+        return LostBoard(f"{lost}; the state of step {good.step} is saved", "dynamics", self.out)
 
     def _compare_with_training(self) -> None:
         """Say so where forces at the start are far beyond those that the model has seen."""

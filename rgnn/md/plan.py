@@ -12,12 +12,14 @@ from ase import Atoms
 from rgnn.base.errors import BrokenRunError, InputError, Interrupted
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.run_folder import clear_run, is_lock, new_folder, refuse_existing
+from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.hardware import Hardware
 from rgnn.md.batch import run_batch
 from rgnn.md.run import run_atoms
 from rgnn.md.settings import MDRecord, MDResult, MDSettings, RunOrigin, Stage
 from rgnn.md.structures import check_structure, outside_training, read_structure, read_structures
 from rgnn.models.base import ForceField
+from rgnn.models.boards import on_board
 from rgnn.models.checkpoints import load_model
 from rgnn.models.uncertainty import Uncertainty, chosen_uncertainty
 
@@ -38,6 +40,7 @@ class MDRequest:
         out: folder of the run, or of the runs.
         resume: a run, or a folder of runs, to continue.
         overwrite: replace a run that already lies at `out`.
+        board: that the chip is measured on; None is that of the file or of the resumed run, or none.
     """
 
     structures: tuple[Path, ...] = ()
@@ -51,6 +54,7 @@ class MDRequest:
     out: Path | None = None
     resume: Path | None = None
     overwrite: bool = False
+    board: BoardSettings | None = None
 
     def __post_init__(self) -> None:
         if self.resume is None:
@@ -80,6 +84,8 @@ class MDRequest:
         origin = known.origin
         if not origin.model:
             origin = origin.override(model=named(newest_model()))
+        if self.board is not None:
+            origin = origin.override(board=self.board)
         return known.override(md=self.changed(known.md), origin=origin)
 
     def _known(self) -> MDRecord:
@@ -89,7 +95,7 @@ class MDRequest:
         if not self.structures and not origin.structure:
             raise InputError("there is no structure to start from; name one, as in: rgnn md structure.xyz")
         if self.structures:  # frame and format in the file belong to the file's structure
-            origin = RunOrigin(structure=str(self.structures[0]), model=origin.model)
+            origin = RunOrigin(structure=str(self.structures[0]), model=origin.model, board=origin.board)
         changes: dict[str, Any] = {} if self.model is None else {"model": named(self.model)}
         changes |= {} if self.frame is None else {"frame": self.frame}
         changes |= {} if self.format is None else {"format": self.format}
@@ -179,7 +185,14 @@ class Job:
 
         Raises:
             BrokenRunError, Interrupted: a single run broke off or was stopped.
+            LostBoard: the board that runs are measured on does not answer any more; their states are saved.
         """
+        with on_board(self.model, self.origin.board, self.origin.model, self.settings.seed) as board:
+            if board is not None:
+                listener.info(f"Board: {board.info.name}")
+            return self._run(listener)
+
+    def _run(self, listener: Listener) -> list[MDResult | BrokenRunError | Interrupted]:
         structures = self.structures
         if not self.together:
             atoms = None if structures is None else structures[0]
@@ -214,6 +227,7 @@ def plan(
         return _resumed_batch(request, request.resume, device)
     record = request.record(newest_model)
     settings, origin = record.md, record.origin
+    require_board_fits(settings, origin.board)
     if request.out is not None and folder is None:
         refuse_existing(request.out, request.overwrite, origin.model, origin.structure, *request.structures)
     model = load_model(origin.model, device)
@@ -224,11 +238,22 @@ def plan(
         return Job(model, [record], [request.resume], request.resume, None, known, resume=True)
     atoms = read_structure(origin.structure, origin.frame, origin.format)
     check_structure(atoms, model, settings.any_element, origin.structure)
-    origin = RunOrigin.of(origin.structure, origin.model, origin.frame, origin.format)
+    board = origin.board
+    origin = RunOrigin.of(origin.structure, origin.model, origin.frame, origin.format).override(board=board)
     if folder is None:
         folder = request.out or new_folder("md", Path(origin.structure).stem)
         clear_run(folder)
     return Job(model, [record.override(origin=origin)], [folder], folder, [atoms], known, resume=False)
+
+
+def require_board_fits(settings: MDSettings, board: BoardSettings) -> None:
+    """Raise InputError where settings mean nothing on a board."""
+    if not board.driver:
+        return
+    if settings.noise is not None:
+        raise InputError("a board fluctuates as it does, so noise cannot be given with a driver; leave --noise out.")
+    if settings.engine == "lammps":
+        raise InputError("a board answers one process, not LAMMPS' several; leave --driver or --engine out.")
 
 
 def _new_batch(request: MDRequest, record: MDRecord, model: ForceField, known: Uncertainty | None) -> Job:
@@ -239,7 +264,7 @@ def _new_batch(request: MDRequest, record: MDRecord, model: ForceField, known: U
             there = {origin.frame: read_structure(path, origin.frame, origin.format)}
         else:
             there = read_structures(path, request.frames, origin.format)
-        mine = RunOrigin.of(path, origin.model, origin.frame, origin.format)
+        mine = RunOrigin.of(path, origin.model, origin.frame, origin.format).override(board=origin.board)
         for frame, atoms in there.items():
             which = f", frame {frame}" if request.frames else ""
             check_structure(atoms, model, record.md.any_element, f"{path}{which}")
@@ -268,6 +293,8 @@ def _resumed_batch(request: MDRequest, out: Path, device: torch.device | str) ->
         raise InputError(f"{out}: all its runs broke off; start again with other settings.")
     records = [_of_run(folder, request.model) for folder in folders]
     records = [record.override(md=request.changed(record.md)) for record in records]
+    if request.board is not None:
+        records = [r.override(origin=r.origin.override(board=request.board)) for r in records]
     model = load_model(records[0].origin.model, device)
     known = chosen_uncertainty(records[0].origin.model, model, records[0].md.uncertainty)
     return Job(model, records, folders, out, None, known, resume=True, left_out=broken, together=True)
@@ -302,6 +329,7 @@ def run_md(
     *,
     frame: int = -1,
     resume: str | Path | None = None,
+    driver: str | None = None,
     device: torch.device | str = "cpu",
     listener: Listener = SILENT,
     **settings: Any,
@@ -314,6 +342,7 @@ def run_md(
         out: run folder; None makes md/NAME-001 and so on.
         frame: frame of the structure file; -1 is the last.
         resume: a run to continue, with `steps` as its new total where it is given.
+        driver: board that the chip is measured on, as of `rgnn md --driver`; None simulates it.
         device: where to compute.
         listener: receives progress, and may ask to stop.
         settings: fields of `MDSettings`, such as steps, temperature, timestep, bits and noise.
@@ -326,11 +355,15 @@ def run_md(
         atoms = structure if isinstance(structure, Atoms) or structure is None else read_structure(structure, frame)
         chosen = MDSettings(**settings)
         folder = new_folder("md", "run") if out is None and resume is None else Path(out or resume or "")
-        return run_atoms(atoms, loaded, chosen, folder, resume=resume is not None, listener=listener)
+        board = BoardSettings(driver=driver or "")
+        require_board_fits(chosen, board)
+        with on_board(loaded, board, seed=chosen.seed):
+            return run_atoms(atoms, loaded, chosen, folder, resume=resume is not None, listener=listener)
     request = MDRequest(
         () if structure is None else (Path(structure),), None if model is None else Path(model),
         frame=None if resume is not None else frame, changes=settings, out=None if out is None else Path(out),
         resume=None if resume is None else Path(resume),
+        board=None if driver is None else BoardSettings(driver=driver),
     )  # fmt: skip
     (result,) = plan(request, device, lambda: _known(None)).run(listener)
     assert isinstance(result, MDResult)

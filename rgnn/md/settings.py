@@ -14,6 +14,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.files import sha256
 from rgnn.base.settings import Flag, Number, Settings, Whole, read_yaml, require
 from rgnn.base.versions import Versions
+from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.hardware import MOST_NOISE
 
 NVE_WARNING = (
@@ -190,6 +191,8 @@ class RunOrigin(Settings):
     """Format of the structure file; None is what ASE takes it for."""
     model: str = ""
     """Path of the model folder or training run."""
+    board: BoardSettings = BoardSettings()
+    """Board that the chip is measured on; none where it has no driver."""
 
     @classmethod
     def of(cls, structure: str | Path, model: str | Path, frame: int = -1, format: str | None = None) -> Self:  # noqa: A002

@@ -103,6 +103,8 @@ def md(
     elements: Elements = None,
     bits: options.BitsAsTrained = None,
     noise: options.NoiseAsTrained = None,
+    driver: options.Driver = None,
+    timeout: options.BoardTimeout = 60.0,
     uncertainty: UncertaintyOption = "auto",
     frame: Frame = -1,
     frames: Frames = None,
@@ -135,6 +137,7 @@ def md(
     from rgnn.md.settings import MDSettings
     from rgnn_cli.session import mpi
     from rgnn_cli.session.session import Session, given, was_typed
+    from rgnn_cli.show import board
     from rgnn_cli.show import md as show
 
     session = Session(quiet=quiet, as_json=as_json, device=device, threads=threads)
@@ -142,7 +145,7 @@ def md(
     changes.pop("temperature", None)  # which may be a ramp
     request = MDRequest(
         tuple(structures or ()), model, config, frame if was_typed(ctx, "frame") else None, frames, format,
-        temperature, changes, out, resume, overwrite,
+        temperature, changes, out, resume, overwrite, board.named(ctx),
     )  # fmt: skip
     if input is not None:
         mpi.run_input(session, request, input, elements)

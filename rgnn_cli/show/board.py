@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from rgnn_cli.session.session import Session
 
 
+def named(ctx: typer.Context) -> BoardSettings | None:
+    """The board of --driver and --timeout; None where no driver was typed.
+
+    Raises:
+        InputError: --timeout without --driver.
+    """
+    if ctx.params["driver"] is None:
+        refuse_typed_without(ctx, "--driver", "timeout")
+        return None
+    return BoardSettings(driver=ctx.params["driver"], timeout=ctx.params["timeout"])
+
+
 def chosen(ctx: typer.Context, plan: EvaluationPlan) -> EvaluationPlan:
     """The plan on the board that the user has named; as it is where there is none.
 
@@ -24,14 +36,13 @@ def chosen(ctx: typer.Context, plan: EvaluationPlan) -> EvaluationPlan:
     Raises:
         InputError: an option means nothing with a board, or nothing without one.
     """
-    typed = ctx.params
-    if typed["driver"] is None:
-        refuse_typed_without(ctx, "--driver", "timeout", "refit")
+    board = named(ctx)
+    if board is None:
+        refuse_typed_without(ctx, "--driver", "refit")
         return plan
     refuse_typed_beside(ctx, "--driver", "bits", "noise", "vary", "chips", "find", "conservation")
-    board = BoardSettings(driver=typed["driver"], timeout=typed["timeout"])
     changes = {} if was_typed(ctx, "repeats") else {"repeats": 1}
-    return replace(plan, settings=plan.settings.override(board=board, refit=typed["refit"], **changes))
+    return replace(plan, settings=plan.settings.override(board=board, refit=ctx.params["refit"], **changes))
 
 
 def evaluate(session: Session, plan: EvaluationPlan, folder: Path) -> None:

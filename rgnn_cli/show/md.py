@@ -42,6 +42,8 @@ def hardware_in_words(job: Job) -> str:
     """The hardware that the runs read."""
     if not job.model.uses_chip:
         return "all digital"
+    if job.origin.board.driver:
+        return f"{job.hardware.bits or 8} bits, measured on the board '{job.origin.board.driver}'"
     return job.hardware.describe() + (" (as trained)" if job.hardware == job.model.hardware else "")
 
 
