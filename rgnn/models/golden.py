@@ -22,6 +22,7 @@ from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.noise import bit_planes
 from rgnn.chip.product import ConvertedPlanes
+from rgnn.chip.slices import ConvertedSlices
 from rgnn.graphs.graph import Graph
 from rgnn.models.base import ForceField
 
@@ -175,6 +176,8 @@ def golden_vectors(
     codes = every[evenly(range(len(every)), rows)] if rows and len(every) > rows else every
     unit = torch.tensor(0.0), torch.tensor(1.0)  # of dynamic converters, which sums in code units do not depend on
     noise = crossbar.begin(clean, stream, unit if crossbar.follows(clean) else None).noise
+    if isinstance(noise, ConvertedSlices):
+        raise InputError("golden vectors are those of one array, but weights are sliced over several; set slices to null.")
     bits, tile = hardware.bits, hardware.tile[0]
     cells, adc = (noise.inner, noise.adc) if isinstance(noise, ConvertedPlanes) else (noise, None)
     # In float64, so that whoever adds exactly meets the same codes.

@@ -16,6 +16,7 @@ from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.product import EVERY, AnalogProduct, ConvertedPlanes
+from rgnn.chip.slices import ConvertedSlices
 from rgnn.chip.slow import Moment
 
 
@@ -37,6 +38,11 @@ class SimulatedBoard:
         if hardware.slices is not None:
             raise InputError(
                 f"slices is {hardware.slices}, but a board gives the sums of whole weights; set slices to null."
+            )
+        if hardware.slow_noise is not None:
+            raise InputError(
+                "slow_noise follows the number of a force call, which a board does not know; leave it out of the "
+                "hardware of the simulated board."
             )
         self.hardware = hardware.override(offset="clean", adc_range="full")
         self.seed, self.calls = seed, 0
@@ -114,7 +120,15 @@ def sums_by_plane(call: AnalogProduct, codes: Tensor, bits: int, tile: int) -> t
     Returns:
         [rows, bits, tiles, out] in units of the weight, before conversion with their noise; and after it, the same
         where nothing is converted.
+
+    Raises:
+        InputError: weights are sliced, so that each slice has codes of its own.
     """
+    if isinstance(call.noise, ConvertedSlices):
+        raise InputError(
+            "weights that are sliced over several cells have other codes for each slice, and no sums of a plane; set "
+            "slices to null, or adc_bits to null."
+        )
     seen, cells = list[Tensor](), call.noise
     inner, adc = (cells.inner, cells.adc) if isinstance(cells, ConvertedPlanes) else (cells, None)
     ConvertedPlanes(inner, bits, tile, None, lambda y: seen.append(y.clone()), None).product(
