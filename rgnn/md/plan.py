@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from ase import Atoms
 
-from rgnn.base.errors import BrokenRunError, InputError, Interrupted
+from rgnn.base.errors import BrokenRunError, InputError, Interrupted, LostBoard
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.run_folder import clear_run, is_lock, new_folder, refuse_existing
 from rgnn.chip.board.settings import BoardSettings
@@ -190,7 +190,13 @@ class Job:
         with on_board(self.model, self.origin.board, self.origin.model, self.settings.seed) as board:
             if board is not None:
                 listener.info(f"Board: {board.info.name}")
-            return self._run(listener)
+            try:
+                return self._run(listener)
+            except LostBoard as lost:
+                kept = all((folder / "restart.safetensors").exists() for folder in self.folders)
+                if lost.resume_from is None and kept:  # of several runs, each has saved its state
+                    raise LostBoard(f"{lost}; the states of all runs are saved", "dynamics", self.out) from None
+                raise
 
     def _run(self, listener: Listener) -> list[MDResult | BrokenRunError | Interrupted]:
         structures = self.structures

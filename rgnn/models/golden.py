@@ -177,7 +177,7 @@ def golden_vectors(
     unit = torch.tensor(0.0), torch.tensor(1.0)  # of dynamic converters, which sums in code units do not depend on
     noise = crossbar.begin(clean, stream, unit if crossbar.follows(clean) else None).noise
     if isinstance(noise, ConvertedSlices):
-        raise InputError("golden vectors are those of one array, but weights are sliced over several; set slices to null.")
+        raise InputError("golden vectors are of one array, but weights are sliced over several; set slices to null.")
     bits, tile = hardware.bits, hardware.tile[0]
     cells, adc = (noise.inner, noise.adc) if isinstance(noise, ConvertedPlanes) else (noise, None)
     # In float64, so that whoever adds exactly meets the same codes.

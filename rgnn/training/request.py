@@ -8,6 +8,7 @@ from typing import Any
 from rgnn.base.choices import Preset
 from rgnn.base.errors import InputError
 from rgnn.base.events import SILENT, Listener
+from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.presets import load_hardware
 from rgnn.data.store.reader import GraphStore
 from rgnn.training.published import is_published, read_published
@@ -30,6 +31,7 @@ class TrainingRequest:
         hardware_changes: fields of the hardware, by name.
         training: fields of the training settings, by name.
         narrow: whether the model is made as narrow as the chip demands.
+        board: that products are measured on; None is that of the file or of the resumed run, or none.
     """
 
     store: Path | None = None
@@ -42,6 +44,7 @@ class TrainingRequest:
     hardware_changes: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     narrow: bool = False
+    board: BoardSettings | None = None
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.config, self.preset, self.adds_to)) > 1:
@@ -87,7 +90,9 @@ class TrainingRequest:
         elif "epochs" in changes:
             changes["minutes"] = None
         return run.override(
-            hardware=hardware.override(**self.hardware_changes), training=run.training.override(**changes)
+            hardware=hardware.override(**self.hardware_changes),
+            training=run.training.override(**changes),
+            board=run.board if self.board is None else self.board,
         )
 
     def _start(self) -> RunSettings:
@@ -116,6 +121,7 @@ def train(
     bits: int | None = None,
     noise: float | None = None,
     narrow: bool = False,
+    driver: str | None = None,
     device: str = "cpu",
     resume: bool = False,
     listener: Listener = SILENT,
@@ -136,6 +142,7 @@ def train(
         bits: input bits; None leaves them as the settings have them.
         noise: relative fluctuation of a weight, 0 for none; None leaves it as the settings have it.
         narrow: make the model as narrow as the chip demands, where it has too few weights.
+        driver: board that products are measured on, as of `rgnn train --driver`; None simulates them.
         device: where to compute, as torch names it.
         resume: continue an interrupted run with the same arguments.
         listener: receives progress, and may ask to stop.
@@ -151,7 +158,7 @@ def train(
     named = {name: None if given is None else Path(given) for name, given in paths.items()}
     request = TrainingRequest(
         path, preset, chips=chips, hardware=hardware, hardware_changes=changes, training=training,
-        narrow=narrow, **named,
+        narrow=narrow, board=None if driver is None else BoardSettings(driver=driver), **named,
     )  # fmt: skip
     if not resume and (Path(out) / "config.yaml").exists():
         raise InputError(f"{out}: holds a run already; resume it, or choose another folder.")

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, model_validator
 
 from rgnn.base.choices import Preset
-from rgnn.base.errors import InputError
+from rgnn.base.errors import InputError, LostBoard
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.provenance import Provenance
@@ -19,6 +19,7 @@ from rgnn.base.rng import stream_seed
 from rgnn.base.run_folder import held
 from rgnn.base.settings import Settings, Whole, dump_yaml, read_yaml
 from rgnn.base.versions import Versions
+from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.cells import Cells
 from rgnn.chip.chip import Chip
 from rgnn.chip.hardware import Hardware
@@ -27,6 +28,7 @@ from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import split_frames
 from rgnn.models import families
 from rgnn.models.base import ForceField
+from rgnn.models.boards import on_board, set_tap
 from rgnn.models.checkpoints import load_model
 from rgnn.models.committee import Committee
 from rgnn.models.settings import EnergySettings, MessagePassingSettings, ModelSettings, MomentSettings
@@ -55,6 +57,8 @@ class RunSettings(Settings):
     """Hardware that the model is trained for."""
     training: TrainingSettings = TrainingSettings()
     """How the model is trained."""
+    board: BoardSettings = BoardSettings()
+    """Board that the products of the reservoir are measured on in training; none where it has no driver."""
     versions: Versions = Versions()
     """Software that ran, recorded and not used."""
     processes: Whole = 1
@@ -244,10 +248,25 @@ class TrainingRun:
 
         Raises:
             InputError, BrokenRunError, Interrupted, OSError: as in `fit`.
+            LostBoard: the board does not answer any more; the state is saved.
         """
-        out, processes = Path(out), self.processes
-        with held(out) if processes.first else nullcontext():
-            return self._run(out, resume, listener)
+        out, processes, board = Path(out), self.processes, self.config.board
+        if board.driver and processes.count > 1:
+            raise InputError("a board answers one process, not several; leave torchrun or the driver out.")
+        with (
+            held(out) if processes.first else nullcontext(),
+            on_board(self.model, board, seed=self.config.training.seed) as connection,
+        ):
+            if connection is not None:
+                listener.info(f"Board: {connection.info.name}")
+            try:
+                result = self._run(out, resume, listener)
+            except LostBoard as lost:
+                if lost.resume_from is None:
+                    raise LostBoard(f"{lost}; the run begins again", "training", out) from None
+                raise
+        set_tap(result.model, None)
+        return result
 
     def _run(self, out: Path, resume: bool, listener: Listener) -> FitResult:
         processes = self.processes

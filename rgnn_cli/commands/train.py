@@ -85,6 +85,8 @@ def train(
     chip: ChipOption = None,
     chips: Chips = None,
     narrow: Narrow = False,
+    driver: options.Driver = None,
+    timeout: options.BoardTimeout = 60.0,
     preset: PresetOption = "default",
     epochs: Epochs = None,
     minutes: Minutes = None,
@@ -120,6 +122,7 @@ def train(
     from rgnn_cli.session import workspace
     from rgnn_cli.session.session import Session, given, was_typed
     from rgnn_cli.session.torchrun import together
+    from rgnn_cli.show import board
     from rgnn_cli.show import train as show
 
     session = Session(quiet=quiet, as_json=as_json, device=device, threads=threads)
@@ -130,7 +133,7 @@ def train(
         request = TrainingRequest(
             store, preset if was_typed(ctx, "preset") else None, config, add_to, chip, chips, hardware,
             {name: n for name, n in (("bits", bits), ("noise", noise)) if n is not None}, given(ctx, TrainingSettings),
-            narrow,
+            narrow, board.named(ctx),
         )  # fmt: skip
         if request.unused:
             session.report.say(f"Not used of {config}: {', '.join(request.unused)}")

@@ -34,7 +34,10 @@ def introduction(session: Session, run: TrainingRun, folder: Path) -> None:
     say(f"Data: {settings.store}, {len(store)} frames, cutoff {store.cutoff:g} Å{hint}")
     if run.model.uses_chip:
         chip = settings.chip if settings.chip and settings.chips == 1 else run.model.provenance.chip
-        say(f"Model: {model.describe()}; chip: {chip}; {settings.hardware.describe()}")
+        hardware = settings.hardware.describe()
+        if settings.board.driver:
+            hardware = f"{settings.hardware.bits} bits, measured on the board '{settings.board.driver}'"
+        say(f"Model: {model.describe()}; chip: {chip}; {hardware}")
     else:
         say(f"Model: {model.describe()}, all digital")
     epochs, minutes = settings.training.epochs, settings.training.minutes

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -279,3 +280,21 @@ def test_pipes_close_in_time() -> None:
     assert process.poll() == 0
     with pytest.raises(BoardFault, match="was stopped"):
         pipes.call("info", {})
+
+
+def test_the_conversation_of_the_documentation_is_one() -> None:
+    """The example board gives the answers that docs/chip-in-the-loop.md shows, byte by byte where they are bytes."""
+    text = (EXAMPLE.parents[2] / "docs/chip-in-the-loop.md").read_text()
+    said = [line for line in text.splitlines() if line.startswith(("-> ", "<- "))]
+    requests, answers = ([line[3:] for line in said if line.startswith(way)] for way in ("->", "<-"))
+    assert len(requests) == len(answers) == 5
+    done = subprocess.run(
+        [sys.executable, EXAMPLE, "--noise", "0"], input="\n".join(requests), capture_output=True, text=True, check=True
+    )
+    for found, shown in zip(done.stdout.splitlines(), answers, strict=True):
+        found, shown = decode(found), decode(shown)
+        assert found.keys() == shown.keys()
+        for key, value in shown.items():
+            np.testing.assert_array_equal(found[key], value)
+    product = decode(answers[3])["sums"] * decode(answers[1])["unit"]
+    np.testing.assert_allclose(product, [[2.75, 4.0]], atol=0.006)
