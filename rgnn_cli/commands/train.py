@@ -112,7 +112,6 @@ def train(
     Settings that are not given here come from --config, then from the preset;
     the config.yaml of any run shows all of them. Ctrl-C saves the state, and
     rgnn train --resume RUN continues from it with the same result.
-
     Several processes share the frames of each step:
     torchrun --nproc-per-node 2 --no-python rgnn train ...
     """
