@@ -13,10 +13,13 @@ from rgnn.base.arrayfiles import npy, read_numbers
 from rgnn.base.choices import PairDirection
 from rgnn.base.errors import InputError
 from rgnn.base.files import write_atomic
-from rgnn.chip.board.names import array_name
+from rgnn.chip.board.connection import connect
+from rgnn.chip.board.names import array_name, place_of
+from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.board.simulator import siemens_of
 from rgnn.chip.chip import Chip
 from rgnn.chip.columns import CSV_HEADING, ColumnFit
+from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.exchange import ChipExport, ChipResult, read_result
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.mvm import MatrixProduct, mvm
@@ -381,19 +384,25 @@ def multiply(
     return WrittenProduct(product, [*files, out / "product.json"])
 
 
-def replay(folder: str | Path, out: str | Path, *, noisy: bool = False, seed: int = 0) -> ComparedColumns:
-    """Golden vectors on the simulator, compared with what they expect: what `rgnn chip mvm GOLDEN` does.
+def replay(
+    folder: str | Path, out: str | Path, *, noisy: bool = False, seed: int = 0, board: BoardSettings | None = None
+) -> ComparedColumns:
+    """Golden vectors on the simulator or a board, compared with what they expect: what `rgnn chip mvm GOLDEN` does.
 
     Args:
         folder: of golden vectors.
         out: folder to write.
-        noisy: with their read noise.
+        noisy: on the simulator, with their read noise.
         seed: of the noise.
+        board: that is measured; None takes the simulator.
 
     Raises:
-        InputError: no golden vectors there.
+        InputError: no golden vectors there, or no such board.
+        LostBoard: the board does not answer.
     """
     golden = GoldenVectors.load(folder)
+    if board is not None:
+        return _replay_on_board(golden, Path(out), board, seed)
     sums, codes = replayed(golden, noisy=noisy, seed=seed)
     measured = sums if golden.adc_codes is None else codes
     source = "the simulator" + (" with read noise" if noisy else " without noise")
@@ -401,3 +410,20 @@ def replay(folder: str | Path, out: str | Path, *, noisy: bool = False, seed: in
     found = compare_with_golden(golden, measured, write_out, source, "Golden vectors on the simulator")
     write_atomic(write_out / "codes.npy", npy(measured))
     return ComparedColumns(found.fits, [*found.files, write_out / "codes.npy"], found.equal_codes)
+
+
+def _replay_on_board(golden: GoldenVectors, out: Path, board: BoardSettings, seed: int) -> ComparedColumns:
+    """Column sums of each plane from a board, in units of the weight, beside those that are expected."""
+    crossbar = Crossbar(torch.from_numpy(golden.weight))
+    place = place_of(golden.array)
+    if place is not None:
+        crossbar.place, crossbar.member = place
+    connection = connect(board.driver, [crossbar], board.timeout, board.retries, seed)
+    try:
+        measured = connection.by_plane(array_name(crossbar), golden.codes, golden.bits)
+    finally:
+        connection.close()
+    source = f"the board '{connection.info.name}'"
+    found = compare_with_golden(golden, measured, out, source, "Golden vectors on a board")
+    write_atomic(out / "sums.npy", npy(measured))
+    return ComparedColumns(found.fits, [*found.files, out / "sums.npy"], found.equal_codes)

@@ -1,6 +1,7 @@
 """rgnn chip: out to a lab and back."""
 
 import json
+import sys
 from pathlib import Path
 
 import ase.io
@@ -9,6 +10,8 @@ import pytest
 
 from rgnn import Chip, load_model
 from rgnn.chip.exchange import ChipExport
+
+BOARD = Path(__file__).parents[2] / "examples/board/board.py"
 
 
 @pytest.fixture
@@ -54,6 +57,12 @@ def test_golden_vectors_replayed_on_mvm_give_equal_codes(cli, crystal, quick_mod
     np.testing.assert_array_equal(np.load("m/codes.npy"), np.load("g/adc_codes.npy"))
     noisy = json.loads(cli("chip", "mvm", "g", "--noisy", "--out", "n", "--json"))
     assert noisy["sums_as_expected"] < noisy["sums"]
+    board = f"process: {sys.executable} {BOARD} --noise 0.02"
+    measured = json.loads(cli("chip", "mvm", "g", "--driver", board, "--out", "b", "--json"))
+    (array,) = measured["arrays"]
+    assert array["counts_per_weight"] == pytest.approx(1, abs=0.01) and not array["drifted"]
+    drifted = json.loads(cli("chip", "mvm", "g", "--driver", f"{board} --drifted 0.5", "--out", "d", "--json"))
+    assert drifted["arrays"][0]["drifted"]
     # A chip that answers in codes, with a column whose offset is 4 codes too high.
     codes = np.load("g/adc_codes.npy").sum(2)
     codes[:, :, 1] += 4

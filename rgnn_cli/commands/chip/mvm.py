@@ -34,6 +34,7 @@ Out = Annotated[Path, typer.Option(help="Folder to write.")]
 
 
 def mvm(
+    ctx: typer.Context,
     matrix: MatrixFile,
     vectors: Vectors = None,
     hardware: options.HardwareOption = None,
@@ -42,6 +43,8 @@ def mvm(
     range: Range = None,  # noqa: A002
     reads: Reads = 1,
     noisy: Noisy = False,
+    driver: options.Driver = None,
+    timeout: options.BoardTimeout = 60.0,
     out: Out = Path("mvm"),
     seed: options.Seed = None,
     overwrite: options.Overwrite = False,
@@ -54,7 +57,8 @@ def mvm(
 
     The outputs of all reads, the exact ones, the input codes and a figure lie
     in --out. A matrix of two maps [2, outputs, inputs] in NPY is G+ and G- in
-    siemens. Golden vectors are compared code by code with what they expect.
+    siemens. Golden vectors are compared code by code with what they expect, on
+    the simulator, or with --driver column by column on a board.
     """
     from rgnn.base.errors import InputError
     from rgnn.chip.hardware import Hardware
@@ -62,6 +66,7 @@ def mvm(
     from rgnn.reports.chip_exchange import multiply, replay
     from rgnn_cli.session import parse, workspace
     from rgnn_cli.session.session import Session
+    from rgnn_cli.show import board
     from rgnn_cli.show import chip as show
 
     session = Session(quiet=quiet, as_json=as_json)
@@ -70,8 +75,13 @@ def mvm(
         given = {"vectors": vectors, "--hardware": hardware, "--bits": bits, "--noise": noise, "--range": range}
         if beside := [name for name, value in given.items() if value is not None]:
             raise InputError(f"{matrix}: golden vectors have their own {beside[0].strip('-')}; leave that out.")
-        show.columns(session, replay(matrix, out, noisy=noisy, seed=seed or 0), out)
+        where = board.named(ctx)
+        if noisy and where is not None:
+            raise InputError("a board fluctuates as it does; leave --noisy or --driver out.")
+        show.columns(session, replay(matrix, out, noisy=noisy, seed=seed or 0, board=where), out)
         return
+    if driver is not None:
+        raise InputError("--driver measures golden vectors; name a folder of them, or leave it out.")
     if vectors is None:
         raise InputError("there are no vectors to multiply with; name a file of them, one vector a row.")
     how = (Hardware() if hardware is None else load_hardware(hardware)).with_given(bits, noise)
