@@ -156,9 +156,8 @@ class _Measuring:
             keep=self.folder / "settings",
         )  # fmt: skip
         clean, noise = self._simulated()
-        with on_board(plan.model, s.board, s.model, s.seed) as board:
+        with on_board(plan.model, s.board, s.model, s.seed, self.listener) as board:
             assert board is not None
-            self.listener.info(f"Board: {board.info.name}")
             found = BoardEvaluation(plan, board.info.name, dict(board.agreement), simulated, noise)
             forces = self._measured(plan.model, "connected")
             found.stages.append(self._stage(CONNECTED, forces, clean))

@@ -187,9 +187,7 @@ class Job:
             BrokenRunError, Interrupted: a single run broke off or was stopped.
             LostBoard: the board that runs are measured on does not answer any more; their states are saved.
         """
-        with on_board(self.model, self.origin.board, self.origin.model, self.settings.seed) as board:
-            if board is not None:
-                listener.info(f"Board: {board.info.name}")
+        with on_board(self.model, self.origin.board, self.origin.model, self.settings.seed, listener):
             try:
                 return self._run(listener)
             except LostBoard as lost:

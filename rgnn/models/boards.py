@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rgnn.base.errors import InputError
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import numpy_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.chip.board.connection import BoardConnection, ColumnGains, connect
@@ -35,7 +36,11 @@ def set_tap(model: ForceField, tap: Tap | None) -> None:
 
 @contextmanager
 def on_board(
-    model: ForceField, settings: BoardSettings, path: str | Path | None = None, seed: int = 0
+    model: ForceField,
+    settings: BoardSettings,
+    path: str | Path | None = None,
+    seed: int = 0,
+    listener: Listener = SILENT,
 ) -> Iterator[BoardConnection | None]:
     """Measure every product of the model's crossbars while the block lasts.
 
@@ -44,6 +49,7 @@ def on_board(
         settings: of the board; without a driver nothing happens, and None is given.
         path: where the model was loaded from; gains and offsets of columns that lie beside it are undone.
         seed: of the noise, where the board is the simulator.
+        listener: receives the name of the board, and a warning each time that it is started again.
 
     Raises:
         InputError: no such driver, a model without a chip, or a board that holds another chip.
@@ -58,6 +64,8 @@ def on_board(
     try:
         if path is not None and str(path):
             connection.gains = load_gains(path, model)
+        connection.listener = listener
+        listener.info(f"Board: {connection.info.name}")
         set_tap(model, connection)
         yield connection
     finally:

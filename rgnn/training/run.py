@@ -255,10 +255,8 @@ class TrainingRun:
             raise InputError("a board answers one process, not several; leave torchrun or the driver out.")
         with (
             held(out) if processes.first else nullcontext(),
-            on_board(self.model, board, seed=self.config.training.seed) as connection,
+            on_board(self.model, board, seed=self.config.training.seed, listener=listener),
         ):
-            if connection is not None:
-                listener.info(f"Board: {connection.info.name}")
             try:
                 result = self._run(out, resume, listener)
             except LostBoard as lost:

@@ -42,7 +42,7 @@ def show(error: BaseException) -> int:
         if error.work is not None and error.resume_from is not None:
             said += f"; continue with: {RESUME[error.work]} {quote(str(error.resume_from))}"
         if isinstance(error, LostBoard):
-            say(said)
+            say(said if error.resume_from is not None else f"{said}; mend it, and run the command again.")
         else:
             stderr.print(plain(said))
         return exit_code(error)

@@ -88,12 +88,13 @@ def test_several_runs_go_on_as_well(cli, refused, quick_model_folder, trajectory
         np.testing.assert_array_equal(ours.positions, theirs.positions)
 
 
-def test_a_board_that_comes_back_goes_unnoticed(cli, quick_model_folder, structure) -> None:
+def test_a_board_that_comes_back_costs_a_warning(cli, quick_model_folder, structure) -> None:
     """It stops every 40 calls; the same command starts it again each time."""
     board = f"process: {sys.executable} {EXAMPLE / 'board.py'} --noise 0"
     run = ["md", structure, "--model", quick_model_folder, "--steps", 6, "--every", 2]
     cli(*run, "--driver", board, "--out", "whole")
-    cli(*run, "--driver", f"{board} --die-after 40", "--out", "stumbling")
+    said = cli(*run, "--driver", f"{board} --die-after 40", "--out", "stumbling")
+    assert "the power supply gave up; it was started and programmed again." in said
     assert Path("stumbling/final.xyz").read_text() == Path("whole/final.xyz").read_text()
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rgnn.base.errors import InputError, LostBoard
+from rgnn.base.events import SILENT
 from rgnn.chip.board.names import array_name
 from rgnn.chip.board.planes import packed, summed
 from rgnn.chip.board.protocol import BoardFault, BoardInfo, matrix_of, sums_of
@@ -78,13 +79,14 @@ class BoardConnection:
         agreement: correlation of each array's weights, as the board reads them, with those of the model.
         gains: of arrays that were calibrated.
         traffic: calls, rows, seconds and restarts so far.
+        listener: is warned when the board is started again, since its cells may then be others.
     """
 
     def __init__(self, way: Transport, name: str, retries: int = RETRIES) -> None:
         self._way, self.name, self.retries = way, name, retries
         self.agreement: dict[str, float] = {}
         self.gains: dict[str, ColumnGains] = {}
-        self.traffic = Traffic()
+        self.traffic, self.listener = Traffic(), SILENT
         self._arrays: dict[str, _Array] = {}
         self.info = self._insist(lambda: BoardInfo.of(self._way.call("info", {})))
 
@@ -211,6 +213,7 @@ class BoardConnection:
                 if fault is not None:
                     time.sleep(PAUSE * 2 ** (attempt - 1))
                     self._begin_again()
+                    self.listener.warn(f"the board '{self.name}' {fault}; it was started and programmed again.")
                 return ask()
             except BoardFault as found:
                 fault = found
