@@ -52,6 +52,8 @@ class Provenance(Settings):
     """Source of the fixed weights."""
     chip_is_measured: Flag = False
     """Whether the fixed weights were measured rather than generated."""
+    cells_are_reused: Flag = False
+    """Whether cells of the chip serve several matrices."""
     data: str = "unknown"
     """Path of the store of the training data."""
     data_checksum: str = ""

@@ -15,6 +15,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.base.settings import dump_yaml
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.chip.cells import Cells
+from rgnn.chip.reuse import orders
 
 FORMAT, VERSION = "rgnn chip", 1
 
@@ -73,7 +74,7 @@ class Chip:
         return cls(weights, source, measured=True)
 
     def matrices(
-        self, shapes: Sequence[Sequence[tuple[int, int]]], seed: int = 0, member: int = 0
+        self, shapes: Sequence[Sequence[tuple[int, int]]], seed: int = 0, member: int = 0, *, reuse: bool = False
     ) -> list[list[Cells]]:
         """The cells of the matrices of each layer, cut from the array in order.
 
@@ -84,19 +85,23 @@ class Chip:
             seed: of the choice.
             member: of a committee; the choices of its members have no cell in common as far as the cells go, and
                 beyond that each takes them in another order.
+            reuse: a chip with too few weights gives them again in other orders of rows and columns.
 
         Raises:
             InputError: the chip has too few weights.
         """
         needed = sum(rows * columns for layer in shapes for rows, columns in layer)
-        if len(self.weights) < needed:
+        few = len(self.weights) < needed
+        if few and not reuse:
             raise InputError(
                 f"the chip ({self.source}) is too small: the model needs {needed} weights ({2 * needed} cells), but it "
                 f"has {len(self.weights)} ({2 * len(self.weights)} cells); use fewer features or reservoir layers, "
                 "or a larger chip."
             )
         chosen = torch.arange(needed)
-        if len(self.weights) > needed or member:
+        if few:
+            chosen = orders(len(self.weights), needed, seed, member)
+        elif len(self.weights) > needed or member:
             apart = (member + 1) * needed <= len(self.weights)
             stream = torch_stream(seed, "chip cells", *([] if apart else [member]))
             first = member * needed if apart else 0

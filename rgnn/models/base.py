@@ -248,6 +248,12 @@ class ForceField(nn.Module, ABC):
                 f"programming_noise is {hardware.programming_noise:g}, but the chip ({self.provenance.chip}) was "
                 "measured: what programming did to it is in its conductances; leave programming_noise out."
             )
+        if self.provenance.cells_are_reused and (hardware.is_frozen_random or hardware.follows_calls):
+            raise InputError(
+                "the cells of this model serve several matrices, and what is frozen or slow in a cell would have to be "
+                "the same in all; leave stuck cells, programming, retention, frozen and slow noise and errors of "
+                "output converters out, or train without --reuse-cells."
+            )
         hardware = hardware if self.tap is None else self.tap.hardware(hardware)
         if hardware.slices is not None and self.provenance.chip_is_measured:
             raise InputError(

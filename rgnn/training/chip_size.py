@@ -55,9 +55,10 @@ def require_room(settings: ModelSettings, chip: Chip, presets: Iterable[tuple[Pr
             continue
         if (fits := _narrowed_or_none(each, chip)) is not None:
             ways.append(f"--preset {name}{'' if fits == each else ' --narrow'} has room ({weights_on_chip(fits):,})")
+    ways.append("--reuse-cells takes cells several times")
     raise InputError(
         f"the chip ({chip.source}) is too small: the model needs {needed:,} weights ({2 * needed:,} cells), but it has "
-        f"{room:,} ({2 * room:,} cells); {', or '.join(ways) or 'measure more cells'}."
+        f"{room:,} ({2 * room:,} cells); {', or '.join(ways)}."
     )
 
 

@@ -32,6 +32,7 @@ class TrainingRequest:
         training: fields of the training settings, by name.
         narrow: whether the model is made as narrow as the chip demands.
         board: that products are measured on; None is that of the file or of the resumed run, or none.
+        reuse_cells: whether a chip that is too small gives its cells several times.
     """
 
     store: Path | None = None
@@ -45,6 +46,7 @@ class TrainingRequest:
     training: Mapping[str, Any] = field(default_factory=dict)
     narrow: bool = False
     board: BoardSettings | None = None
+    reuse_cells: bool = False
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.config, self.preset, self.adds_to)) > 1:
@@ -65,6 +67,10 @@ class TrainingRequest:
             run = run.override(store=str(self.store if self.store is not None else newest_store()))
         if self.chip is not None:
             run = run.override(chip=str(self.chip))
+        if self.reuse_cells:
+            if self.narrow:
+                raise InputError("narrow makes a model that fits and reuse_cells one that does not; give one of them.")
+            run = run.override(reuse_cells=True)
         if self.chips is not None:
             run = run.override(chips=self.chips)
         if self.config is None and self.adds_to is None and self.preset != "published":
@@ -122,6 +128,7 @@ def train(
     noise: float | None = None,
     narrow: bool = False,
     driver: str | None = None,
+    reuse_cells: bool = False,
     device: str = "cpu",
     resume: bool = False,
     listener: Listener = SILENT,
@@ -143,6 +150,7 @@ def train(
         noise: relative fluctuation of a weight, 0 for none; None leaves it as the settings have it.
         narrow: make the model as narrow as the chip demands, where it has too few weights.
         driver: board that products are measured on, as of `rgnn train --driver`; None simulates them.
+        reuse_cells: take cells of a chip with too few weights again, in other orders of rows and columns.
         device: where to compute, as torch names it.
         resume: continue an interrupted run with the same arguments.
         listener: receives progress, and may ask to stop.
@@ -158,7 +166,7 @@ def train(
     named = {name: None if given is None else Path(given) for name, given in paths.items()}
     request = TrainingRequest(
         path, preset, chips=chips, hardware=hardware, hardware_changes=changes, training=training,
-        narrow=narrow, board=None if driver is None else BoardSettings(driver=driver), **named,
+        narrow=narrow, board=None if driver is None else BoardSettings(driver=driver), reuse_cells=reuse_cells, **named,
     )  # fmt: skip
     if not resume and (Path(out) / "config.yaml").exists():
         raise InputError(f"{out}: holds a run already; resume it, or choose another folder.")

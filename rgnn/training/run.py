@@ -17,12 +17,13 @@ from rgnn.base.files import write_atomic
 from rgnn.base.provenance import Provenance
 from rgnn.base.rng import stream_seed
 from rgnn.base.run_folder import held
-from rgnn.base.settings import Settings, Whole, dump_yaml, read_yaml
+from rgnn.base.settings import Flag, Settings, Whole, dump_yaml, read_yaml
 from rgnn.base.versions import Versions
 from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.cells import Cells
 from rgnn.chip.chip import Chip
 from rgnn.chip.hardware import Hardware
+from rgnn.chip.reuse import Reuse, statistics
 from rgnn.data.domain import training_domain
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import split_frames
@@ -32,7 +33,7 @@ from rgnn.models.boards import on_board, set_tap
 from rgnn.models.checkpoints import load_model
 from rgnn.models.committee import Committee
 from rgnn.models.settings import EnergySettings, MessagePassingSettings, ModelSettings, MomentSettings
-from rgnn.training.chip_size import narrowed, require_room
+from rgnn.training.chip_size import narrowed, require_room, weights_on_chip
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.fit import fitter_for, require_frames_for
 from rgnn.training.settings import TrainingSettings
@@ -49,6 +50,8 @@ class RunSettings(Settings):
     chips: Whole = Field(default=1, ge=1)
     """Number of chips a ridge readout is solved for on, with the mean of their forces as force: other synthetic chips,
     or other cells of the one named."""
+    reuse_cells: Flag = False
+    """Whether a chip with too few weights gives them several times, in other orders of rows and columns."""
     adds_to: str | None = None
     """Path of a run with a ridge readout, to whose sums over its own frames this run adds; None starts from none."""
     model: ModelSettings = MessagePassingSettings()
@@ -68,6 +71,8 @@ class RunSettings(Settings):
     def _check(self) -> Self:
         if self.chips > 1 and not self.model.is_solved:
             raise InputError(f"chips is {self.chips}, but only a ridge readout can have several; take --preset ridge.")
+        if self.reuse_cells and self.chip is None:
+            raise InputError("reuse_cells is for a measured chip, and a synthetic one has cells enough; name a chip.")
         return self
 
     @classmethod
@@ -130,7 +135,7 @@ class RunSettings(Settings):
         if measured is None:
             chip = Chip.synthetic(seed)
             return chip, chip.matrices(shapes, seed), seed
-        return measured, measured.matrices(shapes, own, number), seed
+        return measured, measured.matrices(shapes, own, number, reuse=self.reuse_cells), seed
 
     def narrowed(self) -> Self:
         """The settings with the widest model of their kind that has room on the chip.
@@ -156,7 +161,7 @@ class RunSettings(Settings):
         except InputError as error:
             raise InputError(f"{self.store}: {error}") from None
         measured = None if self.chip is None else Chip.load(self.chip)
-        if measured is not None:
+        if measured is not None and not self.reuse_cells:
             others = ((name, self.preset(name).model.for_elements(store.elements)) for name in get_args(Preset))
             require_room(shape, measured, others)
         shapes = families.family_of(shape).matrices(shape)
@@ -170,6 +175,7 @@ class RunSettings(Settings):
             elements=store.elements,
             chip=source if model.uses_chip else "none (all digital)",
             chip_is_measured=chips[0].measured,
+            cells_are_reused=measured is not None and weights_on_chip(shape) > len(measured.weights),
             data=self.store,
             data_checksum=store.checksum,
             validation=self.training.validation,
@@ -228,9 +234,18 @@ class TrainingRun:
                 seen=mine.seen.joined(before.seen),
                 chip=before.chip,
                 chip_is_measured=before.chip_is_measured,
+                cells_are_reused=before.cells_are_reused,
             )
         model.provenance = mine
         return cls(config, store, model, train, validation, processes)
+
+    @property
+    def reuse(self) -> Reuse | None:
+        """How cells of the chip are used several times; None where they are not."""
+        if self.config.chip is None or not self.model.provenance.cells_are_reused:
+            return None
+        weights = Chip.load(self.config.chip).weights
+        return statistics(weights, self.model.members[0].n_fixed, self.config.training.seed)
 
     def run(
         self,

@@ -68,6 +68,12 @@ Narrow = Annotated[
         "--narrow", help="A model as narrow as the chip demands, if it is too small.", rich_help_panel=HARDWARE
     ),
 ]
+ReuseCells = Annotated[
+    bool,
+    typer.Option(
+        "--reuse-cells", help="Several uses of each cell of a chip that is too small.", rich_help_panel=HARDWARE
+    ),
+]
 AddTo = Annotated[
     Path | None,
     typer.Option(help="Run of --preset ridge to add the store's frames to.", rich_help_panel=TRAINING),
@@ -87,6 +93,7 @@ def train(
     narrow: Narrow = False,
     driver: options.Driver = None,
     timeout: options.BoardTimeout = 60.0,
+    reuse_cells: ReuseCells = False,
     preset: PresetOption = "default",
     epochs: Epochs = None,
     minutes: Minutes = None,
@@ -132,7 +139,7 @@ def train(
         request = TrainingRequest(
             store, preset if was_typed(ctx, "preset") else None, config, add_to, chip, chips, hardware,
             {name: n for name, n in (("bits", bits), ("noise", noise)) if n is not None}, given(ctx, TrainingSettings),
-            narrow, board.named(ctx),
+            narrow, board.named(ctx), reuse_cells,
         )  # fmt: skip
         if request.unused:
             session.report.say(f"Not used of {config}: {', '.join(request.unused)}")
@@ -144,6 +151,7 @@ def train(
             workspace.refuse_beside_resume(
                 store=store, chip=chip, chips=chips, preset=request.preset, add_to=add_to, config=config, out=out,
                 bits=bits, noise=noise, hardware=hardware, narrow=narrow or None,
+                reuse_cells=reuse_cells or None,
             )  # fmt: skip
             out = workspace.run_folder(resume)
             settings = request.changed(RunSettings.read(out / "config.yaml"))

@@ -38,6 +38,8 @@ def introduction(session: Session, run: TrainingRun, folder: Path) -> None:
         if settings.board.driver:
             hardware = f"{settings.hardware.bits} bits, measured on the board '{settings.board.driver}'"
         say(f"Model: {model.describe()}; chip: {chip}; {hardware}")
+        if (reuse := run.reuse) is not None:
+            say(f"Cells: {reuse}")
     else:
         say(f"Model: {model.describe()}, all digital")
     epochs, minutes = settings.training.epochs, settings.training.minutes

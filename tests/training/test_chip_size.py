@@ -67,3 +67,15 @@ def test_narrower_models_are_ever_narrower() -> None:
     for settings in (RunSettings().model, MomentSettings.ridge().for_elements((3, 8)), MomentSettings(elements=(3, 8))):
         sizes = [weights_on_chip(s) for s in (settings, *settings.narrower())]
         assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes) > 5
+
+
+def test_a_small_chip_serves_a_wide_model_by_reusing_its_cells(store, tmp_path) -> None:
+    chip_of(256, 256).save(tmp_path / "chip")
+    found = rgnn.train(store, tmp_path / "run", chip=tmp_path / "chip", reuse_cells=True, epochs=1)
+    model = found.model
+    assert model.provenance.cells_are_reused
+    assert model.n_fixed == 86_832
+    with pytest.raises(InputError, match="serve several matrices"):
+        model.read(model.hardware.override(stuck_on=0.01))
+    with pytest.raises(InputError, match="name a chip"):
+        rgnn.train(store, tmp_path / "other", reuse_cells=True, epochs=1)
