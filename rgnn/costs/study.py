@@ -1,7 +1,7 @@
 """What a trained model costs on a mean frame of a store: the study that `rgnn costs` shows."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class CostStudy:
         training: what fixed weights save in training.
         comparisons: chip and digital hardware, for low, nominal and high figures.
         figures: the table of figures.
+        visits_triplets: whether the pass depends on the number of triplets; one of moments does not.
     """
 
     model: str
@@ -92,6 +93,8 @@ class CostStudy:
     training: TrainingShare
     comparisons: tuple[Comparison, ...]
     figures: Figures
+
+    visits_triplets: bool = True
 
     @property
     def epoch(self) -> Counts:
@@ -124,7 +127,7 @@ class CostStudy:
         }
         return {
             "model": self.model,
-            "frame": asdict(self.frame),
+            "frame": {k: v for k, v in asdict(self.frame).items() if k != "triplets" or self.visits_triplets},
             "hardware": self.hardware.to_mapping(),
             **asdict(self.counts),
             "training": asdict(self.training),
@@ -186,6 +189,7 @@ def estimate_costs(
         training=training_share(ops, loaded.n_trained, loaded.n_fixed),
         comparisons=tuple(compare(ops, hardware, table, level) for level in LEVELS),
         figures=table,
+        visits_triplets=operations(loaded.settings, replace(frame, triplets=0.0)) != ops,
     )
 
 

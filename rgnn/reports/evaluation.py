@@ -19,6 +19,7 @@ from rgnn.plots import evaluation as plots
 from rgnn.plots.evaluation import PERCENT, Sweep
 from rgnn.reports import uncertainty
 from rgnn.reports.html import Picture, Table, write_report
+from rgnn.reports.tradeoff import Tradeoff
 
 # Settings whose layers are looked at one by one.
 DIAGNOSED = 6
@@ -40,9 +41,12 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
         "layers": [_diagnosis(d) for d in diagnoses],
         "uncertainty": found["uncertainty"],
     }
+    if (tradeoff := Tradeoff.of(evaluation)) is not None:
+        record["costs"] = tradeoff.to_mapping()
     write_atomic(folder / "eval.json", json.dumps(record, indent=2))
     write_atomic(folder / "eval.csv", "\n".join(csv_rows(results)) + "\n")
     pictures = _pictures(folder, plan, results, diagnoses) + uncertainty.picture(evaluation.uncertainty, folder)
+    pictures += [] if tradeoff is None else [tradeoff.picture(folder)]
     shown = [*evaluation_tables(evaluation), *_layer_tables(diagnoses)]
     page = write_report(folder / "report.html", f"Force errors of {config.model}", _facts(plan), shown, pictures)
     return [page, folder / "eval.json", folder / "eval.csv", *(picture.file for picture in pictures)]
@@ -52,7 +56,9 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     """Errors by hardware, element and temperature, and how well uncertainties tell them."""
     plan = evaluation.plan
     certain = uncertainty.tables(evaluation.uncertainty, plan.groups, plan.held_out)
-    return [*tables(evaluation.rows, plan.groups, plan.model), *certain]
+    tradeoff = Tradeoff.of(evaluation)
+    costs = [] if tradeoff is None else [tradeoff.table()]
+    return [*tables(evaluation.rows, plan.groups, plan.model), *costs, *certain]
 
 
 def _facts(plan: EvaluationPlan) -> dict[str, object]:

@@ -19,9 +19,10 @@ Left out: main memory, neighbour list, control, leakage, programming of the cell
 def costs(report: Reporter, study: CostStudy) -> None:
     """All tables, with the sentences that one needs to read them."""
     frame = study.frame
+    triplets = f", {frame.triplets:,.0f} triplets" if study.visits_triplets else "; no triplet is visited"
     report.say(
         f"Model: {study.model}, {study.hardware.bits or 8} input bits; mean frame: {frame.atoms:.0f} atoms, "
-        f"{frame.edges:,.0f} edges, {frame.triplets:,.0f} triplets"
+        f"{frame.edges:,.0f} edges{triplets}"
     )
     _counts(report, study)
     if study.members > 1:

@@ -16,7 +16,9 @@ def search(session: Session, plan: EvaluationPlan, base: Hardware, names: str, w
     """Search, show what bears how much, and write find.json."""
     from rgnn.base.errors import InputError
     from rgnn.base.files import write_atomic
+    from rgnn.costs.prices import prices
     from rgnn.evaluation.search import search as run_search
+    from rgnn.reports.tradeoff import cheapest_first, priced
 
     report, config = session.report, plan.settings
     if not plan.model.uses_chip:
@@ -29,16 +31,28 @@ def search(session: Session, plan: EvaluationPlan, base: Hardware, names: str, w
         )  # fmt: skip
     ideal = found.ideal.relative_error()
     report.say(f"Ideal chip: {ideal}; within {100 * within:g}% of it; {found.tried} settings tried")
+    hardware = [f.hardware for f in found.found]
+    costs = prices(plan.model, plan.store, config.frames, hardware)
+    ranked = cheapest_first(found.found, hardware, costs)
     rows = [
-        [f.hardware.describe(), str(f.error), f"{f.ratio.value:.3f} [{f.ratio.low:.3f}, {f.ratio.high:.3f}]"]
-        for f in found.found
+        [
+            f.hardware.describe(),
+            priced(price)[0],
+            str(f.error),
+            f"{f.ratio.value:.3f} [{f.ratio.low:.3f}, {f.ratio.high:.3f}]",
+        ]
+        for f, price in ranked
     ]
-    report.table("Hardware that does, the fewest bits first", ["hardware", "error", "times the ideal chip's"], rows)
-    record = {"within": within, **found.to_mapping()}
+    report.table(
+        "Hardware that does, the least energy of a frame first (estimated)",
+        ["hardware", "energy", "error", "times the ideal chip's"],
+        rows,
+    )
+    record = {"within": within, **found.to_mapping(), "costs": [p and p.to_mapping() for p in costs]}
     plan.save(folder)
     write_atomic(folder / "find.json", json.dumps(record, indent=2))
     if found.found:
-        report.say(f"Cheapest: [bold]{found.found[0].hardware.describe()}[/]; written: {folder / 'find.json'}")
+        report.say(f"Cheapest: [bold]{ranked[0][0].hardware.describe()}[/]; written: {folder / 'find.json'}")
     else:
         report.warn("nothing that was tried keeps within that; allow more with --within, or search for less noise.")
     session.result({"out": str(folder), **record})

@@ -122,7 +122,7 @@ def test_the_report_holds_everything(cli, run) -> None:
     """Figures are in the file itself, and nothing is asked for outside of it."""
     cli("eval", run, "--bits", "2:4", "--noise", "0,0.1", "--repeats", 2, "--out", "e")
     page = Path("e/report.html").read_text()
-    assert page.count('src="data:image/png;base64,') == 4 == page.count("<figure>")
+    assert page.count('src="data:image/png;base64,') == 5 == page.count("<figure>")
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     for words in ("times the ideal chip", "By element", "Signal to noise", "bootstrap", "clipped"):
         assert words in page
