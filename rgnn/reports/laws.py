@@ -176,16 +176,20 @@ def _of_maps(folder: Path) -> fits.ReadNoiseFit:
     if measurement.read_deviation is None or measurement.unit is None:
         raise InputError(f"{folder}: needs repeated reads of conductances in a known unit.")
     mean, deviation = measurement.mean.ravel(), measurement.read_deviation.ravel()
-    n, half = measurement.n_reads, measurement.n_reads // 2
-    whole = fits.fit_read_noise(mean, deviation, n)
+    return _with_held_out(mean, deviation, measurement.n_reads)
+
+
+def _with_held_out(mean: np.ndarray, deviation: np.ndarray, reads: int) -> fits.ReadNoiseFit:
+    """The law of all cells, tested on every second one by that of the others."""
+    whole = fits.fit_read_noise(mean, deviation, reads)
     good = np.isfinite(mean) & np.isfinite(deviation) & (mean > 0) & (deviation > 0)
     seen = good & (np.arange(len(mean)) % 2 == 0)
     other = good & ~seen
-    if half and min(seen.sum(), other.sum()) > 3:
-        first = fits.fit_read_noise(mean[seen], deviation[seen], n)
-        tested = fits.held_out_read_noise(first, mean[other], deviation[other], "single cells of the other half")
-        return replace(whole, held_out=(tested,))
-    return whole
+    if min(seen.sum(), other.sum()) < 4:
+        return whole
+    first = fits.fit_read_noise(mean[seen], deviation[seen], reads)
+    tested = fits.held_out_read_noise(first, mean[other], deviation[other], "single cells of the other half")
+    return replace(whole, held_out=(tested,))
 
 
 def _of_series(data: Series) -> fits.ReadNoiseFit:
@@ -235,7 +239,7 @@ def _of_repeats(data: Readings) -> fits.ReadNoiseFit:
     mean = np.bincount(data.cell, data.conductance) / np.maximum(1, counts)
     squares = np.bincount(data.cell, (data.conductance - mean[data.cell]) ** 2)
     deviation = np.sqrt(squares / np.maximum(1, counts - 1))
-    return fits.fit_read_noise(mean[often], deviation[often], int(np.median(counts)))
+    return _with_held_out(mean[often], deviation[often], int(np.median(counts)))
 
 
 def _hardware(found: FittedLaws) -> dict[str, Any]:

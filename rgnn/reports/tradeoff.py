@@ -22,9 +22,23 @@ def rounded(e: Estimate, unit: str) -> str:
     """Value and range with two digits and a prefix: "8.1 µJ (5.2 to 13)"."""
     if e.value <= 0:
         return f"0 {unit}"
-    power = min(0, max(-15, 3 * floor(log10(e.value) / 3))) if unit != "mm²" else 0
+    power = 0 if unit == "mm²" else _power([e.value])
     value, low, high = (_two_digits(x / 10.0**power) for x in (e.value, e.low, e.high))
     return f"{value} {PREFIXES[power]}{unit} ({low} to {high})"
+
+
+def _percent(e: Estimate) -> str:
+    """Per cent with as many digits as two digits of half of the interval have; three without an interval."""
+    half = 50 * (e.high - e.low)
+    if not 0 < half < float("inf"):
+        return f"{100 * e.value:.3g}"
+    digits = max(0, 1 - floor(log10(half)))
+    return f"{100 * e.value:.{digits}f} ± {half:.{digits}f}"
+
+
+def _power(values: list[float]) -> int:
+    """Power of ten of the prefix of the largest of them."""
+    return min(0, max(-15, 3 * floor(log10(max(values)) / 3)))
 
 
 def _two_digits(x: float) -> str:
@@ -66,20 +80,24 @@ class Tradeoff:
         """All settings, the cheapest first; a star where none is both better and cheaper."""
         front = set(self.front)
         order = sorted(range(len(self.rows)), key=lambda k: self.prices[k].energy.value)
+        energy, time = (_power([getattr(p, name).value for p in self.prices]) for name in ("energy", "time"))
         lines = []
         for k in order:
             price, error = self.prices[k], self.rows[k].relative_error()
-            width = f" ± {50 * (error.high - error.low):.2g}" if error.high - error.low < float("inf") else ""
+            value, low, high = (_two_digits(x / 10.0**energy) for x in vars(price.energy).values())
             lines.append(
                 [
                     self.rows[k].hardware.describe(),
-                    f"{100 * error.value:.3g}{width}%",
-                    *priced(price),
+                    _percent(error),
+                    f"{value} ({low} to {high})",
+                    _two_digits(price.time.value / 10.0**time),
+                    _two_digits(price.area.value),
                     "*" if k in front else "",
                 ]
             )
-        title = "Error beside costs of a frame (estimates, low to high figures; * none is better and cheaper)"
-        return Table(title, ["hardware", "error", "energy", "time", "area", ""], lines)
+        units = f"{PREFIXES[energy]}J", f"{PREFIXES[time]}s"
+        title = "Error beside costs of a frame (estimates, not measured; * none is better and cheaper)"
+        return Table(title, ["hardware", "error, %", units[0], units[1], "mm²", ""], lines)
 
     def picture(self, folder: Path) -> Picture:
         """The error against the energy."""

@@ -119,8 +119,7 @@ def train(
     Settings that are not given here come from --config, then from the preset;
     the config.yaml of any run shows all of them. Ctrl-C saves the state, and
     rgnn train --resume RUN continues from it with the same result.
-    Several processes share the frames of each step:
-    torchrun --nproc-per-node 2 --no-python rgnn train ...
+    Several processes: torchrun --nproc-per-node 2 --no-python rgnn train ...
     """
     from rgnn.training.request import TrainingRequest
     from rgnn.training.run import RunSettings, TrainingRun
@@ -150,8 +149,7 @@ def train(
         else:
             workspace.refuse_beside_resume(
                 store=store, chip=chip, chips=chips, preset=request.preset, add_to=add_to, config=config, out=out,
-                bits=bits, noise=noise, hardware=hardware, narrow=narrow or None,
-                reuse_cells=reuse_cells or None,
+                bits=bits, noise=noise, hardware=hardware, narrow=narrow or None, reuse_cells=reuse_cells or None,
             )  # fmt: skip
             out = workspace.run_folder(resume)
             settings = request.changed(RunSettings.read(out / "config.yaml"))

@@ -52,3 +52,20 @@ def test_two_files_of_one_law_are_refused(refused, measured) -> None:
     said = refused(2, "chip", "fit", "reads.csv", "reads.csv", "--out", "two")
     assert "second file for the law of read noise" in said
     assert not Path("two").exists()
+
+
+def test_repeated_reads_in_a_list_and_in_a_folder_of_maps(cli, workdir) -> None:
+    rng = np.random.default_rng(4)
+    g = rng.uniform(6, 25, (6, 8))
+    reads = g * (1 + 0.03 * rng.standard_normal((40, 6, 8)))
+    lines = [f"{k},{x}" for read in reads for k, x in enumerate(read.ravel())]
+    Path("list.csv").write_text("\n".join(["cell,G (uS)", *lines]))
+    Path("maps").mkdir()
+    for k, read in enumerate(reads):
+        np.savetxt(f"maps/{k:02d}.csv", read, delimiter=",")
+    found = [json.loads(cli("chip", "fit", name, "--out", f"o{name}", "--json")) for name in ("list.csv", "maps")]
+    laws = [f["read_noise"] for f in found]
+    assert laws[0]["exponent"] == pytest.approx(laws[1]["exponent"], rel=1e-3)
+    low, high = laws[0]["intervals"]["exponent"]
+    assert low < 1.0 < high
+    assert laws[0]["held_out"][0]["total"] == 24
