@@ -162,6 +162,8 @@ def read_result(source: str | Path, tiles: tuple[int, int, int] | None = None) -
         known = "; ".join(f"{field} as {' or '.join(names[:3])}" for field, names in NAMES.items())
         raise InputError(f"{source}: has {', '.join(arrays) or 'no arrays'}, but nothing that is known: {known}.")
     for name in ("conductance", "success"):
+        if name in found and tiles is not None and found[name].ndim == 2 and tiles[0] == 1:
+            found[name] = found[name][None]  # of the only tile
         if name in found and tiles is not None and found[name].shape != tiles:
             shape, wanted = (" x ".join(map(str, s)) for s in (found[name].shape, tiles))
             raise InputError(f"{source}: {name} is {shape}, but the export has {wanted} (tiles, rows, columns).")

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from rgnn.base.errors import InputError
-from rgnn.base.rng import torch_stream
+from rgnn.base.rng import stream_seed, torch_stream
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.hardware import Hardware
+from rgnn.chip.slow import Moment
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def mvm(
     set_output_ranges(crossbar, torch.from_numpy(x.copy()), hardware, seen, seed)
     outputs = []
     for read in range(reads):
-        call = crossbar.begin(hardware, torch_stream(seed, "mvm", read), seen)
+        moment = Moment(stream_seed(seed, "mvm"), read)  # slow noise follows the reads
+        call = crossbar.begin(hardware, torch_stream(seed, "mvm", read), seen, moment=moment)
         outputs.append(call(torch.from_numpy(x.copy())).numpy())
     codes = None if hardware.levels is None else call.converter.codes(torch.from_numpy(x.copy())).long().numpy()
     return MatrixProduct(hardware, np.stack(outputs), x @ cells.weight.double().numpy().T, codes, low, high)

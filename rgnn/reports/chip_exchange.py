@@ -294,6 +294,7 @@ def _compare_cells(export: ChipExport, result: ChipResult, out: Path, source: st
         clouds.append((simulated.ravel(), measured.ravel()))
         weights.append(((cells[0] - cells[1]) / scales[-1]).ravel())
         pairs.append(cells.reshape(2, -1))
+    _require_siemens(fits, export, source)
     within = success = None
     if export.targets is not None:
         used, t = export.targets.used, export.targets
@@ -308,6 +309,21 @@ def _compare_cells(export: ChipExport, result: ChipResult, out: Path, source: st
     chip = _chip(weights, pairs, scales, source)
     chip.save(out / "chip")
     return ComparedColumns(fits, files, None, out / "chip", within, success)
+
+
+# Median gain of cells that were read back, beyond which they are in another unit.
+FARTHEST = 5.0
+
+
+def _require_siemens(fits: Sequence[ColumnFit], export: ChipExport, source: str) -> None:
+    """Raise InputError where conductances are so far from what was sent that they must be in another unit."""
+    for fit in fits:
+        known = export.siemens[fit.array] is not None
+        if known and not 1 / FARTHEST < fit.unit < FARTHEST:
+            raise InputError(
+                f"{source}: conductances of {fit.array} are {fit.unit:.3g} times those of the export; give them in "
+                "siemens."
+            )
 
 
 def by_array(export: ChipExport, cells: np.ndarray) -> dict[str, np.ndarray]:

@@ -59,6 +59,16 @@ def test_output_converters_of_many_bits_change_nothing() -> None:
     assert coarse.relative_error > 3 * ideal.relative_error
 
 
+def test_slow_noise_differs_from_read_to_read_and_stays_alike() -> None:
+    hardware = Hardware(noise=None, slow_noise=0.05)
+    found = rgnn.mvm(W, X[:2], hardware, reads=400)
+    clean = rgnn.mvm(W, X[:2], Hardware(noise=None)).outputs[0]
+    e = (found.outputs - clean).reshape(400, -1)
+    assert e.std() > 0
+    near, far = np.abs(np.diff(e, axis=0)).mean(), np.abs(e[200:] - e[:200]).mean()
+    assert near < 0.9 * far
+
+
 @pytest.mark.parametrize(
     ("matrix", "vectors", "options", "said"),
     [

@@ -20,7 +20,7 @@ def crystal(trajectory, workdir) -> Path:
     return Path("frame.xyz")
 
 
-def test_an_export_and_what_a_lab_sends_back(cli, quick_model_folder) -> None:
+def test_an_export_and_what_a_lab_sends_back(cli, refused, quick_model_folder) -> None:
     """Cells that miss their targets by 3%, one in a hundred not at all; one column 20% too large."""
     out = json.loads(cli("chip", "export", quick_model_folder, "--out", "e", "--tile", "64x64", "--json"))
     assert out["programmed"] and out["tiles"] > 1
@@ -39,6 +39,9 @@ def test_an_export_and_what_a_lab_sends_back(cli, quick_model_folder) -> None:
     assert first in by_name["layer0.matrix2"]["drifted"]
     assert found["cells_within_tolerance"] == pytest.approx(0.9, abs=0.03)
     assert {p.name for p in Path("r").iterdir()} >= {"report.html", "columns.csv", "columns.png", "chip"}
+    np.savez("microsiemens.npz", conductance=1e6 * back)
+    said = refused(2, "chip", "import-result", "microsiemens.npz", "--of", "e", "--out", "q")
+    assert "times those of the export; give them in siemens" in said and not Path("q").exists()
     # The chip that came back gives a model the matrices that were read.
     model, chip = load_model(quick_model_folder), Chip.load("r/chip")
     cells = chip.matrices(type(model).matrices(model.settings))
