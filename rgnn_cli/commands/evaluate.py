@@ -120,10 +120,7 @@ def evaluate(
         frames=frames, seed=seed or 0, device=session.device, newest_store=session.newest_store,
     )  # fmt: skip
     plan = board.chosen(ctx, plan)
-    if out is not None:
-        workspace.refuse_existing(out, overwrite, path, plan.store.path)
-    folder = out or workspace.new_folder("eval", _name(path))
-    workspace.clear_run(folder)
+    folder = _folder(plan, path, out, overwrite)
     introduce(session.report, plan)
     if conservation:
         judge(session, plan, frames or FRAMES, nve_steps, folder)
@@ -132,6 +129,21 @@ def evaluate(
         search(session, plan, base, find, parse.percentage(within, "--within"), folder)
     else:
         _go(session, plan, folder)
+
+
+def _folder(plan: EvaluationPlan, model: Path, out: Path | None, overwrite: bool) -> Path:
+    """An empty folder for results; or as it is, where the same evaluation on the same board was begun in it."""
+    from rgnn_cli.session import workspace
+    from rgnn_cli.show import board
+
+    if not overwrite and board.is_begun(plan, out):
+        assert out is not None
+        return out
+    if out is not None:
+        workspace.refuse_existing(out, overwrite, model, plan.store.path)
+    folder = out or workspace.new_folder("eval", _name(model))
+    workspace.clear_run(folder)
+    return folder
 
 
 def _go(session: Session, plan: EvaluationPlan, folder: Path) -> None:

@@ -147,6 +147,7 @@ def md(
         tuple(structures or ()), model, config, frame if was_typed(ctx, "frame") else None, frames, format,
         temperature, changes, out, resume, overwrite, board.named(ctx),
     )  # fmt: skip
+    request = board.continued(request)
     if input is not None:
         mpi.run_input(session, request, input, elements)
     elif mpi.is_wanted(request, elements):

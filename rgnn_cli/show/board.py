@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import typer
 
     from rgnn.evaluation.plan import EvaluationPlan
+    from rgnn.md.plan import MDRequest
     from rgnn_cli.session.session import Session
 
 
@@ -43,6 +44,32 @@ def chosen(ctx: typer.Context, plan: EvaluationPlan) -> EvaluationPlan:
     refuse_typed_beside(ctx, "--driver", "bits", "noise", "vary", "chips", "find", "conservation")
     changes = {} if was_typed(ctx, "repeats") else {"repeats": 1}
     return replace(plan, settings=plan.settings.override(board=board, refit=ctx.params["refit"], **changes))
+
+
+def is_begun(plan: EvaluationPlan, out: Path | None) -> bool:
+    """Whether the same evaluation on the same board was begun in this folder, which its command then continues."""
+    from rgnn.base.settings import read_yaml
+
+    if out is None or not plan.settings.board.driver or not (out / "config.yaml").is_file():
+        return False
+    known = read_yaml(out / "config.yaml")
+    return known == plan.settings.to_mapping() and not (out / "board.json").exists()
+
+
+def continued(request: MDRequest) -> MDRequest:
+    """The request to resume, where the same run on the same board was begun and did not end; else as it is."""
+    from rgnn.md.settings import MDRecord
+
+    out = request.out
+    if request.board is None or request.overwrite or out is None or request.together:
+        return request
+    if not (out / "restart.safetensors").is_file() or (out / "summary.json").exists():
+        return request
+    known = MDRecord.read(out)
+    asked = request.record(lambda: Path(known.origin.model))
+    named_alike = asked.origin.structure == known.origin.structure and asked.origin.model == known.origin.model
+    same = named_alike and asked.origin.board == known.origin.board and asked.md.resolved() == known.md.resolved()
+    return type(request)(resume=out) if same else request
 
 
 def evaluate(session: Session, plan: EvaluationPlan, folder: Path) -> None:

@@ -60,7 +60,8 @@ def power_is_back() -> None:
     Path("dead").unlink()
 
 
-def test_dynamics_goes_on_where_the_board_stopped(cli, refused, quick_model_folder, structure, mortal) -> None:
+@pytest.mark.parametrize("resumed", [True, False], ids=["resumed", "same command"])
+def test_dynamics_goes_on_where_the_board_stopped(cli, refused, quick_model_folder, structure, mortal, resumed) -> None:
     run = ["md", structure, "--model", quick_model_folder, "--steps", 8, "--every", 2, "--driver", mortal]
     cli(*run, "--out", "whole")
     fails_after(60)
@@ -69,10 +70,11 @@ def test_dynamics_goes_on_where_the_board_stopped(cli, refused, quick_model_fold
     assert said.endswith("is saved; continue with: rgnn md --resume cut")
     assert not Path("cut/summary.json").exists()
     power_is_back()
-    cli("md", "--resume", "cut")
+    cli(*(["md", "--resume", "cut"] if resumed else [*run, "--out", "cut"]))
     assert Path("cut/final.xyz").read_text() == Path("whole/final.xyz").read_text()
     for name, column in read_log("whole").items():
         np.testing.assert_array_equal(read_log("cut")[name], column)
+    assert "already exists" in refused(2, *run, "--out", "cut")  # which has ended
 
 
 def test_several_runs_go_on_as_well(cli, refused, quick_model_folder, trajectory, mortal) -> None:
@@ -98,7 +100,10 @@ def test_a_board_that_comes_back_costs_a_warning(cli, quick_model_folder, struct
     assert Path("stumbling/final.xyz").read_text() == Path("whole/final.xyz").read_text()
 
 
-def test_an_evaluation_goes_on_where_the_board_stopped(cli, refused, quick_model_folder, store, mortal) -> None:
+@pytest.mark.parametrize("resumed", [True, False], ids=["resumed", "same command"])
+def test_an_evaluation_goes_on_where_the_board_stopped(
+    cli, refused, quick_model_folder, store, mortal, resumed
+) -> None:
     command = ["eval", quick_model_folder, store, "--frames", 6, "--driver", mortal]
     whole = json.loads(cli(*command, "--out", "whole", "--json"))
     fails_after(50)
@@ -108,7 +113,7 @@ def test_an_evaluation_goes_on_where_the_board_stopped(cli, refused, quick_model
     kept = {f.name: f.stat().st_mtime_ns for f in Path("cut/measured").glob("*.npy")}
     assert 0 < len(kept) < 6
     power_is_back()
-    found = json.loads(cli("eval", "--resume", "cut", "--json"))
+    found = json.loads(cli(*(["eval", "--resume", "cut"] if resumed else [*command, "--out", "cut"]), "--json"))
     assert found["measured"] == whole["measured"] and found["simulated"] == whole["simulated"]
     assert found["board_calls"] < whole["board_calls"]
     for name, written in kept.items():
