@@ -31,13 +31,13 @@ class AdcErrors:
 
     Attributes:
         gain, offset: [tiles, out].
-        bow: [tiles, WAVES, out] amplitudes, LSB.
+        bow: [tiles, WAVES, out] amplitudes, LSB; None where converters are linear.
         calibrated: whether slope and intercept are taken out.
     """
 
     gain: Tensor
     offset: Tensor
-    bow: Tensor
+    bow: Tensor | None
     calibrated: bool
 
     @classmethod
@@ -54,15 +54,19 @@ class AdcErrors:
         share = torch.arange(1, WAVES + 1)[:, None].float().reciprocal()
         share = share * math.sqrt(2 / float(share.square().sum()))
         gain, offset = deviations[0] * z[:, 0], deviations[1] * z[:, 1]
-        bow = deviations[2] * share * z[:, 2:]
-        return cls(gain.to(like), offset.to(like), bow.to(like), hardware.adc_calibration == "linear")
+        bow = (deviations[2] * share * z[:, 2:]).to(like) if deviations[2] else None
+        return cls(gain.to(like), offset.to(like), bow, hardware.adc_calibration == "linear")
 
     def distorted(self, p: Tensor, first: Tensor, last: int, tile: int) -> Tensor:
         """[rows, out] sums in LSB as the converters of a tile see them; codes go from `first` [out] to first + last."""
-        u = ((p - first) / last).clamp(0, 1).mul_(math.pi)
-        seen = p * (1 + self.gain[tile]) + self.offset[tile]
-        for k in range(WAVES):
-            seen.addcmul_(torch.sin((k + 1) * u), self.bow[tile, k])
+        seen = torch.addcmul(self.offset[tile], p, 1 + self.gain[tile])
+        if self.bow is None:
+            return seen
+        u = p.sub(first).mul_(1 / last).clamp_(0, 1).mul_(math.pi)
+        before, wave, twice_cosine = torch.zeros_like(u), torch.sin(u), torch.cos(u).mul_(2)
+        for k in range(WAVES):  # sin (k + 1) u = 2 cos u sin k u - sin (k - 1) u
+            seen.addcmul_(wave, self.bow[tile, k])
+            before, wave = wave, twice_cosine * wave - before
         return seen
 
     def line(self, first: Tensor, last: int, tile: int) -> tuple[Tensor, Tensor]:

@@ -50,9 +50,9 @@ class Traps:
     phase: Tensor
     share: Tensor
     place: tuple[Key, ...]
-    _seed: int | None = field(default=None, repr=False)
-    _number: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+    _at: Moment | None = field(default=None, repr=False)
     _value: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+    _due: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
 
     @classmethod
     def of(cls, hardware: Hardware, cells: int, place: tuple[Key, ...]) -> "Traps":
@@ -67,15 +67,19 @@ class Traps:
         return cls(period, lot[1], share, (hardware.chip, *place))
 
     def at(self, moment: Moment) -> Tensor:
-        """[cells] what the traps of each weight add up to, of standard deviation 1."""
-        number = (moment.call / self.period).add_(self.phase).floor_().long()
-        fresh = moment.seed != self._seed
-        if fresh:
-            self._seed, self._value = moment.seed, torch.empty(number.shape)
-        cell = torch.arange(number.shape[1])
-        for k, (mine, value) in enumerate(zip(number, self._value, strict=True)):
-            where = cell if fresh else (mine != self._number[k]).nonzero()[:, 0]
-            key = stream_seed(moment.seed, "slow noise", *self.place, k)
-            value[where] = normal(key, cell[where] + len(cell) * mine[where], 1)[:, 0]
-        self._number = number
-        return (self.share * self._value).sum(0)
+        """[cells] what the traps of each weight add up to, of standard deviation 1.
+
+        What it found last time is kept, and only traps whose period may have ended since are looked at again.
+        """
+        known = self._at is not None and self._at.seed == moment.seed and self._at.call <= moment.call
+        if not known:
+            self._value = torch.empty(self.period.numel())
+            self._due = torch.zeros(self.period.numel(), dtype=torch.int64)
+        stale = (self._due <= moment.call).nonzero()[:, 0]
+        period, phase = self.period.view(-1)[stale], self.phase.view(-1)[stale]
+        number = (moment.call / period + phase).floor_()
+        key = stream_seed(moment.seed, "slow noise", *self.place)
+        self._value[stale] = normal(key, stale + self.period.numel() * number.long(), 1)[:, 0]
+        self._due[stale] = ((number + 1 - phase) * period).long() - 1  # a call early, whatever rounding does
+        self._at = moment
+        return (self.share * self._value.view(self.share.shape)).sum(0)
