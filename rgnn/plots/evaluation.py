@@ -18,8 +18,22 @@ from rgnn.plots import style
 # Frames that a parity plot shows; more only make the cloud thicker.
 PARITY_FRAMES = 20
 # Names of the settings that axes show.
-AXES = {"bits": "input bits", "noise": "conductance fluctuation", "adc_bits": "output bits (ADC)"}
-PERCENT = ("noise", "programming_noise", "stuck_on", "stuck_off")
+AXES = {
+    "bits": "input bits",
+    "noise": "conductance fluctuation",
+    "slow_noise": "1/f noise",
+    "adc_bits": "output bits (ADC)",
+    "adc_gain": "spread of ADC gains",
+    "adc_offset": "spread of ADC offsets (LSB)",
+    "adc_nonlinearity": "ADC nonlinearity (LSB)",
+    "adc_calibration": "ADC calibration",
+    "wire_resistance": "ohm a segment of wire",
+    "slices": "slices of a weight",
+    "slice_bits": "bits of a slice",
+}
+PERCENT = ("noise", "slow_noise", "programming_noise", "stuck_on", "stuck_off", "adc_gain")
+# Settings whose ideal is 0.
+NOTHING = (*PERCENT, "wire_resistance")
 
 
 def parity(
@@ -73,7 +87,7 @@ class Sweep:
     def value(self, setting: HardwareErrors, name: str) -> Any:
         """Of a setting, with None as 0 for what has an ideal of 0."""
         value = getattr(setting.hardware, name)
-        return 0.0 if value is None and name in PERCENT else value
+        return 0.0 if value is None and name in NOTHING else value
 
     def at(self, **values: Any) -> HardwareErrors | None:
         """The first setting with these values."""

@@ -16,7 +16,7 @@ from rgnn.evaluation import Evaluation, EvaluationPlan, HardwareErrors, csv_rows
 from rgnn.evaluation.diagnosis import Diagnosis, diagnose
 from rgnn.models.base import ForceField
 from rgnn.plots import evaluation as plots
-from rgnn.plots.evaluation import PERCENT, Sweep
+from rgnn.plots.evaluation import NOTHING, Sweep
 from rgnn.reports import uncertainty
 from rgnn.reports.html import Picture, Table, write_report
 from rgnn.reports.tradeoff import Tradeoff
@@ -83,7 +83,7 @@ def _sweep(results: Sequence[HardwareErrors], model: ForceField) -> Sweep | None
     varied: dict[str, tuple[Any, ...]] = {}
     for name in vars(model.hardware):
         values = dict.fromkeys(getattr(r.hardware, name) for r in swept)
-        plain = [0.0 if v is None and name in PERCENT else v for v in values]
+        plain = [0.0 if v is None and name in NOTHING else v for v in values]
         if len(plain) > 1 and name != "offset":
             numbers = sorted(v for v in plain if isinstance(v, int | float))
             varied[name] = tuple(numbers) + tuple(v for v in plain if not isinstance(v, int | float))
