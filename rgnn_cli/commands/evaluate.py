@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Options that --resume takes from the run.
 FROM_THE_RUN = (
     "model", "store", "bits", "noise", "vary", "hardware", "repeats", "chips", "frames", "seed", "find",
-    "conservation", "config", "out", "driver", "timeout", "refit",
+    "conservation", "config", "out", "chip", "driver", "timeout", "refit",
 )  # fmt: skip
 SEARCH, CHECK = "Search", "Conservation"
 
@@ -25,6 +25,9 @@ Model = Annotated[Path | None, typer.Argument(help="Model folder or training run
 Store = Annotated[Path | None, typer.Argument(help="Graph store; default: the one the model was trained on.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Draws of the read noise for each frame.", rich_help_panel=HARDWARE)]
 Chips = Annotated[int, typer.Option(min=1, help="Draws of what is frozen on a chip.", rich_help_panel=HARDWARE)]
+OtherChip = Annotated[
+    Path | None, typer.Option("--chip", help="Other chip to deploy the model on.", rich_help_panel=HARDWARE)
+]
 Find = Annotated[
     str | None,
     typer.Option(help="Cheapest hardware by bits, noise, adc_bits or several of them.", rich_help_panel=SEARCH),
@@ -62,6 +65,7 @@ def evaluate(
     hardware: options.HardwareOption = None,
     repeats: Repeats = 5,
     chips: Chips = 1,
+    chip: OtherChip = None,
     driver: options.Driver = None,
     timeout: options.BoardTimeout = 60.0,
     refit: options.Refit = 0,
@@ -89,14 +93,14 @@ def evaluate(
     report.html with all figures and tables, eval.json and eval.csv. With
     --find bits,noise --within 10%, searches for the cheapest hardware instead;
     with --conservation, measures how far the forces are from those of an energy.
-    With --driver, all products are measured on a board, and --refit fits to them.
+    With --driver, all products are measured on a board, with --chip on another
+    chip; --refit fits the digital part to them.
     """
     from rgnn import evaluation
     from rgnn.chip.presets import load_hardware
-    from rgnn.training.published import read_published_evaluation
     from rgnn_cli.session import parse, workspace
     from rgnn_cli.session.session import Session, refuse_typed_beside_resume
-    from rgnn_cli.show import board
+    from rgnn_cli.show import board, other_chip
     from rgnn_cli.show.conservation import FRAMES, judge
     from rgnn_cli.show.evaluate import introduce
     from rgnn_cli.show.find import search
@@ -109,10 +113,7 @@ def evaluate(
         introduce(session.report, plan)
         _go(session, plan, folder)
         return
-    if config is not None:
-        its_seed, unused = read_published_evaluation(config)
-        seed = its_seed if seed is None else seed
-        session.report.say(f"Not used of {config}: {', '.join(unused)}")
+    seed = _seed(session, config) if seed is None else seed
     choices = parse.choices(bits, noise, vary or [])
     path = model or session.newest_model()
     plan = evaluation.plan(
@@ -122,7 +123,9 @@ def evaluate(
     plan = board.chosen(ctx, plan)
     folder = _folder(plan, path, out, overwrite)
     introduce(session.report, plan)
-    if conservation:
+    if chip is not None:
+        other_chip.evaluate(session, plan, chip, refit, folder)
+    elif conservation:
         judge(session, plan, frames or FRAMES, nve_steps, folder)
     elif find is not None:
         base = plan.model.hardware if hardware is None else load_hardware(hardware)
@@ -144,6 +147,17 @@ def _folder(plan: EvaluationPlan, model: Path, out: Path | None, overwrite: bool
     folder = out or workspace.new_folder("eval", _name(model))
     workspace.clear_run(folder)
     return folder
+
+
+def _seed(session: Session, config: Path | None) -> int | None:
+    """That of a published eval.json; says what else of it has no counterpart."""
+    from rgnn.training.published import read_published_evaluation
+
+    if config is None:
+        return None
+    seed, unused = read_published_evaluation(config)
+    session.report.say(f"Not used of {config}: {', '.join(unused)}")
+    return seed
 
 
 def _go(session: Session, plan: EvaluationPlan, folder: Path) -> None:

@@ -39,9 +39,12 @@ def chosen(ctx: typer.Context, plan: EvaluationPlan) -> EvaluationPlan:
     """
     board = named(ctx)
     if board is None:
-        refuse_typed_without(ctx, "--driver", "refit")
+        if ctx.params["chip"] is None:
+            refuse_typed_without(ctx, "--driver", "refit")
+        else:
+            refuse_typed_beside(ctx, "--chip", "bits", "noise", "vary", "find", "conservation")
         return plan
-    refuse_typed_beside(ctx, "--driver", "bits", "noise", "vary", "chips", "find", "conservation")
+    refuse_typed_beside(ctx, "--driver", "chip", "bits", "noise", "vary", "chips", "find", "conservation")
     changes = {} if was_typed(ctx, "repeats") else {"repeats": 1}
     return replace(plan, settings=plan.settings.override(board=board, refit=ctx.params["refit"], **changes))
 
