@@ -126,41 +126,46 @@ def by_numbers(values: np.ndarray, path: object) -> tuple[list[Column], list[str
             f"{path}: has {width} columns without headings, and no two of them are ohms and siemens of one reading; "
             "name them, for example --columns cell,time[s],conductance[uS]."
         )
-    # Where G at time 0 stands beside G, it is the inverse only in rows of time 0.
+    # Where G at time 0 stands beside G, it is the inverse only in rows of time 0. `siemens` finds units by size.
     r, g = pairs[0]
-    named: dict[int, Column] = {r: Column("resistance", "Ohm"), g: Column("conductance", "S")}
+    named: dict[int, Column] = {r: Column("resistance"), g: Column("conductance")}
     rest = [k for k in range(width) if k not in named]
-    whole = {k for k in rest if (values[:, k] == np.floor(values[:, k])).all()}
-    start = [k for k in rest if np.nanmin(values[:, k]) == 0 and np.nanmax(values[:, k]) > 0]
-    times = sorted((k for k in start if k not in whole or not named), key=lambda k: -len(np.unique(values[:, k])))
-    times = times or [k for k in start if len(np.unique(values[:, k])) > 1 and values[:, k].max() >= 1]
-    if times:
-        time = times[0]
+    kinds = {k: np.unique(values[:, k]) for k in rest}
+    whole = {k for k in rest if (kinds[k] == np.floor(kinds[k])).all()}
+    time = _time(values, rest, kinds, whole)
+    if time is not None:
         named[time] = Column("time", "s")
         zero = values[:, time] == 0
-        for k in rest:
-            if k in named:
-                continue
-            x = values[:, k]
-            if np.allclose(x[zero], values[zero, g], rtol=1e-6, atol=0) and 0 < np.median(x) < CERTAINLY["S"][1]:
-                named[k] = Column("initial", "S")
-            elif k not in whole or (len(np.unique(x)) < 20 and np.allclose(x, values[:, time], rtol=0.3, atol=0.01)):
-                named[k] = Column("skip")  # a nominal time, or what else
     for k in rest:
         if k in named:
             continue
-        x, different = values[:, k], len(np.unique(values[:, k]))
-        if k in whole and different > max(100, n // 50):
+        x, different = values[:, k], len(kinds[k])
+        counts = k in whole and len(kinds[k]) > 1 and bool((np.diff(kinds[k]) == 1).all())
+        if time is not None and np.allclose(x[zero], values[zero, g], rtol=1e-6, atol=0):
+            named[k] = Column("initial")
+        elif time is not None and different < 20 and np.allclose(x, values[:, time], rtol=0.3, atol=0.01):
+            named[k] = Column("skip")  # a nominal time
+        elif different <= 20 and x.min() >= 20 and x.max() <= 700 and not counts:
+            named[k] = Column("temperature")
+        elif k in whole and different > max(100, n // 50):
             named[k] = Column("cell")
-        elif k in whole and different <= 20 and x.min() >= 20 and x.max() <= 400:
-            named[k] = Column("temperature", "C")
-        elif k in whole and x.min() >= 0 and different <= 256:
-            named[k] = Column("level") if np.ptp(x) > 0 else Column("skip")
+        elif k in whole and x.min() >= 0 and 1 < different <= 256:
+            named[k] = Column("level")
         else:
             named[k] = Column("skip")
     columns = [named[k] for k in range(width)]
     said = ", ".join(c.meaning + (f" [{c.unit}]" if c.unit else "") for c in columns)
     return columns, [f"columns recognised by their numbers: {said}; say --columns if that is wrong"]
+
+
+def _time(values: np.ndarray, rest: list[int], kinds: dict[int, np.ndarray], whole: set[int]) -> int | None:
+    """The column that begins at 0 and is no count: the one of most values where one has fractions, else of fewest."""
+    start = [k for k in rest if kinds[k][0] == 0 and len(kinds[k]) > 1]
+    broken = [k for k in start if k not in whole]
+    if broken:
+        return max(broken, key=lambda k: len(kinds[k]))
+    gaps = [k for k in start if not (np.diff(kinds[k]) == 1).all()]
+    return min(gaps, key=lambda k: len(kinds[k])) if gaps else None
 
 
 def siemens(values: np.ndarray, column: Column, path: object) -> np.ndarray:

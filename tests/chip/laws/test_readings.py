@@ -64,7 +64,7 @@ def test_columns_without_headings_are_known_by_their_numbers(tmp_path: Path) -> 
     np.savetxt(tmp_path / "plain.tsv", whole, delimiter="\t")
     found = read(tmp_path / "plain.tsv")
     assert isinstance(found, Readings)
-    assert "cell, time [s], resistance [Ohm], conductance [S], initial [S]" in found.notes[0]
+    assert "cell, time [s], resistance, conductance, initial" in found.notes[0]
     assert found.initial == pytest.approx(first)
     assert len(np.unique(found.cell)) == 120
 
@@ -134,3 +134,29 @@ def test_instruments_that_overflow_leave_gaps(tmp_path: Path) -> None:
     assert isinstance(found, Readings)
     assert len(found.conductance) == 78
     assert "2 readings without a number are left out" in found.notes
+
+
+def test_whole_times_and_temperatures_without_headings(tmp_path: Path) -> None:
+    """Numbers that count are cells or levels; temperatures that may be kelvin are refused."""
+    rng = np.random.default_rng(2)
+    g = rng.uniform(5e-6, 5e-5, 300)
+    lines = [
+        [k, k % 8, t, 1 / g[k], g[k], celsius]
+        for celsius in (85.0, 125.5, 150.0)
+        for t in (0, 10, 1000)
+        for k in range(300)
+    ]
+    np.savetxt(tmp_path / "bake.csv", lines, delimiter=",")
+    found = read(tmp_path / "bake.csv")
+    assert isinstance(found, Readings)
+    assert "cell, level, time [s], resistance, conductance, temperature" in found.notes[0]
+    assert found.time is not None and set(found.time) == {0, 10, 1000}
+    assert found.temperature is not None and set(found.temperature) == {85.0, 125.5, 150.0}
+    hot = np.array(lines)
+    hot[:, 5] += 273.15
+    np.savetxt(tmp_path / "kelvin.csv", hot, delimiter=",")
+    with pytest.raises(InputError, match="may be Celsius or kelvin"):
+        read(tmp_path / "kelvin.csv")
+    np.savetxt(tmp_path / "milli.csv", np.array(lines) * [1, 1, 1, 1e-3, 1e3, 1], delimiter=",")
+    with pytest.raises(InputError, match="no unit is certain for"):
+        read(tmp_path / "milli.csv")
