@@ -138,6 +138,6 @@ def _plain_ticks(axis: Axis, *, minor: bool = False) -> None:
 
 
 def _name(b: Bin) -> str:
-    words = [] if b.seconds is None else [f"{b.seconds:,.3g} s" if b.seconds < 1000 else f"{b.seconds:,.0f} s"]
+    words = [] if b.seconds is None else [f"{b.seconds:.3g} s" if b.seconds < 100 else f"{b.seconds:,.0f} s"]
     words += [] if b.celsius is None else [f"{b.celsius:g} °C"]
     return ", ".join(words) or "bins"
