@@ -136,6 +136,26 @@ MUTANTS = {
         "rgnn.chip.product:StraightThrough.backward", "(dy if y is None else dy * (y > 0)) @ weight",
         "(dy if y is None else dy * (y > 0)) @ weight.abs()", f"{CONVERTERS}::test_no_gradient_through",
     ),
+    "17 wires": Mutant(
+        "rgnn.chip.wires:effective_conductances", "one + admittance / segment", "one + 0.99 * admittance / segment",
+        "tests/chip/test_wires.py::test_currents_are_those",
+    ),
+    "18 calibration of converters": Mutant(
+        "rgnn.chip.adc_errors:AdcErrors.line", "mean - slope * middle", "mean - middle",
+        "tests/chip/test_adc_errors.py::test_calibration_leaves",
+    ),
+    "19 spectrum of slow noise": Mutant(
+        "rgnn.chip.slow:Traps.of", "hardware.slow_noise_exponent - 1", "hardware.slow_noise_exponent - 0.9",
+        "tests/chip/test_slow.py::test_the_spectrum_falls",
+    ),
+    "20 a moment without history": Mutant(
+        "rgnn.chip.slow:Traps.at", "number + 1 - phase", "number + 3 - phase",
+        "tests/chip/test_slow.py::test_a_moment_needs_no_history",
+    ),
+    "21 digits": Mutant(
+        "rgnn.chip.slices:sliced", "2.0 ** (s * bits)", "2.0 ** s",
+        "tests/chip/test_slices.py::test_digits_are_the_weights_rounded",
+    ),
     "16 gradients of clipped inputs": Mutant(
         "rgnn.chip.product:StraightThrough.backward", "dx if passed is None else dx * passed", "dx",
         f"{CONVERTERS}::test_no_gradient_where",

@@ -23,7 +23,8 @@ class Cells:
         read_deviation: [out, in] measured standard deviation of a read of the weight, or None.
         siemens: conductance of one unit of weight, or None where it is not known.
         target: [out, in] the weight before anything happened to it, or None where nothing has.
-        gain: [] or [out, 1] digital factor that weight, pair and deviation contain already, or None.
+        gain: factor that weight, pair and deviation contain already, or None: [] or [out, 1] of the digital side,
+            [2, out, in] of cells that lose voltage in wires.
         slices: arrays that make up the weight digit by digit, see `rgnn.chip.slices`; none where one array holds it.
     """
 
@@ -88,7 +89,7 @@ class Cells:
         if self.gain is None:
             return law.reference_of(pair, self.siemens)
         bare = torch.where(self.gain == 0, 0, pair / torch.where(self.gain == 0, 1, self.gain))
-        return self.gain.abs() * law.reference_of(bare, self.siemens)
+        return law.reference_of(bare, self.siemens, self.gain)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,10 @@ class WireResistance:
                 by_columns = g[here].transpose(2, 1, 0)  # [inputs, outputs, 2]: neighbours are a pair
                 found = effective_conductances(by_columns.reshape(len(by_columns), -1), segment)
                 after[here] = found.reshape(by_columns.shape).transpose(2, 1, 0)
-        return self._weakened(cells.with_pair(torch.from_numpy(after).to(pair)), pair)
+        share = torch.where(pair > 0, torch.from_numpy(after).to(pair) / pair.clamp_min(1e-30), 1.0)
+        gain = share if cells.gain is None else share * cells.gain
+        seen = replace(cells.with_pair(torch.from_numpy(after).to(pair)), gain=gain)
+        return self._weakened(seen, pair)
 
     @staticmethod
     def _weakened(after: Cells, before: torch.Tensor) -> Cells:

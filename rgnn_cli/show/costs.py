@@ -20,8 +20,10 @@ def costs(report: Reporter, study: CostStudy) -> None:
     """All tables, with the sentences that one needs to read them."""
     frame = study.frame
     triplets = f", {frame.triplets:,.0f} triplets" if study.visits_triplets else "; no triplet is visited"
+    h = study.hardware
+    slices = "" if h.slices is None else f", weights in {h.slices} slices of {h.slice_bits} bits"
     report.say(
-        f"Model: {study.model}, {study.hardware.bits or 8} input bits; mean frame: {frame.atoms:.0f} atoms, "
+        f"Model: {study.model}, {h.bits or 8} input bits{slices}; mean frame: {frame.atoms:.0f} atoms, "
         f"{frame.edges:,.0f} edges{triplets}"
     )
     _counts(report, study)

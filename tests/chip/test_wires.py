@@ -1,5 +1,7 @@
 """Arrays with wires, against an exact solution node by node and against answers by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from rgnn.base.errors import InputError
 from rgnn.base.rng import numpy_stream, torch_stream
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
+from rgnn.chip.effects import DigitalGain
+from rgnn.chip.laws.read_noise import ReadNoiseLaw
 from rgnn.chip.wires import WireResistance, effective_conductances
 
 NO_DRAW = torch_stream(0, "none")
@@ -102,3 +106,15 @@ def test_what_wires_need_to_know() -> None:
         Crossbar(torch.ones(2, 3)).begin(hardware, None, seen)
     with pytest.raises(InputError, match="in siemens"):
         Crossbar(Cells(torch.zeros(2, 3), torch.ones(2, 2, 3))).begin(hardware, None, seen)
+
+
+def test_a_law_takes_cells_as_they_are_and_wires_diminish_what_it_gives() -> None:
+    """A law of constant deviation, which the loss of a cell must not change: s sqrt(share+^2 + share-^2)."""
+    law = ReadNoiseLaw(reference=1e-5, deviation_at_reference=2e-7, exponent=0.0, conductance=(1e-6, 1e-4))
+    cells = Chip.synthetic(0).matrices([[(20, 100)]])[0][0]
+    after = WireResistance(20.0, (256, 256)).apply(cells, NO_DRAW)
+    share = after.pair / cells.pair
+    expected = 2e-7 / float(cells.siemens) * share.square().sum(0).sqrt()
+    torch.testing.assert_close(after.reference("law", law), expected, rtol=1e-5, atol=0)
+    doubled = DigitalGain("global").apply(replace(after, target=2 * after.weight), NO_DRAW)
+    torch.testing.assert_close(doubled.reference("law", law), 2 * expected, rtol=1e-5, atol=0)

@@ -67,12 +67,13 @@ class ReadNoiseLaw(Settings):
         """Root mean square over cells of the standard deviation of one read, siemens."""
         return self.rms_over_median * self.median(siemens)
 
-    def reference_of(self, pair: Tensor, siemens: float | Tensor) -> Tensor:
+    def reference_of(self, pair: Tensor, siemens: float | Tensor, factor: Tensor | float = 1.0) -> Tensor:
         """[out, in] deviation of weights G+ - G- in the model's units, sqrt(sigma(G+)^2 + sigma(G-)^2).
 
         Args:
             pair: [2, out, in] in the model's units.
             siemens: conductance of one unit of weight.
+            factor: that each cell's fluctuation is seen with.
 
         Raises:
             InputError: the law does not cover these conductances.
@@ -80,4 +81,4 @@ class ReadNoiseLaw(Settings):
         unit = float(siemens)
         g = unit * pair
         require_covered(g, *self.conductance, "the law of the read noise")
-        return torch.as_tensor(self.deviation(g)).square().sum(0).sqrt() / unit
+        return (factor * torch.as_tensor(self.deviation(g))).square().sum(0).sqrt() / unit
