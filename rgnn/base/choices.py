@@ -31,7 +31,8 @@ NoiseSchedule = Literal["constant", "ramp", "range"]
 ChipGradient = Literal["blocked", "straight_through"]
 
 # Molecular dynamics
-Ensemble = Literal["nvt", "bussi", "nose-hoover", "nve"]
+Ensemble = Literal["nvt", "bussi", "nose-hoover", "nve", "npt", "nph"]
+CellMotion = Literal["isotropic", "anisotropic", "full"]
 Engine = Literal["ase", "lammps"]
 Ghosts = Literal["exchange", "deep"]
 Trajectory = Literal["both", "xyz", "traj"]

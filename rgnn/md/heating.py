@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 
+from rgnn.md.barostat import moves_cell
 from rgnn.md.settings import MDSettings
 
 # Times that a thermostat's coupling time has to pass before anything is said of its temperature.
@@ -55,6 +56,8 @@ def heating(log: dict[str, np.ndarray], config: MDSettings, n_atoms: int, freedo
     span = float(time[-1] - time[0])
     work, heat = (float(log[name][chosen][-1] - log[name][chosen][0]) / span for name in ("work_eV", "heat_eV"))
     per_atom = 1000 / n_atoms
+    if moves_cell(config.ensemble_at(last)):
+        return Heating()  # the stress does work too
     if stage.is_ramp:
         return Heating(work * per_atom, heat * per_atom, verdict="not judged while the temperature is changed")
     ensemble = config.ensemble_at(last)

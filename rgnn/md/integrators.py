@@ -9,11 +9,13 @@ from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
 from ase.md.nose_hoover_chain import NoseHooverChainThermostat
 from ase.md.verlet import VelocityVerlet
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from rgnn.base.rng import numpy_stream
 from rgnn.calculator import RGNNCalculator
 from rgnn.data.frames import LARGEST_FORCE
 from rgnn.graphs.neighbours import neighbour_list
+from rgnn.md.barostat import Barostat, CellIntegrator, moves_cell
 from rgnn.md.settings import Ensemble, MDResult, MDSettings
 from rgnn.md.state import State
 from rgnn.models.base import ForceField
@@ -55,6 +57,14 @@ class Integrator:
         self.ensemble: Ensemble | None = None
         self.freedom = state.atoms.get_number_of_degrees_of_freedom()
 
+    def prepare(self) -> None:
+        """Begin with a cell that is at rest, where the first step moves it."""
+        if moves_cell(ensemble := self.config.ensemble_at(1)):
+            self._begin(ensemble, target := self.config.target(1))
+            assert self.state.barostat is not None
+            pressure = self.config.pressure * units.GPa
+            self.state.held = self.cell.energy(self.state.barostat, target, pressure, bath=ensemble == "npt")
+
     def step(self, forces: np.ndarray) -> np.ndarray:
         """Move the atoms from `state.step` to the next step; [N, 3] forces at the old and at the new positions."""
         number = self.state.step + 1
@@ -68,6 +78,8 @@ class Integrator:
             self.dynamics.target_kinetic_energy = 0.5 * units.kB * temperature * self.freedom
         elif ensemble == "nose-hoover":
             return self._chained(forces, temperature)
+        elif moves_cell(ensemble):
+            return self._in_moving_cell(forces, temperature)
         return np.asarray(self.dynamics.step(forces))
 
     def _begin(self, ensemble: Ensemble, temperature: float) -> None:
@@ -80,12 +92,30 @@ class Integrator:
             )
         elif ensemble == "bussi":
             self.dynamics = Bussi(atoms, timestep, temperature_K=temperature, taut=1 / rate, rng=self.random)
-        else:
+        elif not moves_cell(ensemble):
             self.dynamics = VelocityVerlet(atoms, timestep)
+        self._begin_cell(ensemble)
         if ensemble != "nose-hoover":
             self.state.chain = None
         elif self.state.chain is None:
             self.state.chain = np.zeros(CHAIN)
+
+    def _begin_cell(self, ensemble: Ensemble) -> None:
+        """A cell that is at rest, unless the state brings its motion; none where it does not move."""
+        if not moves_cell(ensemble):
+            self.state.barostat, self.state.held = None, 0.0
+            return
+        self.cell = CellIntegrator(self.state.atoms, self.config, self.freedom)
+        if self.state.barostat is None:
+            self.state.barostat = Barostat.at_rest()
+
+    def _in_moving_cell(self, forces: np.ndarray, temperature: float) -> np.ndarray:
+        """A step of atoms and cell."""
+        state, bath, pressure = self.state, self.ensemble == "npt", self.config.pressure * units.GPa
+        assert state.barostat is not None and state.stress is not None
+        forces = self.cell.step(state.barostat, forces, state.stress, temperature, pressure, bath=bath)
+        state.held = self.cell.energy(state.barostat, temperature, pressure, bath=bath)
+        return forces
 
     def _chained(self, forces: np.ndarray, temperature: float) -> np.ndarray:
         """Half a step of the chain, one of velocity Verlet, half a step of the chain.
@@ -152,6 +182,8 @@ class AseMover:
     def start(self) -> None:
         """Compute the first forces."""
         self.state.forces = self.state.atoms.get_forces(md=True)
+        self._keep_energy()
+        self.integrator.prepare()
 
     def stopping(self, asked: bool) -> bool:
         """As asked: this process runs alone."""
@@ -173,8 +205,16 @@ class AseMover:
         if self.bonds_broke or state.forces is None:
             return float(state.atoms.get_temperature())
         self.moved = state.atoms.positions - positions
-        state.work += 0.5 * float(((before + state.forces) * self.moved).sum())
+        if state.barostat is None:  # in a moving cell stress does work too
+            state.work += 0.5 * float(((before + state.forces) * self.moved).sum())
+        self._keep_energy()
         return float(state.atoms.get_temperature())
+
+    def _keep_energy(self) -> None:
+        """Energy and stress of the last call, where the model has them."""
+        found = self.calculator.results
+        self.state.energy = found.get("energy")
+        self.state.stress = voigt_6_to_full_3x3_stress(found["stress"]) if "stress" in found else None
 
     def fault(self) -> str | None:
         """An absurd force, an atom that went too far or lost its last neighbour, or bonds that could not be kept."""

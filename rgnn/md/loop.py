@@ -131,7 +131,10 @@ class Loop:
         if not self.mover.writes:
             return nullcontext()
         cut_back_to, uncertain = self.first if self.resumed else None, self.monitor is not None
-        return Outputs(self.out, self.state.atoms, self.settings, cut_back_to, uncertain=uncertain)
+        has_energy = "energy" in self.model.outputs
+        return Outputs(
+            self.out, self.state.atoms, self.settings, cut_back_to, uncertain=uncertain, has_energy=has_energy
+        )
 
     def _steps(self, outputs: Outputs | None) -> None:
         state, settings, mover, total = self.state, self.settings, self.mover, self.settings.total_steps

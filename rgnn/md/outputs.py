@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import ase.io
 import numpy as np
@@ -14,9 +14,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixCom
 from ase.data import chemical_symbols
 from ase.io.trajectory import Trajectory
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from rgnn.base.errors import InputError
 from rgnn.base.files import read_csv
+from rgnn.md.barostat import moves_cell
 from rgnn.md.constraints import freedom
 from rgnn.md.settings import MDSettings
 from rgnn.md.state import State
@@ -25,11 +27,44 @@ from rgnn.md.state import State
 TRAJECTORIES = ("trajectory.traj", "trajectory.xyz")
 
 
+# Columns of models with an energy, and of their periodic structures.
+ENERGIES = ["potential_eV", "total_eV", "conserved_eV"]
+CELL = ["pressure_GPa", "volume_A3", "density_g_cm3"]
+
+
+def energies(state: State) -> dict[str, float]:
+    """Energies, pressure, volume and density of a state by their columns, as far as its model gives them.
+
+    What is conserved is the potential energy and the work of the forces: the total energy without the heat of a
+    thermostat. With a barostat it is the total energy and what cell, pressure and bath hold.
+    """
+    if state.energy is None:
+        return {}
+    atoms = state.atoms
+    kinetic = atoms.get_kinetic_energy()
+    total = state.energy + kinetic
+    conserved = total + state.held if state.barostat is not None else state.energy + state.work
+    found = {"potential_eV": state.energy, "total_eV": total, "conserved_eV": conserved}
+    if state.stress is not None:
+        volume = atoms.get_volume()
+        pressure = (2 * kinetic / volume - np.trace(state.stress)) / 3
+        mass = atoms.get_masses().sum() / units.kg * 1e3 / (volume * 1e-24)
+        found |= {"pressure_GPa": pressure / units.GPa, "volume_A3": volume, "density_g_cm3": mass}
+    return found
+
+
 class Outputs:
     """Log and trajectories, one entry for each `write_every` steps, and the speed since the last restart file."""
 
     def __init__(
-        self, out: Path, atoms: Atoms, config: MDSettings, cut_back_to: int | None, *, uncertain: bool = False
+        self,
+        out: Path,
+        atoms: Atoms,
+        config: MDSettings,
+        cut_back_to: int | None,
+        *,
+        uncertain: bool = False,
+        has_energy: bool = False,
     ) -> None:
         self.out, self.every, self.timestep, self.config = out, config.write_every, config.timestep, config
         self.elements = sorted(set(atoms.numbers.tolist()))
@@ -41,6 +76,8 @@ class Outputs:
             names = ["step", "time_fs", "temperature_K", "kinetic_eV", "max_force", "net_force", "work_eV", "heat_eV"]
             names += [*(f"T_{chemical_symbols[z]}" for z in self.elements), "target_K", "mean_force"]
             names += ["uncertainty_ratio"] if uncertain else []
+            names += ENERGIES if has_energy else []
+            names += CELL if has_energy and atoms.pbc.all() else []
             self.log_path.write_text(",".join(names) + "\n", encoding="utf-8")
             # Speeds are beside the log, which is the same to the last bit however often a run was stopped.
             self.speed_path.write_text("step,seconds,steps_per_second\n", encoding="utf-8")
@@ -91,20 +128,23 @@ class Outputs:
         atoms, forces = state.atoms, state.forces
         assert forces is not None
         kinetic, sizes = atoms.get_kinetic_energy(), np.linalg.norm(forces, axis=1)
-        held = self.config.ensemble_at(state.step) != "nve"
+        ensemble = self.config.ensemble_at(state.step)
+        held = ensemble not in ("nve", "nph")
+        unknown = moves_cell(ensemble) and state.step > 0  # work and heat, where the stress does work too
         row = {
             "time_fs": state.step * self.timestep,
             "temperature_K": atoms.get_temperature(),
             "kinetic_eV": kinetic,
             "max_force": float(sizes.max()),
             "net_force": net_force,
-            "work_eV": state.work,
-            "heat_eV": kinetic - state.kinetic_start - state.work,
+            "work_eV": float("nan") if unknown else state.work,
+            "heat_eV": float("nan") if unknown else kinetic - state.kinetic_start - state.work,
             "target_K": self.config.target(state.step) if held else float("nan"),
             "mean_force": float(sizes.mean()),
             "uncertainty_ratio": ratio,
         }
         row |= {f"T_{chemical_symbols[z]}": element_temperature(atoms, z) for z in self.elements}
+        row |= energies(state)
         self.log.write(",".join([str(state.step), *(f"{row[name]:.8g}" for name in self.columns[1:])]) + "\n")
         frame = labelled_frame(state, self.timestep)
         if sigma is not None:
@@ -125,7 +165,9 @@ def labelled_frame(state: State, timestep: float) -> Atoms:
     """The state as users see it: with the structure's constraints, forces, step and time."""
     frame = state.atoms.copy()
     frame.set_constraint([c for c in frame.constraints if type(c) is not FixCom])
-    frame.calc = SinglePointCalculator(frame, forces=state.forces)
+    known: dict[str, Any] = {} if state.energy is None else {"energy": state.energy}
+    known |= {} if state.stress is None else {"stress": full_3x3_to_voigt_6_stress(state.stress)}
+    frame.calc = SinglePointCalculator(frame, forces=state.forces, **known)
     frame.info = {"step": state.step, "time_fs": state.step * timestep}
     return frame
 

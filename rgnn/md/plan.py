@@ -14,6 +14,7 @@ from rgnn.base.events import SILENT, Listener
 from rgnn.base.run_folder import clear_run, is_lock, new_folder, refuse_existing
 from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.hardware import Hardware
+from rgnn.md.barostat import require_moving_cell
 from rgnn.md.batch import run_batch
 from rgnn.md.run import run_atoms
 from rgnn.md.settings import MDRecord, MDResult, MDSettings, RunOrigin, Stage
@@ -167,7 +168,8 @@ class Job:
     @property
     def warnings(self) -> list[str]:
         """What a user should know before the runs start."""
-        found = [self.settings.warning] if self.settings.warning else []
+        warns = self.settings.warning and "energy" not in self.model.outputs
+        found = [self.settings.warning] if warns else []
         if self.uncertainty is not None and self.hardware != self.model.hardware:
             found.append(
                 "the uncertainty was calibrated on the hardware as trained, which this is not; take it for a trend."
@@ -242,6 +244,7 @@ def plan(
         return Job(model, [record], [request.resume], request.resume, None, known, resume=True)
     atoms = read_structure(origin.structure, origin.frame, origin.format)
     check_structure(atoms, model, settings.any_element, origin.structure)
+    require_moving_cell(atoms, model, settings, origin.structure)
     board = origin.board
     origin = RunOrigin.of(origin.structure, origin.model, origin.frame, origin.format).override(board=board)
     if folder is None:
@@ -272,6 +275,7 @@ def _new_batch(request: MDRequest, record: MDRecord, model: ForceField, known: U
         for frame, atoms in there.items():
             which = f", frame {frame}" if request.frames else ""
             check_structure(atoms, model, record.md.any_element, f"{path}{which}")
+            require_moving_cell(atoms, model, record.md, f"{path}{which}")
             settings = record.md.override(seed=record.md.seed + len(structures))
             structures.append(atoms)
             records.append(record.override(md=settings, origin=mine.override(frame=frame)))

@@ -6,12 +6,21 @@ import numpy as np
 
 from rgnn.base.files import write_atomic
 from rgnn.base.settings import dump_yaml
+from rgnn.md.drift import Drift, drift
 from rgnn.md.heating import heating
 from rgnn.md.outputs import read_log
 from rgnn.md.settings import MDRecord, MDResult, MDSettings, MDVersions, RunOrigin
 from rgnn.md.state import State
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
+
+# Means of a result, and the columns of the log that they are taken of, where the model has an energy.
+MEANS = {
+    "potential_energy": "potential_eV",
+    "pressure": "pressure_GPa",
+    "volume": "volume_A3",
+    "density": "density_g_cm3",
+}
 
 
 def write_record(
@@ -49,6 +58,7 @@ def summarise(out: Path, state: State, config: MDSettings, seconds: float, first
     half = log["step"] >= min(state.step / 2, log["step"][-1])
     rate = (state.step - first) / max(seconds, 1e-9)
     warming = heating(log, config, len(state.atoms), state.atoms.get_number_of_degrees_of_freedom())
+    conserved = Drift() if state.energy is None else drift(log, config, len(state.atoms))
     uncertain = log.get("uncertainty_ratio", np.zeros(0))
     return MDResult(
         steps=state.step,
@@ -59,11 +69,15 @@ def summarise(out: Path, state: State, config: MDSettings, seconds: float, first
         seconds=seconds,
         steps_per_second=rate,
         ns_per_day=rate * config.timestep * 86_400e-6,
-        warning=config.warning,
+        warning=config.warning if state.energy is None else "",
         heat=warming.heat,
         temperature_shift=warming.shift,
         temperature_shift_error=warming.error,
         heating=warming.verdict,
         uncertainty_checks=int(np.isfinite(uncertain).sum()),
         uncertainty_outside=int((uncertain > 1).sum()),
+        **{key: float(log[name][half].mean()) for key, name in MEANS.items() if name in log},
+        drift=conserved.slope,
+        drift_error=conserved.error,
+        conservation=conserved.verdict,
     )

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from rgnn.base.choices import Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
+from rgnn.base.choices import CellMotion, Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
 from rgnn.base.errors import InputError
 from rgnn.base.files import sha256
 from rgnn.base.settings import Flag, Number, Settings, Whole, read_yaml, require
@@ -88,7 +88,14 @@ class MDSettings(Settings):
     """Timestep, fs."""
     ensemble: Ensemble = "nvt"
     """Ensemble and thermostat: "nvt" (Langevin), "bussi" (stochastic velocity rescaling), "nose-hoover" (a chain) or
-    "nve" (velocity Verlet)."""
+    "nve" (velocity Verlet); "npt" and "nph" hold a pressure, with a chain and without a thermostat."""
+    pressure: Number = Field(default=0.0, ge=-100, le=1000, json_schema_extra={"unit": "GPa"})
+    """Pressure in the ensembles "npt" and "nph", GPa."""
+    barostat_time: Number = Field(default=1000.0, gt=0, le=1e6, json_schema_extra={"unit": "fs"})
+    """Time of the barostat, fs."""
+    cell: CellMotion = "isotropic"
+    """What of the cell moves under a pressure: its size ("isotropic"), its stretches along x, y and z ("anisotropic")
+    or these and its angles ("full")."""
     friction: Number = Field(default=0.01, gt=0, le=1, json_schema_extra={"unit": "per fs"})
     """Thermostat friction, 1/fs; 0.01 couples over 100 fs. The thermostats other than Langevin take its inverse as
     their time."""
@@ -256,6 +263,13 @@ class MDResult:
         seconds, steps_per_second, ns_per_day: of this process.
         warning: as of the settings.
         heat: given to the atoms by the thermostat, meV/atom/ps.
+        potential_energy: mean, eV; None from models without an energy, as all that follows from one.
+        pressure: mean, GPa, with that of the motion of the atoms; None where the structure is not periodic.
+        volume: mean, Angstrom^3.
+        density: mean, g/cm3.
+        drift: of the conserved energy, meV/atom/ps; see `rgnn.md.drift`.
+        drift_error: half of its 95% interval.
+        conservation: the verdict on it in words.
         temperature_shift: K by which the work displaces the temperature, in NVE K/ps; see `rgnn.md.heating`.
         temperature_shift_error: one standard deviation.
         heating: the verdict on it in words.
@@ -278,3 +292,10 @@ class MDResult:
     heating: str = ""
     uncertainty_checks: int = 0
     uncertainty_outside: int = 0
+    potential_energy: float | None = None
+    pressure: float | None = None
+    volume: float | None = None
+    density: float | None = None
+    drift: float | None = None
+    drift_error: float | None = None
+    conservation: str = ""

@@ -11,6 +11,7 @@ from ase.data import atomic_masses
 from rgnn.base.errors import InputError
 from rgnn.base.rng import numpy_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
+from rgnn.md.barostat import Barostat, require_moving_cell
 from rgnn.md.constraints import Plain, constraints_of, hold
 from rgnn.md.settings import MDSettings
 from rgnn.md.structures import check_structure
@@ -32,6 +33,10 @@ class State:
         kinetic_start: kinetic energy at step 0, eV.
         constraints: of the structure, as plain values from which the very same are made again.
         chain: [M] velocities of a Nose-Hoover chain, 1/ASE's unit of time; None where there is none.
+        energy: potential energy at this step, eV; None of models without one.
+        stress: [3, 3] of the interaction at this step, eV/Angstrom^3; None without one.
+        barostat: of a cell that moves; None where it does not.
+        held: energy that a moving cell, the pressure and their bath hold, eV; 0 where there is no moving cell.
     """
 
     atoms: Atoms
@@ -41,11 +46,16 @@ class State:
     kinetic_start: float
     constraints: tuple[Plain, ...] = ()
     chain: np.ndarray | None = None
+    energy: float | None = None
+    stress: np.ndarray | None = None
+    barostat: Barostat | None = None
+    held: float = 0.0
 
     @classmethod
     def start(cls, atoms: Atoms, model: ForceField, config: MDSettings) -> "State":
         """Fresh Maxwell-Boltzmann velocities within the constraints, without drift where no atom is anchored."""
         check_structure(atoms, model, config.any_element)
+        require_moving_cell(atoms, model, config)
         constraints = constraints_of(atoms)
         atoms = _bare(atoms.numbers, atoms.positions, atoms.cell[:], atoms.pbc, atoms.get_masses())
         # Drawn here, since ASE's function for it changed its name in 3.29.
@@ -59,7 +69,8 @@ class State:
         a = self.atoms
         atoms = _bare(a.numbers, a.positions, a.cell[:], a.pbc, a.get_masses())
         atoms.set_momenta(a.get_momenta())
-        return replace(self, atoms=atoms)
+        barostat = None if self.barostat is None else Barostat.from_array(self.barostat.to_array())
+        return replace(self, atoms=atoms, barostat=barostat)
 
     def save(self, out: Path, model: str, config: MDSettings) -> None:
         """Write the restart file; `model` is its fingerprint."""
@@ -76,12 +87,18 @@ class State:
             arrays["forces"] = self.forces
         if self.chain is not None:
             arrays["chain"] = self.chain
+        if self.stress is not None:
+            arrays["stress"] = self.stress
+        if self.barostat is not None:
+            arrays["barostat"] = self.barostat.to_array()
         settings = {
             "format": FORMAT,
             "version": VERSION,
             "step": self.step,
             "work": self.work,
             "kinetic_start": self.kinetic_start,
+            "energy": self.energy,
+            "held": self.held,
             "config": config.resolved().to_mapping(),
             "model": model,
             "constraints": list(self.constraints),
@@ -118,7 +135,11 @@ class State:
         hold(atoms, constraints)
         atoms.set_momenta(a["momenta"], apply_constraint=False)
         work, kinetic = float(settings["work"]), float(settings["kinetic_start"])
-        return cls(atoms, step, a.get("forces"), work, kinetic, constraints, a.get("chain"))
+        barostat = Barostat.from_array(a["barostat"]) if "barostat" in a else None
+        return cls(
+            atoms, step, a.get("forces"), work, kinetic, constraints, a.get("chain"),
+            settings.get("energy"), a.get("stress"), barostat, settings.get("held", 0.0),
+        )  # fmt: skip
 
 
 def _bare(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, masses: np.ndarray) -> Atoms:

@@ -43,8 +43,17 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
     out = Path(out)
     log, frames = read_log(out), second_half(out)
     periodic = bool(frames[0].pbc.all())
-    drawing = style.figure(12, 3.4)
-    left, middle, right = drawing.subplots(1, 3)
+    has_energy, has_cell = "conserved_eV" in log, "volume_A3" in log
+    drawing = style.figure(12, 6.8 if has_energy else 3.4)
+    panels = drawing.subplots(2 if has_energy else 1, 3, squeeze=False)
+    left, middle, right = panels[0]
+    if has_energy:
+        _energies(panels[1, 0], log, len(frames[0]))
+        for axes, what in zip(panels[1, 1:], (_pressure, _density), strict=True):
+            if has_cell:
+                what(axes, log)
+            else:
+                axes.set_axis_off()
     _temperature(left, log, target)
     peaks = {}
     if periodic:
@@ -54,7 +63,7 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
     else:
         middle.text(0.5, 0.5, "g(r) needs a periodic cell", ha="center", transform=middle.transAxes)
     _displacement(right, out)
-    for axes in (left, middle, right):
+    for axes in panels.flat:
         style.tidy(axes)
     return style.save(drawing, path), peaks
 
@@ -87,6 +96,27 @@ def _temperature(axes: Axes, log: dict[str, np.ndarray], target: float | None) -
     axes.set(xlabel="time (ps)", ylabel="temperature (K)")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8, ncols=2)
+
+
+def _energies(axes: Axes, log: dict[str, np.ndarray], n_atoms: int) -> None:
+    """Potential and total energy and the conserved one, of an atom, from their start."""
+    time, names = log["time_fs"] / 1000, {"potential": style.SECOND, "total": style.THIRD, "conserved": "black"}
+    for name, colour in names.items():
+        values = 1000 / n_atoms * log[f"{name}_eV"]
+        axes.plot(time, values - values[0], lw=0.9, color=colour, label=name)
+    axes.set(xlabel="time (ps)", ylabel="energy since the start (meV/atom)")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _pressure(axes: Axes, log: dict[str, np.ndarray]) -> None:
+    axes.plot(log["time_fs"] / 1000, log["pressure_GPa"], lw=0.6, color=style.ACCENT)
+    axes.set(xlabel="time (ps)", ylabel="pressure (GPa)")
+
+
+def _density(axes: Axes, log: dict[str, np.ndarray]) -> None:
+    axes.plot(log["time_fs"] / 1000, log["density_g_cm3"], lw=0.9, color=style.ACCENT)
+    axes.set(xlabel="time (ps)", ylabel="density (g/cm³)")
+    axes.ticklabel_format(useOffset=False)
 
 
 def _radial(axes: Axes, rdf: RadialDistribution) -> None:

@@ -14,6 +14,12 @@ UNITS = {
     "net_force": "_ev_per_angstrom",
     "work": "_mev_per_atom_ps",
     "heat": "_mev_per_atom_ps",
+    "potential_energy": "_ev",
+    "pressure": "_gpa",
+    "volume": "_cubic_angstrom",
+    "density": "_g_per_cm3",
+    "drift": "_mev_per_atom_ps",
+    "drift_error": "_mev_per_atom_ps",
 }
 
 

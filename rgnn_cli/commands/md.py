@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rgnn.base.choices import Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
+from rgnn.base.choices import CellMotion, Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
 from rgnn_cli.session import options
 from rgnn_cli.session.options import RUNNING
 
@@ -29,11 +29,20 @@ EnsembleOption = Annotated[
     Ensemble,
     typer.Option(
         "--ensemble",
-        help="Ensemble: nvt is Langevin, bussi rescales velocities, nve has no thermostat.",
+        help="Ensemble: nvt is Langevin, bussi rescales velocities, nve has no thermostat; npt, nph hold a pressure.",
         rich_help_panel=DYNAMICS,
     ),
 ]
 Friction = Annotated[float, typer.Option(help="Thermostat friction, 1/fs.", rich_help_panel=DYNAMICS)]
+Pressure = Annotated[float, typer.Option(help="Pressure in npt and nph, GPa.", rich_help_panel=DYNAMICS)]
+BarostatTime = Annotated[float, typer.Option(help="Time of the barostat, fs.", rich_help_panel=DYNAMICS)]
+Cell = Annotated[
+    CellMotion,
+    typer.Option(
+        help="Cell under a pressure: its size, its stretches along x, y, z, or its angles too.",
+        rich_help_panel=DYNAMICS,
+    ),
+]
 Minimise = Annotated[
     float | None,
     typer.Option(
@@ -95,6 +104,9 @@ def md(
     timestep: Timestep = 1.0,
     ensemble: EnsembleOption = "nvt",
     friction: Friction = 0.01,
+    pressure: Pressure = 0.0,
+    barostat_time: BarostatTime = 1000.0,
+    cell: Cell = "isotropic",
     minimise: Minimise = None,
     any_element: AnyElement = False,
     engine: EngineOption = "ase",

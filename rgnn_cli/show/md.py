@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from rgnn_cli.session.session import Session
 
 # What moves the atoms, in words.
-MOVED_BY = {"nvt": "Langevin", "bussi": "Bussi", "nose-hoover": "Nose-Hoover chain", "nve": "NVE"}
+MOVED_BY = {
+    "nvt": "Langevin",
+    "bussi": "Bussi",
+    "nose-hoover": "Nose-Hoover chain",
+    "nve": "NVE",
+    "npt": "NPT",
+    "nph": "NPH",
+}
+# What of a cell moves under a pressure, in words.
+CELLS = {"isotropic": "cell in size", "anisotropic": "cell along x, y and z", "full": "cell with its angles"}
 
 
 def introduction(session: Session, job: Job) -> None:
@@ -53,9 +62,10 @@ def in_words(settings: MDSettings) -> str:
     for place, stage in enumerate(settings.schedule):
         ensemble = settings.ensemble_at(settings.begins(place) + 1)
         kelvin = f"{stage.begin:g} to {stage.end:g} K" if stage.is_ramp else f"{stage.begin:g} K"
-        way = "from" if stage.is_ramp or ensemble == "nve" else "at"
+        way = "from" if stage.is_ramp or ensemble in ("nve", "nph") else "at"
         named = f"{stage.name} ({stage.steps} steps) " if len(settings.schedule) > 1 else ""
-        said.append(f"{named}{MOVED_BY[ensemble]} {way} {kelvin}")
+        held = f" and {settings.pressure:g} GPa, {CELLS[settings.cell]}" if ensemble in ("npt", "nph") else ""
+        said.append(f"{named}{MOVED_BY[ensemble]} {way} {kelvin}{held}")
     return ", then ".join(said)
 
 
@@ -104,6 +114,19 @@ def _table(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunEr
     session.result({"out": str(job.out), "runs": results})
 
 
+def energy_facts(result: MDResult) -> dict[str, str]:
+    """Energy, pressure, density and conservation, as far as the model gives them."""
+    facts = {}
+    if result.potential_energy is not None:
+        facts["potential energy"] = f"{result.potential_energy:.6g} eV"
+    if result.pressure is not None and result.volume is not None and result.density is not None:
+        facts["pressure"] = f"{result.pressure:.3g} GPa"
+        facts["volume, density"] = f"{result.volume:.6g} Å³, {result.density:.4g} g/cm³"
+    if result.conservation:
+        facts["energy conservation"] = result.conservation
+    return facts
+
+
 def finish(
     session: Session,
     result: MDResult,
@@ -119,13 +142,16 @@ def finish(
     report = session.report
     figure, peaks = run_figure(folder, folder / "dynamics.png")
     last = settings.ensemble_at(result.steps)
-    wanted = "" if last == "nve" else f" (thermostat {settings.target(result.steps):g} K at the end)"
+    wanted = "" if last in ("nve", "nph") else f" (thermostat {settings.target(result.steps):g} K at the end)"
     facts = {"temperature": f"{result.temperature:.0f} K{wanted}"}
     facts |= {f"  of {element}": f"{kelvin:.0f} K" for element, kelvin in result.element_temperature.items()}
     facts |= {f"first peak of {pair}": f"{r:.2f} Å" for pair, r in peaks.items()}
     facts["net force, removed"] = f"{result.net_force:.3g} eV/Å"
-    facts["work of the forces"] = f"{result.work:.3g} meV/atom/ps"
-    if last != "nve":
+    facts |= energy_facts(result)
+    cell_moves = last in ("npt", "nph")
+    if not cell_moves:
+        facts["work of the forces"] = f"{result.work:.3g} meV/atom/ps"
+    if last != "nve" and not cell_moves:
         facts["heat of the thermostat"] = f"{result.heat:.3g} meV/atom/ps"
     if result.heating:
         facts["heating by the model"] = result.heating
