@@ -18,6 +18,7 @@ from rgnn_cli.commands import (
     import_conductance,
     info,
     md,
+    relax,
     sweep,
     train,
 )
@@ -47,6 +48,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("costs")(costs.costs)
 app.command("md")(md.md)
+app.command("relax")(relax.relax)
 app.command("analyse")(analyse.analyse)
 app.command("sweep")(sweep.sweep)
 app.command("info")(info.info)

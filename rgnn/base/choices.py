@@ -32,6 +32,7 @@ ChipGradient = Literal["blocked", "straight_through"]
 
 # Molecular dynamics
 Ensemble = Literal["nvt", "bussi", "nose-hoover", "nve", "npt", "nph"]
+RelaxedCell = Literal["none", "isotropic", "full"]
 CellMotion = Literal["isotropic", "anisotropic", "full"]
 Engine = Literal["ase", "lammps"]
 Ghosts = Literal["exchange", "deep"]

@@ -17,7 +17,7 @@ _FILES = [
     "msd.csv", "rdf.png", "msd.png", "arrhenius.png", "temperature.png", "sweep.json", "sweep.csv", "sweep.png",
     "conservation.json", "measured", "refit", "board.json", "board.png", "columns.csv", "columns.png",
     "energy.png", "hardware.yaml", "laws.json", "read-noise.png", "spectrum.png", "programming.png", "relaxation.png",
-    "activation.png",
+    "activation.png", "relax.png",
 ]  # fmt: skip
 # Folders with one of these files are read whole; of a run folder, which others write into, these parts are.
 _MARKS, _KEPT = ("zarr.json", "model.safetensors", "chip.safetensors"), ("best", "last")

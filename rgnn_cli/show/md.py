@@ -146,7 +146,7 @@ def finish(
     facts = {"temperature": f"{result.temperature:.0f} K{wanted}"}
     facts |= {f"  of {element}": f"{kelvin:.0f} K" for element, kelvin in result.element_temperature.items()}
     facts |= {f"first peak of {pair}": f"{r:.2f} Å" for pair, r in peaks.items()}
-    facts["net force, removed"] = f"{result.net_force:.3g} eV/Å"
+    facts["net force" if result.potential_energy is not None else "net force, removed"] = f"{result.net_force:.3g} eV/Å"
     facts |= energy_facts(result)
     cell_moves = last in ("npt", "nph")
     if not cell_moves:

@@ -130,7 +130,7 @@ def test_stages_from_yaml_and_their_contradictions() -> None:
     refused({"stages": [{"steps": 5, "temperature": 5, "temperature_to": 6}]}, "neither one temperature nor two")
     refused({"stages": [{"steps": 0, "temperature": 5}]}, "steps is 0")
     refused({"stages": [{"steps": 5, "temperature": -5}]}, "temperature is -5")
-    refused({"stages": [{"steps": 5, "temperature": 5, "ensemble": "npt"}]}, "must be one of nvt, bussi")
+    refused({"stages": [{"steps": 5, "temperature": 5, "ensemble": "muvt"}]}, "must be one of nvt, bussi")
     refused({"stages": [{"steps": 5, "temprature": 5}]}, "did you mean 'temperature'")
 
 

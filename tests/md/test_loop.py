@@ -465,7 +465,7 @@ def test_reading_structures(tmp_path) -> None:
         {"temperature": 0.0},
         {"timestep": -1.0},
         {"friction": 0.0},
-        {"ensemble": "npt"},
+        {"ensemble": "muvt"},
         {"seed": -1},
     ],
 )
