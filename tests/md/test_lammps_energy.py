@@ -1,14 +1,21 @@
 """Processes that share a structure whose model has an energy: forces go to their owners, shares add up."""
 
+import sys
+from pathlib import Path
+
+import ase.io
 import numpy as np
 import pytest
 import torch
+from ase import units
 from ase.build import bulk
+from ase.io.trajectory import Trajectory
 from pair_energy import pair_energy
-from ranks import Meeting, Member, domain
+from ranks import Meeting, Member, domain, started, with_lammps
 
-from rgnn import Chip, Graph, Hardware
+from rgnn import Chip, Graph, Hardware, RGNNCalculator, load_model, save_model
 from rgnn.base.errors import InputError
+from rgnn.md import read_log
 from rgnn.md.lammps.forces import RankForces
 from rgnn.models.energy.model import MomentEnergy
 from rgnn.models.inference import predict
@@ -118,3 +125,84 @@ def test_deep_ghosts_are_refused() -> None:
     with pytest.raises(InputError, match="leave --ghosts out") as error:
         RankForces(model, model.hardware, 0, "deep", Member(Meeting(1), 0))
     assert "\n" not in str(error.value)
+
+
+THERMO = """units metal
+atom_style atomic
+read_data {data}
+mass 1 6.94
+mass 2 18.998403163
+velocity all create 300 4711 mom yes rot no
+timestep 0.001
+{fix}
+thermo 1
+thermo_modify norm no
+run 0
+print "$(pe:%.10g) $(pxx:%.10g) $(pyy:%.10g) $(pzz:%.10g) $(pxy:%.10g) $(pxz:%.10g) $(pyz:%.10g) $(ke:%.10g)" file {out}
+run {steps} post no
+print "$(pe:%.10g) $(vol:%.10g) $(press:%.10g) $(temp:%.10g)" append {out}
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """What 1 and 2 ranks have left of a run in NVE, of a skewed cell with thermo, and of `fix npt`."""
+    folder = tmp_path_factory.mktemp("ranks")
+    atoms = bulk("LiF", "rocksalt", a=3.3, cubic=True).repeat((3, 2, 2))
+    atoms.rattle(0.05, seed=1)
+    save_model(pair_energy(shift=-1.0, share=0.0), folder / "model")
+    ase.io.write(folder / "start.xyz", atoms)
+    atoms.set_cell(atoms.cell[:] @ np.array([[1.0, 0, 0], [0.05, 1, 0], [0.02, 0.03, 1]]), scale_atoms=True)
+    ase.io.write(folder / "skewed.data", atoms, format="lammps-data", specorder=["Li", "F"], units="metal")
+    ase.io.write(folder / "skewed.xyz", atoms)
+    for ranks in (1, 2):
+        for name, fix in {"nve": "fix 1 all nve", "npt": "fix 1 all npt temp 300 300 0.1 iso 0 0 0.5"}.items():
+            text = THERMO.format(data=folder / "skewed.data", fix=fix, out=folder / f"{name}-{ranks}.txt", steps=10)
+            (folder / f"{name}-{ranks}.lammps").write_text(text)
+        helper = Path(__file__).parents[1] / "helpers/lammps_energy_ranks.py"
+        started(sys.executable, "-m", "mpi4py", helper, folder, ranks=ranks)
+    return folder
+
+
+@with_lammps
+def test_thermo_prints_the_energy_and_the_pressure_of_the_model(runs) -> None:
+    """In LAMMPS' units and order, of a skewed cell, with what the velocities bring taken off by NkT of each axis."""
+    atoms, model = ase.io.read(runs / "skewed.xyz"), load_model(runs / "model")
+    atoms.calc = RGNNCalculator(model, noise=0)
+    stress = atoms.get_stress()[[0, 1, 2, 5, 4, 3]] / (1e-4 * units.GPa)
+    pressures = []
+    for ranks in (1, 2):
+        first, last = [
+            [float(x) for x in line.split()] for line in (runs / f"nve-{ranks}.txt").read_text().splitlines()
+        ]
+        assert first[0] == pytest.approx(atoms.get_potential_energy(), rel=1e-6)
+        pressures.append(np.array(first[1:7]))
+        kinetic = 2 * first[7] / atoms.get_volume() / (1e-4 * units.GPa)
+        assert np.sum(first[1:4]) == pytest.approx(kinetic - stress[:3].sum(), rel=1e-4)
+        np.testing.assert_allclose(first[4:7], -stress[3:], atol=0.2 * kinetic)
+        assert last[1] == pytest.approx(atoms.get_volume(), rel=1e-9)
+    np.testing.assert_allclose(pressures[0], pressures[1], rtol=1e-5)
+
+
+@with_lammps
+def test_two_ranks_are_one_in_npt(runs) -> None:
+    one, two = ([float(x) for x in (runs / f"npt-{n}.txt").read_text().splitlines()[1].split()] for n in (1, 2))
+    np.testing.assert_allclose(one, two, rtol=1e-4)
+    volume = ase.io.read(runs / "skewed.xyz").get_volume()
+    assert abs(one[1] / volume - 1) > 1e-6
+
+
+@with_lammps
+def test_two_ranks_are_one_in_energy_stress_and_trajectory(runs) -> None:
+    one, two = (list(Trajectory(runs / f"nve-{n}" / "trajectory.traj")) for n in (1, 2))
+    assert len(one) == len(two) == 11
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a.positions, b.positions, atol=1e-5)
+        assert a.get_potential_energy() == pytest.approx(b.get_potential_energy(), rel=1e-6)
+        np.testing.assert_allclose(a.get_stress(), b.get_stress(), atol=1e-6)
+    last = one[-1].copy()
+    last.calc = RGNNCalculator(load_model(runs / "model"), noise=0)
+    np.testing.assert_allclose(one[-1].get_stress(), last.get_stress(), atol=1e-6)
+    assert one[-1].get_potential_energy() == pytest.approx(last.get_potential_energy(), rel=1e-6)
+    total = read_log(runs / "nve-2")["total_eV"]
+    assert np.ptp(total) < 0.01 * np.ptp(read_log(runs / "nve-2")["kinetic_eV"])

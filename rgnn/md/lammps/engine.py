@@ -173,6 +173,10 @@ class Engine:
         state.atoms.set_positions(every[:, 1:4], apply_constraint=False)
         state.atoms.set_momenta(every[:, 4:7], apply_constraint=False)
         state.forces = every[:, 7:].copy()
+        state.energy, virial = self.fix.energy, self.fix.virial
+        if virial is not None and state.atoms.pbc.all():
+            axes = self._turn.vector_to_ase(np.eye(3))
+            state.stress = -axes.T @ virial @ axes / state.atoms.get_volume()
         return True
 
     def _images(self, n: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from rgnn.data.frames import LARGEST_FORCE
 from rgnn.graphs.skin import SKIN
 from rgnn.md.lammps.forces import Atoms, RankForces
 from rgnn.md.lammps.world import World
+from rgnn.models.inference import Arrays
 
 
 def rows(lmp: Any, name: str, n: int | None = None) -> np.ndarray:
@@ -27,7 +28,9 @@ def cell_of(lmp: Any) -> np.ndarray:
 
 
 class ForceFix:
-    """The forces of a model in LAMMPS, the net force removed.
+    """The forces of a model in LAMMPS, and its energy and virial where it has them, so that thermo counts them.
+
+    The net force of direct forces is removed.
 
     Args:
         lmp: with its box, atoms and masses; units metal.
@@ -39,6 +42,8 @@ class ForceFix:
         net_force: size of the sum of all forces before its removal, in eV/Angstrom.
         net_forces, calls: sum of these, and how many there were.
         model_forces: [own, 3] of the last call.
+        energy: of all atoms in the last call, eV; None without one.
+        virial: [3, 3] of all atoms in the last call, minus stress times volume, in LAMMPS' axes, eV; None without one.
         work: done on own atoms since the first call by the forces (trapezoidal), in eV.
     """
 
@@ -54,6 +59,8 @@ class ForceFix:
         self.net_force = self.net_forces = self.work = 0.0
         self.calls = 0
         self.model_forces = np.empty((0, 3))
+        self.energy: float | None = None
+        self.virial: np.ndarray | None = None
         self._number_of_type = np.concatenate([[0], atomic_numbers])
         self._alone: np.ndarray | None = None
         # Ghosts reach as far as needed until an atom has gone half of the skin, when LAMMPS chooses them again.
@@ -67,12 +74,17 @@ class ForceFix:
         """Put forces into f [n, 3], which holds those of the step before."""
         try:
             before = f.copy()
-            found = self.forces(self._atoms(n), step).forces
+            share = self.forces(atoms := self._atoms(n), step)
+            found = share.forces
             total = self.world.sum(np.array([*found.sum(axis=0), self.forces.isolated.sum()]))
             self._check(step, tag, found, total)
             self.net_force = float(np.linalg.norm(total[:3]))
             self.net_forces, self.calls = self.net_forces + self.net_force, self.calls + 1
-            f[:] = found - total[:3] / self.lmp.get_natoms()
+            f[:] = found
+            if share.energy is None:
+                f -= total[:3] / self.lmp.get_natoms()
+            else:
+                self._set_energy(share, atoms)
             if self.calls > 1:  # velocities are those half a step ago: they have moved the atoms here
                 moved = rows(self.lmp, "v", n) * self.lmp.extract_global("dt")
                 self.work += 0.5 * float(((before + f) * moved).sum())
@@ -81,10 +93,20 @@ class ForceFix:
             f[:] = 0
             self.failed(error)
 
+    def _set_energy(self, share: Arrays, atoms: Atoms) -> None:
+        """Give LAMMPS energy and virial of all ranks."""
+        assert share.energy is not None and share.stress is not None and atoms.volume is not None
+        total = self.world.sum(np.concatenate([share.energy, -atoms.volume * share.stress[0].ravel()]))
+        self.energy, self.virial = float(total[0]), total[1:].reshape(3, 3)
+        self.lmp.fix_external_set_energy_global("rgnn", self.energy)
+        self.lmp.fix_external_set_virial_global("rgnn", self.virial.ravel()[[0, 4, 8, 1, 2, 5]].tolist())
+
     def _atoms(self, n: int) -> Atoms:
         tags = rows(self.lmp, "id").astype(np.int64)
         numbers = self._number_of_type[rows(self.lmp, "type")]
-        return Atoms(n, tags, numbers, rows(self.lmp, "x"), cell_of(self.lmp))
+        cell = cell_of(self.lmp)
+        # Where the box is not periodic its volume is arbitrary, and leaves the virial again as it came.
+        return Atoms(n, tags, numbers, rows(self.lmp, "x"), cell, float(np.linalg.det(cell)))
 
     def _check(self, step: int, tag: np.ndarray, forces: np.ndarray, total: np.ndarray) -> None:
         """Raise BrokenRunError, on all ranks alike, where the run has stopped to mean anything."""

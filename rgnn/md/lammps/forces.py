@@ -29,7 +29,7 @@ class Atoms:
         atomic_numbers: [own + ghosts].
         positions: [own + ghosts, 3] in Angstrom.
         cell: [3, 3] of the whole system, in Angstrom.
-        volume: of the cell, Angstrom^3; None where it is not periodic in three directions.
+        volume: of the cell, Angstrom^3; None where no stress is wanted.
     """
 
     n_own: int

@@ -18,7 +18,7 @@ from rgnn.md.lammps.forces import RankForces
 from rgnn.md.lammps.world import MPIWorld, peak_memory
 from rgnn.models.base import ForceField
 
-# Commands that ask for an energy or a stress, which the model has not.
+# Commands that ask for an energy or a stress, which models of forces have not.
 _NEEDS_ENERGY = re.compile(r"^\s*(minimize|fix\s+\S+\s+\S+\s+(npt|nph|press/berendsen|box/relax))\b", re.MULTILINE)
 # Forces come before the first run, and before the label of a loop that may run in it.
 _FIRST_RUN = re.compile(r"^\s*(run|label)\b", re.MULTILINE)
@@ -75,7 +75,7 @@ def run_script(
         InputError: a file, elements or hardware that cannot be used.
         BrokenRunError: LAMMPS stopped with an error.
     """
-    text = _read(path)
+    text = _read(path, has_energy="energy" in model.outputs)
     numbers = _numbers(elements, model, any_element)
     forces = RankForces(model, hardware or model.hardware, seed, "deep" if ghosts == "deep" else "exchange", world)
     start = _FIRST_RUN.search(text)
@@ -110,13 +110,13 @@ def run_script(
     )
 
 
-def _read(path: str | Path) -> str:
+def _read(path: str | Path, *, has_energy: bool) -> str:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)}); name a LAMMPS input file.") from None
     found = _NEEDS_ENERGY.search(text)
-    if found:
+    if found and not has_energy:
         what = " ".join(found.group(0).split())
         raise InputError(f"{path}: '{what}' needs an energy or a stress, but the model gives forces only; take it out.")
     return text
