@@ -57,7 +57,7 @@ def heating(log: dict[str, np.ndarray], config: MDSettings, n_atoms: int, freedo
     work, heat = (float(log[name][chosen][-1] - log[name][chosen][0]) / span for name in ("work_eV", "heat_eV"))
     per_atom = 1000 / n_atoms
     if moves_cell(config.ensemble_at(last)):
-        return Heating()  # the stress does work too
+        return Heating(verdict="not judged while the cell moves, since the stress does work too")
     if stage.is_ramp:
         return Heating(work * per_atom, heat * per_atom, verdict="not judged while the temperature is changed")
     ensemble = config.ensemble_at(last)
