@@ -122,7 +122,9 @@ def relax(
         state = RelaxState.of(work)
         if not np.isfinite(state.max_force):
             raise BrokenRunError("relaxation met forces that are not finite; check the structure for atoms too close.")
-        shown = ["" if v is None else f"{v:.8g}" for v in (state.energy, state.max_force, state.pressure, state.volume)]
+        shown = [
+            "nan" if v is None else f"{v:.8g}" for v in (state.energy, state.max_force, state.pressure, state.volume)
+        ]
         rows.append(",".join([str(len(rows)), *shown]))
         frames.append(extended_xyz(_plain(work)))
         listener.progress(min(len(rows), settings.steps), settings.steps, f"{state.max_force:.3g} eV/Å")

@@ -16,6 +16,7 @@ from rgnn import RGNNCalculator
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.files import read_csv
 from rgnn.md.relax import RelaxSettings, relax
+from rgnn.plots.relax import relax_figure
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,9 @@ def test_models_of_forces_move_atoms_and_know_no_energy(tmp_path) -> None:
     atoms.rattle(0.05, seed=3)
     found = relax(atoms, Springs(), RelaxSettings(any_element=True), tmp_path / "r")
     assert found.converged and found.after.energy is None and found.after.pressure is None
+    log = read_csv(tmp_path / "r" / "log.csv", "")
+    assert np.isnan(log["energy_eV"]).all() and log["max_force"][-1] <= 0.02
+    assert relax_figure(tmp_path / "r", tmp_path / "relax.png", 0.02).stat().st_size > 1000
     final = ase.io.read(tmp_path / "r" / "final.xyz")
     lengths = final.get_all_distances(mic=True)
     np.testing.assert_allclose(np.sort(lengths + 9 * np.eye(8), axis=1)[:, 0], DISTANCE, atol=0.02)
