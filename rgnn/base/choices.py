@@ -37,6 +37,7 @@ CellMotion = Literal["isotropic", "anisotropic", "full"]
 Engine = Literal["ase", "lammps"]
 Ghosts = Literal["exchange", "deep"]
 Trajectory = Literal["both", "xyz", "traj"]
+CloseContacts = Literal["stop", "warn", "ignore"]
 UncertaintyMethod = Literal["posterior", "committee"]
 UncertaintyChoice = Literal["auto", "posterior", "committee", "none"]
 

@@ -13,6 +13,7 @@ import numpy as np
 from rgnn.base.errors import BrokenRunError, Interrupted, LostBoard
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
+from rgnn.md.contacts import ContactWatch
 from rgnn.md.domain_watch import UncertaintyMonitor
 from rgnn.md.outputs import Outputs, extended_xyz, labelled_frame
 from rgnn.md.record import summarise
@@ -106,6 +107,8 @@ class Loop:
         self.first = self.state.step
         self.fingerprint = fingerprint(model)
         self.good: State | None = None
+        self.contacts = ContactWatch(model.provenance.seen, settings.close_contacts, listener.warn)
+        self.too_close: str | None = None
 
     def run(self) -> MDResult:
         """Run to the last step, and write all the outputs.
@@ -143,6 +146,7 @@ class Loop:
             self._check(None)
             self._compare_with_training()
             self._write(outputs, save=True)
+            self._require_distance()
         while state.step < total:
             if mover.stopping(self.listener.stop()):
                 self._write(outputs, save=True)
@@ -155,6 +159,8 @@ class Loop:
                 raise self._lost(lost, outputs) from None
             self._check(temperature)
             self._write(outputs, save=state.step % settings.restart_every == 0 or state.step == total)
+            if due:
+                self._require_distance()
             self.listener.progress(state.step, total, f"{temperature:.0f} K")
 
     def _write(self, outputs: Outputs | None, *, save: bool) -> None:
@@ -167,6 +173,8 @@ class Loop:
             self.monitor.look(state.step, sigma)
             ratio = self.monitor.ratio(sigma)
         outputs.write(state, mover.net_force, sigma, ratio)
+        if due:
+            self.too_close = self.contacts.look(state.step, state.atoms)
         if save:
             outputs.flush()
             state.save(self.out, self.fingerprint, self.settings)
@@ -182,6 +190,11 @@ class Loop:
             return
         if not temperature <= HOTTEST * max(self.settings.target(self.state.step), 300.0):
             raise self._broken(f"the temperature reached {temperature:.4g} K{self.mover.hottest()}")
+
+    def _require_distance(self) -> None:
+        """Raise BrokenRunError, on all processes alike, where the one that writes has found atoms too close."""
+        if self.mover.stopping(self.too_close is not None):
+            raise self._broken(self.too_close or "atoms came closer than in any training frame")
 
     def _broken(self, what: str) -> BrokenRunError:
         step, kept = self.state.step, "the restart file keeps an earlier state"

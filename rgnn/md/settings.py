@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from rgnn.base.choices import CellMotion, Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
+from rgnn.base.choices import CellMotion, CloseContacts, Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
 from rgnn.base.errors import InputError
 from rgnn.base.files import sha256
 from rgnn.base.settings import Flag, Number, Settings, Whole, read_yaml, require
@@ -119,6 +119,9 @@ class MDSettings(Settings):
     """Distance an atom may move in one step before the run breaks off, Å."""
     trajectory: Trajectory = "both"
     """Files of frames to write: "xyz", "traj" or "both"."""
+    close_contacts: CloseContacts = "stop"
+    """What happens in a log row where two atoms are closer than 0.8 of the closest distance of their elements in the
+    training frames: "stop" breaks the run off, "warn" says so once for each pair, "ignore" does not look."""
     engine: Engine = "ase"
     """Program that moves the atoms: "ase", or "lammps" on any number of processes."""
     ghosts: Ghosts = "exchange"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rgnn.base.choices import CellMotion, Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
+from rgnn.base.choices import CellMotion, CloseContacts, Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
 from rgnn_cli.session import options
 from rgnn_cli.session.options import RUNNING
 
@@ -51,6 +51,14 @@ Minimise = Annotated[
 ]
 AnyElement = Annotated[
     bool, typer.Option("--any-element", help="Structures with elements not trained on, too.", rich_help_panel=DYNAMICS)
+]
+CloseContactsOption = Annotated[
+    CloseContacts,
+    typer.Option(
+        "--close-contacts",
+        help="Action where atoms are closer than 0.8 of any in training.",
+        rich_help_panel=DYNAMICS,
+    ),
 ]
 UncertaintyOption = Annotated[
     UncertaintyChoice,
@@ -109,6 +117,7 @@ def md(
     cell: Cell = "isotropic",
     minimise: Minimise = None,
     any_element: AnyElement = False,
+    close_contacts: CloseContactsOption = "stop",
     engine: EngineOption = "ase",
     ghosts: GhostsOption = "exchange",
     input: Input = None,  # noqa: A002
