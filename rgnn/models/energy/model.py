@@ -101,9 +101,9 @@ class MomentEnergy(ForceField):
             i, j = part.ends_out
             pair_energy, pair_slope = self.pairs(edges, rows[i] * len(self.table) + rows[j], self.gaussians, reading)
             along = edges.gradients(b, reading) + pair_slope[:, None] * edges.direction
-            forces = forces.index_add(0, i, along).index_add(0, j, -along)
-            energy = energy.index_add(0, g.frame_index[part.atoms], eps.to(energy.dtype))
-            energy = energy.index_add(0, g.frame_index[i], pair_energy.to(energy.dtype))
+            forces.index_add_(0, i, along).index_add_(0, j, -along)
+            energy.index_add_(0, g.frame_index[part.atoms], eps.to(energy.dtype))
+            energy.index_add_(0, g.frame_index[i], pair_energy.to(energy.dtype))
             strain = strain + self._strain(g, part, along)
         return self._prediction(g, forces, energy, strain)
 
@@ -124,11 +124,12 @@ class MomentEnergy(ForceField):
         """
         trains = torch.is_grad_enabled()
         order = ByElement(rows, len(self.table))
+        mean, deviation = (x[order.rows] for x in self.moments.statistics(moments, rows))
+        standardised = (moments[order.order] - mean) / deviation
         with torch.enable_grad():
-            leaf = moments[order.order].requires_grad_()
-            eps = self.readout(self.moments.standardised(leaf, order.rows), order)
-            (b,) = torch.autograd.grad(eps.sum(), leaf, create_graph=trains)
-        return order.restored(eps if trains else eps.detach()), order.restored(b)
+            eps = self.readout(standardised.requires_grad_(), order)
+            (b,) = torch.autograd.grad(eps.sum(), standardised, create_graph=trains)
+        return order.restored(eps if trains else eps.detach()), order.restored(b / deviation)
 
     def _prediction(self, g: Graph, forces: Tensor, energy: Tensor, strain: Tensor) -> Prediction:
         """With the reference energies of own atoms added, and the stress from dE / d strain [frames, 3, 3].

@@ -90,9 +90,23 @@ class MomentLayer(nn.Module):
         return self.standardised(moments, rows)
 
     def standardised(self, moments: Tensor, rows: Tensor) -> Tensor:
-        """Moments [N, 9, K] of atoms with these rows, standardised for each element; with gradients to them."""
+        """Moments [N, 9, K] of atoms with these rows, standardised for each element."""
         ranks = [norm(moments[:, rank], rows) for norm, rank in zip(self.norms, RANKS, strict=True)]
         return torch.cat(ranks, dim=1)
+
+    def statistics(self, moments: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """[S, 9, K] means and deviations by which moments [N, 9, K] of atoms with these rows are standardised."""
+        found = [
+            norm.statistics(moments[:, rank], rows)  # type: ignore[operator]
+            for norm, rank in zip(self.norms, RANKS, strict=True)
+        ]
+        mean, deviation = (
+            torch.cat(
+                [x[:, None].expand(-1, rank.stop - rank.start, -1) for x, rank in zip(each, RANKS, strict=True)], 1
+            )
+            for each in zip(*found, strict=True)
+        )
+        return mean, deviation
 
     def _moments(
         self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, rows: Tensor, reading: ChipReading

@@ -41,16 +41,20 @@ class PerElementNorm(nn.Module):
 
     def forward(self, x: Tensor, group: Tensor) -> Tensor:
         """[rows, components, n] and the group of each row -> the same; with gradients to x."""
-        mean, square = self.mean, self.square
-        if self.training:
-            known, before = (self.batches > 0)[:, None], (mean.clone(), square.clone())
-            self._follow(x.detach(), group)
-            mean, square = (torch.where(known, old, new) for old, new in zip(before, (mean, square), strict=True))
-        deviation = (square - mean.square()).clamp_min(0).sqrt()
-        deviation = deviation.maximum(LEAST_DEVIATION * square.sqrt()).clamp_min(1e-12)
+        mean, deviation = self.statistics(x, group)
         return (x - mean[group][:, None]) / deviation[group][:, None]
 
     @torch.no_grad()
+    def statistics(self, x: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+        """[groups, n] mean and deviation by which x [rows, components, n] is standardised; in training they follow x."""
+        mean, square = self.mean, self.square
+        if self.training:
+            known, before = (self.batches > 0)[:, None], (mean.clone(), square.clone())
+            self._follow(x, group)
+            mean, square = (torch.where(known, old, new) for old, new in zip(before, (mean, square), strict=True))
+        deviation = (square - mean.square()).clamp_min(0).sqrt()
+        return mean, deviation.maximum(LEAST_DEVIATION * square.sqrt()).clamp_min(1e-12)
+
     def _follow(self, x: Tensor, group: Tensor) -> None:
         zeros = x.new_zeros(self.mean.shape)
         self.count.copy_(torch.bincount(group, minlength=len(self.count)))
