@@ -46,7 +46,7 @@ class PerElementNorm(nn.Module):
 
     @torch.no_grad()
     def statistics(self, x: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
-        """[groups, n] mean and deviation by which x [rows, components, n] is standardised; in training they follow x."""
+        """[groups, n] mean and deviation by which x [rows, components, n] is standardised; they follow it."""
         mean, square = self.mean, self.square
         if self.training:
             known, before = (self.batches > 0)[:, None], (mean.clone(), square.clone())
