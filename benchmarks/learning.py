@@ -141,7 +141,7 @@ def draw(runs: Sequence[tuple[str, list[Curve]]], path: Path) -> Path:
             )
             if not solved:
                 axes.plot(c.minutes[-1], 100 * c.error[-1], "o", color=colour, ms=4)
-    axes.set(xscale="log", yscale="log", xlabel="minutes of training", ylabel="validation sum|dF| / sum|F|  (%)")
+    axes.set(xscale="log", yscale="log", xlabel="minutes of training", ylabel="validation, relative force error (%)")
     for axis, labelled in ((axes.xaxis, (1, 2, 5)), (axes.yaxis, (1, 1.5, 2, 3, 4, 6, 8))):
         axis.set_major_locator(LogLocator(subs=labelled))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -23,11 +23,11 @@ def main(folder: Path, epochs: int = 4, md_steps: int = 100) -> None:
     # The published architecture on a synthetic chip; chip="chips/mine" takes a measured one.
     trained = rgnn.train(store, folder / "run", bits=4, noise=0.05, epochs=epochs)
     print(trained.model)
-    print(f"best epoch {trained.best.epoch}: {100 * trained.best.relative_error:.1f}% of the mean force")
+    print(f"best epoch {trained.best.epoch}: relative force error {100 * trained.best.relative_error:.1f}%")
 
     evaluation = rgnn.evaluate(folder / "run", bits=[2], noise=[0.05, 0.2], repeats=1)
     for row in evaluation.rows:
-        print(f"{row.hardware.describe():>28}: sum|dF| / sum|F| = {row.relative_error()}")
+        print(f"{row.hardware.describe():>28}: relative force error {row.relative_error()}")
 
     structure = store.frame(0).to_atoms()
     run = rgnn.run_md(structure, folder / "run", folder / "md", steps=md_steps, temperature=600)

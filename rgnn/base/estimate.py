@@ -29,8 +29,14 @@ class Estimate:
     low: float
     high: float
 
+    @property
+    def bounded(self) -> bool:
+        """Whether the interval has ends."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
     def __str__(self) -> str:
-        return f"{100 * self.value:.2f}% [{100 * self.low:.2f}, {100 * self.high:.2f}]"
+        bounds = f"[{100 * self.low:.2f}, {100 * self.high:.2f}]" if self.bounded else "(too few frames)"
+        return f"{100 * self.value:.2f}% {bounds}"
 
 
 def block_error(x: np.ndarray) -> float:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -17,11 +18,22 @@ def write_atomic(path: str | Path, data: bytes | str) -> None:
     Raises:
         OSError: as the system gives it (a full disk); `path` is then what it was before.
     """
+    with writing(path) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file `path`.partial to write to, which is flushed to the disk and put in place where all went well.
+
+    Raises:
+        OSError: as the system gives it (a full disk); `path` is then what it was before.
+    """
     path = Path(path)
     aside = path.with_name(path.name + ".partial")
     try:
         with aside.open("wb") as file:
-            file.write(data.encode("utf-8") if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

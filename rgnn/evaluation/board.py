@@ -207,8 +207,8 @@ class _Measuring:
         clean, square = [], []
         for k in plan.frames:
             g = plan.store.graph(k)
-            clean.append(predict(plan.model, g, still, seed, k, 0))
-            square.append(float(np.mean((predict(plan.model, g, self.hardware, seed, k, 0) - clean[-1]) ** 2)))
+            clean.append(predict(plan.model, g, still, seed, k, 0).forces)
+            square.append(float(np.mean((predict(plan.model, g, self.hardware, seed, k, 0).forces - clean[-1]) ** 2)))
         return clean, float(np.sqrt(np.mean(square)))
 
     def _stage(self, name: str, forces: list[list[np.ndarray]], clean: list[np.ndarray] | None) -> Stage:

@@ -1,6 +1,7 @@
-"""Force errors: sums over components, from which every measure follows, and what repeats of them tell.
+"""Errors of one hardware setting: sums over force components, from which every measure follows, and of whole frames.
 
-Intervals come from frames, repeats and chips drawn with replacement (bootstrap; Efron & Tibshirani 1993).
+Relative force error everywhere: sum |dF| / sum |F| over force components, the published measure. Its intervals are
+those of `rgnn.evaluation.intervals`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from rgnn.base.estimate import Estimate
-from rgnn.base.rng import numpy_stream
 from rgnn.chip.hardware import Hardware
+from rgnn.evaluation.frame_errors import GPA, FrameErrors, plain
+from rgnn.evaluation.intervals import Ratio, Sample, ratio
 
-BOOTSTRAP_DRAWS = 1000
 TERMS = 11
 
 
@@ -40,43 +41,38 @@ class ErrorSums:
     @property
     def relative_error(self) -> np.ndarray:
         """Sum |dF| / sum |F|, the published measure; NaN where all forces are zero."""
-        return _ratio(self.sums[..., 1], self.sums[..., 3])
+        return ratio(self.sums[..., 1], self.sums[..., 3])
 
     @property
     def mae(self) -> np.ndarray:
         """Mean absolute error of a component, eV/Angstrom."""
-        return _ratio(self.sums[..., 1], self.sums[..., 0])
+        return ratio(self.sums[..., 1], self.sums[..., 0])
 
     @property
     def rmse(self) -> np.ndarray:
         """Root mean square error of a component, eV/Angstrom."""
-        return np.sqrt(_ratio(self.sums[..., 2], self.sums[..., 0]))
+        return np.sqrt(ratio(self.sums[..., 2], self.sums[..., 0]))
 
     @property
     def mean_force(self) -> np.ndarray:
         """Mean |F| of a component of the labels, eV/Angstrom."""
-        return _ratio(self.sums[..., 3], self.sums[..., 0])
+        return ratio(self.sums[..., 3], self.sums[..., 0])
 
     @property
     def angle(self) -> np.ndarray:
         """Mean angle between predicted and labelled force of an atom, degrees."""
-        return np.degrees(_ratio(self.sums[..., 10], self.sums[..., 9]))
+        return np.degrees(ratio(self.sums[..., 10], self.sums[..., 9]))
 
     @property
     def correlation(self) -> np.ndarray:
         """Pearson correlation of predicted and labelled components."""
         n, _, _, _, f, ff, p, pp, fp, _, _ = np.moveaxis(self.sums, -1, 0)
-        return _ratio(n * fp - f * p, np.sqrt((n * ff - f * f) * (n * pp - p * p)))
-
-
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """A / b; NaN where b is not above zero."""
-    return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) > 0)
+        return ratio(n * fp - f * p, np.sqrt((n * ff - f * f) * (n * pp - p * p)))
 
 
 @dataclass(frozen=True)
 class ErrorSpread:
-    """Standard deviations of sum|dF| / sum|F| apart: between reads of one chip, and between chips (nested)."""
+    """Standard deviations of the relative force error apart: between reads of one chip, and between chips (nested)."""
 
     read: float | None
     chip: float | None
@@ -91,41 +87,41 @@ class HardwareErrors:
         elements: atomic numbers along the fourth axis.
         sums: [chips, repeats, frames, elements, 11], one entry for each draw of what is frozen on a chip, for
             each draw of the noise, frame and element.
+        whole: errors of energies and stresses; None for a model that has forces only.
+        sample: which frames belong together; None takes them for one trajectory in the order given.
     """
 
     hardware: Hardware
     elements: tuple[int, ...]
     sums: np.ndarray
+    whole: FrameErrors | None = None
+    sample: Sample | None = None
 
     def errors(self, element: int | None = None, frames: Sequence[int] | np.ndarray | None = None) -> ErrorSums:
         """Pooled over chips, repeats and frames, of one element or of all."""
         sums = self.sums if frames is None else self.sums[:, :, frames]
         return ErrorSums(sums[..., self._columns(element), :].sum(axis=(0, 1, 2, 3)))
 
-    def relative_error(self, element: int | None = None, seed: int = 0) -> Estimate:
-        """sum|dF|/sum|F| with a 95% bootstrap interval over frames, repeats and chips."""
-        sums = self.sums[..., self._columns(element), :].sum(axis=(0, 1, 2, 3))
-        drawn = self._drawn(element, seed)
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        return Estimate(float(ErrorSums(sums).relative_error), float(low), float(high))
+    def relative_error(
+        self, element: int | None = None, seed: int = 0, frames: Sequence[int] | np.ndarray | None = None
+    ) -> Estimate:
+        """The relative force error with a 95% interval over frames, repeats and chips, of one element or of all."""
+        sample, found = self._sample, self._ratio(element)
+        if frames is not None:
+            sample, found = sample.of_frames(frames), Ratio(found.above[..., frames], found.below[..., frames])
+        return found.estimate(sample, seed)
 
     def ratio_to(self, other: "HardwareErrors", seed: int = 0) -> Estimate:
         """Error over that of another setting on the same frames, drawn together: most of the frames' part cancels."""
-        ratio = _ratio(self._drawn(None, seed), other._drawn(None, seed))
-        low, high = np.quantile(ratio, [0.025, 0.975])
-        value = self.errors().relative_error / other.errors().relative_error
-        return Estimate(float(value), float(low), float(high))
+        return self._ratio(None).over(other._ratio(None), self._sample, seed)
 
-    def _drawn(self, element: int | None, seed: int) -> np.ndarray:
-        """Relative errors of frames, repeats and chips drawn with replacement; the same frames for the same seed."""
-        sums = self.sums[..., self._columns(element), :].sum(axis=3)[..., [1, 3]]
-        chips, repeats, frames, _ = sums.shape
-        by_frame = _times_drawn(numpy_stream(seed, "bootstrap", "frames"), BOOTSTRAP_DRAWS, frames)
-        rng = numpy_stream(seed, "bootstrap", "chips and repeats")
-        by_chip = _times_drawn(rng, BOOTSTRAP_DRAWS, chips)
-        by_repeat = _times_drawn(rng, BOOTSTRAP_DRAWS * chips, repeats).reshape(-1, chips, repeats)
-        drawn = np.einsum("bc,bcr,bf,crfk->bk", by_chip, by_repeat, by_frame, sums, optimize=True)
-        return _ratio(drawn[:, 0], drawn[:, 1])
+    @property
+    def _sample(self) -> Sample:
+        return self.sample or Sample.of_one_run(self.sums.shape[2])
+
+    def _ratio(self, element: int | None) -> Ratio:
+        sums = self.sums[..., self._columns(element), :].sum(axis=3)
+        return Ratio(sums[..., 1], sums[..., 3])
 
     @property
     def spread(self) -> ErrorSpread:
@@ -149,11 +145,12 @@ class HardwareErrors:
         """
 
         def measures(e: ErrorSums) -> dict[str, float | None]:
-            return {f"{name}{unit}": _plain(getattr(e, name)) for name, unit in MEASURES.items()}
+            return {f"{name}{unit}": plain(getattr(e, name)) for name, unit in MEASURES.items()}
 
-        def with_interval(element: int | None) -> dict[str, Any]:
-            r = self.relative_error(element)
-            return {**measures(self.errors(element)), "relative_error_95": [_plain(r.low), _plain(r.high)]}
+        def with_interval(element: int | None, frames: Sequence[int] | None = None) -> dict[str, Any]:
+            r = self.relative_error(element, frames=frames)
+            found = measures(self.errors(element, frames))
+            return {**found, "relative_error_95": [plain(r.low), plain(r.high)]}
 
         return {
             "hardware": self.hardware.to_mapping(),
@@ -164,30 +161,40 @@ class HardwareErrors:
             "deviation_between_reads": self.spread.read,
             "deviation_between_chips": self.spread.chip,
             "elements": {str(z): with_interval(z) for z in self.elements},
-            "groups": {name: measures(self.errors(frames=members)) for name, members in (groups or {}).items()},
+            "groups": {
+                name: {"frames": len(members), **with_interval(None, members)}
+                for name, members in (groups or {}).items()
+            },
+            **({} if self.whole is None else self.whole.to_mapping()),
         }
 
 
-def _plain(value: float | np.ndarray) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _times_drawn(rng: np.random.Generator, draws: int, n: int) -> np.ndarray:
-    """[draws, n] how often each of n was drawn in n drawings."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
-
-
 def csv_rows(settings: Sequence[HardwareErrors]) -> list[str]:
-    """A table of all settings and elements (0 is all together), one line each, with a heading."""
-    names = list(Hardware().to_mapping())
-    rows = [",".join([*names, "element", *CSV_MEASURES])]
+    """A table of all settings and elements (0 is all together), one line each, with a heading.
+
+    Energies and stresses stand in the lines of element 0; a field is empty where something has no meaning.
+    """
+    names, whole = list(Hardware().to_mapping()), any(s.whole is not None for s in settings)
+    rows = [",".join([*names, "element", *CSV_MEASURES, *(CSV_WHOLE if whole else ())])]
     for setting in settings:
         values = [_field(value) for value in setting.hardware.to_mapping().values()]
         for element in (None, *setting.elements):
             e, r = setting.errors(element), setting.relative_error(element)
-            numbers = (r.value, r.low, r.high, e.mae, e.rmse, e.angle, e.correlation)
-            rows.append(",".join([*values, str(element or 0), *(f"{float(number):.6g}" for number in numbers)]))
+            numbers = [r.value, r.low, r.high, *map(float, (e.mae, e.rmse, e.angle, e.correlation))]
+            numbers += _of_whole(setting.whole if element is None else None) if whole else []
+            shown = (f"{x:.6g}" if np.isfinite(x) else "" for x in numbers)
+            rows.append(",".join([*values, str(element or 0), *shown]))
     return rows
+
+
+def _of_whole(whole: FrameErrors | None) -> list[float]:
+    """The numbers of `CSV_WHOLE`."""
+    if whole is None:
+        return [float("nan")] * len(CSV_WHOLE)
+    estimates = [e for m in (whole.energies, whole.differences) for e in (m.mae, m.rmse)]
+    stresses = [whole.stresses.mae, whole.stresses.rmse]
+    numbers = [x for e in estimates for x in (e.value, e.low, e.high)]
+    return [*numbers, *(x / GPA for e in stresses for x in (e.value, e.low, e.high))]
 
 
 # Measures of a mapping, with the ends of their keys that say the unit.
@@ -199,7 +206,27 @@ MEASURES = {
     "correlation": "",
     "mean_force": "_ev_per_angstrom",
 }
-CSV_MEASURES = ("relative_error", "low_95", "high_95", "mae", "rmse", "angle", "correlation")
+CSV_MEASURES = (
+    "relative_error",
+    "relative_error_low_95",
+    "relative_error_high_95",
+    "mae_ev_per_angstrom",
+    "rmse_ev_per_angstrom",
+    "angle_degrees",
+    "correlation",
+)
+CSV_WHOLE = tuple(
+    f"{name}{end}"
+    for name in (
+        "energy_mae_mev_per_atom",
+        "energy_rmse_mev_per_atom",
+        "energy_differences_mae_mev_per_atom",
+        "energy_differences_rmse_mev_per_atom",
+        "stress_mae_gpa",
+        "stress_rmse_gpa",
+    )
+    for end in ("", "_low_95", "_high_95")
+)
 
 
 def _field(value: object) -> str:

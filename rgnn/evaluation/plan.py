@@ -25,6 +25,7 @@ from rgnn.chip.variations import variations
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import held_out_frames
 from rgnn.evaluation.errors import HardwareErrors
+from rgnn.evaluation.intervals import Sample
 from rgnn.evaluation.reliability import Reliability, reliability
 from rgnn.evaluation.run import EvaluationSettings, evaluate_hardware
 from rgnn.models.base import ForceField
@@ -90,6 +91,15 @@ class EvaluationPlan:
         return {f"{t:g} K": found[t] for t in sorted(found)}
 
     @cached_property
+    def sample(self) -> Sample:
+        """Which of the frames belong to one trajectory: those of one file at one temperature."""
+        chosen, counts = list(self.frames), [source.frames for source in self.store.sources]
+        sources = np.repeat(np.arange(len(counts)), counts)
+        if len(sources) != len(self.store):
+            sources = np.zeros(len(self.store), dtype=int)
+        return Sample.of(chosen, sources[chosen], self.store.column("temperature")[chosen])
+
+    @cached_property
     def uncertainties(self) -> list[Uncertainty]:
         """Those that were calibrated for the model, the best first; none for a model that is not from a file."""
         return list(load_uncertainties(self.settings.model, self.model).values()) if self.settings.model else []
@@ -131,7 +141,7 @@ class EvaluationPlan:
         try:
             return evaluate_hardware(
                 self.model, self.store, s.frames, s.settings, s.repeats, s.chips, s.seed,
-                keep=None if keep is None else Path(keep) / "settings", listener=listener,
+                sample=self.sample, keep=None if keep is None else Path(keep) / "settings", listener=listener,
             )  # fmt: skip
         except Interrupted:
             raise Interrupted("evaluation stopped; finished settings are kept", "evaluation", keep) from None

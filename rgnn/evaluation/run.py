@@ -4,10 +4,10 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from rgnn.base.errors import InputError, Interrupted
@@ -19,8 +19,12 @@ from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.slow import Moment
 from rgnn.evaluation.errors import TERMS, ErrorSums, HardwareErrors
+from rgnn.evaluation.frame_errors import FrameErrors
+from rgnn.evaluation.intervals import Sample
 from rgnn.graphs.graph import Graph, LabelledFrames
+from rgnn.models import inference
 from rgnn.models.base import ForceField
+from rgnn.models.inference import Arrays
 
 # Edges of the frames that are evaluated together, where the hardware reads every row for itself.
 BATCH_EDGES = 16384
@@ -55,16 +59,54 @@ class EvaluationSettings(Settings):
     """Number of training frames that the digital part is fitted again on, on the board; 0 leaves it as it is."""
 
 
-@torch.no_grad()
-def predict(model: ForceField, g: Graph, hardware: Hardware, seed: int, *key: int) -> np.ndarray:
-    """Forces [N, 3] in eV/Angstrom with a separate noise stream for each key, which is (frame, repeat).
+def predict(model: ForceField, g: Graph, hardware: Hardware, seed: int, *key: int) -> Arrays:
+    """Forces, and energies and stresses where the model has them; each key, (frame, repeat), has separate noise.
 
     The frames of a repeat are read one after the other, as far as slow noise goes: the chip has drifted as little from
     one to the next as between two force calls, and repeats are long apart.
     """
     noise = torch_stream(seed, "evaluation noise", *key)
     moment = Moment(stream_seed(seed, "slow noise", *key[1:]), key[0] if key else 0)
-    return model(g.to(model.device), model.read(hardware, noise, moment=moment)).forces.cpu().numpy()
+    return inference.predict(model, g, model.read(hardware, noise, moment=moment))
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One frame with its prediction in one draw of chip and noise.
+
+    Attributes:
+        chip, draw: numbers of the draws.
+        position: place of the frame among those that are evaluated.
+        graph: the frame, with its labels.
+        arrays: its prediction.
+    """
+
+    chip: int
+    draw: int
+    position: int
+    graph: Graph
+    arrays: Arrays
+
+
+def predictions(
+    model: ForceField,
+    frames: LabelledFrames,
+    indices: Sequence[int],
+    hardware: Hardware,
+    seed: int = 0,
+    chips: int = 1,
+    repeats: int = 1,
+) -> Iterator[list[Predicted]]:
+    """The predictions behind the errors of one hardware setting, some frames at a time; the same whenever asked."""
+    for c in range(chips):
+        chip = hardware.override(chip=hardware.chip + c)
+        for first, graphs in _batches(frames, indices):
+            calls = [Graph.batch(graphs)] if chip.rows_are_independent else graphs
+            for r in range(repeats):
+                found = [predict(model, g, chip, seed, int(indices[first + k]), r) for k, g in enumerate(calls)]
+                each = [one for arrays, g in zip(found, calls, strict=True) for one in arrays.by_frame(g)]
+                pairs = zip(graphs, each, strict=True)
+                yield [Predicted(c, r, first + k, g, arrays) for k, (g, arrays) in enumerate(pairs)]
 
 
 def evaluate_hardware(
@@ -76,6 +118,7 @@ def evaluate_hardware(
     chips: int = 1,
     seed: int = 0,
     *,
+    sample: Sample | None = None,
     keep: str | Path | None = None,
     listener: Listener = SILENT,
 ) -> list[HardwareErrors]:
@@ -89,6 +132,7 @@ def evaluate_hardware(
         repeats: fresh noise draws of each frame.
         chips: fresh draws of what is frozen on a chip, numbered from the setting's own `chip`.
         seed: of the noise.
+        sample: which of the frames belong together; None takes them for one trajectory in the order given.
         keep: folder for the sums of finished settings; those found there are not computed again.
         listener: receives (done, total) forward passes, and may ask to stop before each batch.
 
@@ -99,69 +143,100 @@ def evaluate_hardware(
     if not len(indices):
         raise InputError("there are no frames to evaluate on; widen the selection.")
     model.eval()
-    elements = tuple(sorted({z for k in indices for z in frames.graph(int(k)).atomic_numbers.unique().tolist()}))
+    inside = [frames.graph(int(k)).atomic_numbers.numpy() for k in indices]
+    elements = tuple(sorted({int(z) for numbers in inside for z in np.unique(numbers)}))
+    contents = np.array([[(numbers == z).sum() for z in elements] for numbers in inside])
+    _, composition = np.unique(contents, axis=0, return_inverse=True)
     shapes = [
         (chips if h.is_frozen_random else 1, repeats if h.varies_between_reads else 1, len(indices)) for h in settings
     ]
     done, total = 0, sum(c * r * n for c, r, n in shapes)
     results = []
     for hardware, shape in zip(settings, shapes, strict=True):
+        tables = _Tables.empty(shape, len(elements), "energy" in model.outputs)
         file = None if keep is None else Path(keep) / f"{_name(hardware, shape, seed)}.npy"
-        if file is not None and file.exists():
-            sums = np.load(file, allow_pickle=False)
+        if file is not None and tables.restore(file):
             done += int(np.prod(shape))
             listener.progress(done, total)
         else:
-            sums = np.zeros((*shape, len(elements), TERMS))
-            for passes in _fill(sums, model, frames, indices, hardware, elements, seed):
-                done += passes
+            for each in predictions(model, frames, indices, hardware, seed, *shape[:2]):
+                for one in each:
+                    tables.add(one, elements)
+                done += len(each)
                 listener.progress(done, total)
                 if listener.stop():
                     raise Interrupted("stopped; finished settings are kept.")
             if file is not None:
-                _write(file, sums)
-        results.append(HardwareErrors(hardware, elements, sums))
+                tables.save(file)
+        whole, sample = None, sample or Sample.of_one_run(len(indices))
+        if tables.whole is not None:
+            energy, stress = tables.whole[..., 0], tables.whole[..., 1:]
+            whole = FrameErrors(contents.sum(axis=1), composition.ravel(), energy, stress, sample)
+        results.append(HardwareErrors(hardware, elements, tables.sums, whole, sample))
     return results
 
 
-def _fill(
-    sums: np.ndarray,
-    model: ForceField,
-    frames: LabelledFrames,
-    indices: Sequence[int],
-    hardware: Hardware,
-    elements: Sequence[int],
-    seed: int,
-) -> Iterator[int]:
-    """Fill in the sums of one setting; the number of passes after each step."""
-    for c in range(sums.shape[0]):
-        chip = hardware.override(chip=hardware.chip + c)
-        for first, graphs in _batches(frames, indices):
-            batch = Graph.batch(graphs)
-            assert batch.forces is not None
-            label, numbers = batch.forces.numpy(), batch.atomic_numbers.numpy()
-            ends = np.cumsum(batch.atoms_per_frame)[:-1]
-            truths = list(zip(np.split(label, ends), np.split(numbers, ends), strict=True))
-            calls = [batch] if chip.rows_are_independent else graphs
-            for r in range(sums.shape[1]):
-                parts = [predict(model, g, chip, seed, int(indices[first + k]), r) for k, g in enumerate(calls)]
-                for f, p in enumerate(np.split(np.concatenate(parts), ends)):
-                    t, n = truths[f]
-                    for z, element in enumerate(elements):
-                        sums[c, r, first + f, z] = ErrorSums.of(p[n == element], t[n == element]).sums
-                yield len(graphs)
+@dataclass(frozen=True)
+class _Tables:
+    """What one setting fills.
+
+    Attributes:
+        sums: [chips, repeats, frames, elements, 11], see `ErrorSums`.
+        whole: [chips, repeats, frames, 7] errors of the energy and of the stress; None without an energy.
+    """
+
+    sums: np.ndarray
+    whole: np.ndarray | None
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int, int], elements: int, energy: bool) -> "_Tables":
+        return cls(np.zeros((*shape, elements, TERMS)), np.full((*shape, 7), np.nan) if energy else None)
+
+    def add(self, one: Predicted, elements: Sequence[int]) -> None:
+        place = one.chip, one.draw, one.position
+        labels, numbers = one.graph.labels, one.graph.atomic_numbers.numpy()
+        assert labels.forces is not None
+        label = labels.forces.numpy()
+        for k, z in enumerate(elements):
+            self.sums[(*place, k)] = ErrorSums.of(one.arrays.forces[numbers == z], label[numbers == z]).sums
+        if self.whole is None:
+            return
+        if labels.energy is not None and one.arrays.energy is not None:
+            self.whole[(*place, 0)] = float(one.arrays.energy[0] - labels.energy[0].numpy())
+        if labels.stress is not None and one.arrays.stress is not None:
+            self.whole[(*place, slice(1, 7))] = voigt(one.arrays.stress[0] - labels.stress[0].numpy())
+
+    def restore(self, file: Path) -> bool:
+        """Whether the setting was finished there, and is here now."""
+        if not file.exists():
+            return False
+        self.sums[:] = np.load(file, allow_pickle=False)
+        if self.whole is not None:
+            self.whole[:] = np.load(_beside(file), allow_pickle=False)
+        return True
+
+    def save(self, file: Path) -> None:
+        """Keep it; the sums are written last, so that all is there where they are."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for path, values in ((_beside(file), self.whole), (file, self.sums)):
+            if values is not None:
+                buffer = io.BytesIO()
+                np.save(buffer, values)
+                write_atomic(path, buffer.getvalue())
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(f"{file.stem}-whole.npy")
+
+
+def voigt(stress: np.ndarray) -> np.ndarray:
+    """[6] xx, yy, zz, yz, xz, xy of a stress [3, 3]."""
+    return stress[(0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)]
 
 
 def _name(hardware: Hardware, shape: tuple[int, ...], seed: int) -> str:
     """Name of the file that keeps a setting's sums; a new field of `Hardware` does not change it."""
     return hashlib.sha256(json.dumps([hardware.differences(), shape, seed], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _write(file: Path, sums: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.save(buffer, sums)
-    write_atomic(file, buffer.getvalue())
 
 
 def _batches(frames: LabelledFrames, indices: Sequence[int]) -> Iterator[tuple[int, list[Graph]]]:

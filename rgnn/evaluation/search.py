@@ -9,6 +9,8 @@ from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
 from rgnn.chip.hardware import Hardware
 from rgnn.evaluation.errors import HardwareErrors
+from rgnn.evaluation.frame_errors import plain
+from rgnn.evaluation.intervals import Sample
 from rgnn.evaluation.run import evaluate_hardware
 from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import ForceField
@@ -26,7 +28,7 @@ class Found:
     Attributes:
         hardware: with the most noise that keeps the error within the limit, where noise was searched.
         ratio: its error over the ideal chip's, with a 95% interval of the pairs.
-        error: sum|dF| / sum|F|.
+        error: its relative force error.
     """
 
     hardware: Hardware
@@ -56,7 +58,7 @@ class Search:
             "ideal": self.ideal.relative_error().value,
             "tried": self.tried,
             "found": [
-                {"hardware": f.hardware.to_mapping(), "error": vars(f.error), "ratio": vars(f.ratio)}
+                {"hardware": f.hardware.to_mapping(), "error": _plain(f.error), "ratio": _plain(f.ratio)}
                 for f in self.found
             ],
         }
@@ -73,6 +75,7 @@ def search(
     chips: int = 1,
     seed: int = 0,
     progress: Callable[[Hardware], None] = lambda hardware: None,
+    sample: Sample | None = None,
 ) -> Search:
     """Search among the settings named ("bits", "adc_bits", "noise"); all else is as in `base`.
 
@@ -86,7 +89,7 @@ def search(
     unknown = [name for name in names if name not in (*COUNTS, "noise")]
     if unknown or not names:
         raise InputError(f"cannot search for '{', '.join(unknown)}'; search for {', '.join(COUNTS)} or noise.")
-    tries = _Tries(model, frames, indices, repeats, chips, seed, 1 + within, progress)
+    tries = _Tries(model, frames, indices, repeats, chips, seed, 1 + within, progress, sample)
     counted = [name for name in COUNTS if name in names]
     found: list[Found] = []
     enough: list[tuple[int, ...]] = []
@@ -103,6 +106,10 @@ def search(
     return Search(tries.ideal, 1 + within, tuple(found), tries.count)
 
 
+def _plain(e: Estimate) -> dict[str, float | None]:
+    return {"value": plain(e.value), "low": plain(e.low), "high": plain(e.high)}
+
+
 def _bears_more(a: Found, b: Found) -> bool:
     return (a.hardware.noise or 0.0) > 1.02 * (b.hardware.noise or 0.0)
 
@@ -112,10 +119,12 @@ class _Tries:
 
     def __init__(
         self, model: ForceField, frames: LabelledFrames, indices: Sequence[int], repeats: int, chips: int, seed: int,
-        limit: float, progress: Callable[[Hardware], None],
+        limit: float, progress: Callable[[Hardware], None], sample: Sample | None,
     ) -> None:  # fmt: skip
         self.limit, self.progress, self.count = limit, progress, 0
-        self._evaluate = lambda h: evaluate_hardware(model, frames, indices, [h], repeats, chips, seed)[0]
+        self._evaluate = lambda h: evaluate_hardware(model, frames, indices, [h], repeats, chips, seed, sample=sample)[
+            0
+        ]
         self.ideal = self._evaluate(model.hardware.ideal())
 
     def good(self, hardware: Hardware) -> Found | None:

@@ -28,6 +28,15 @@ class Arrays:
     stress: np.ndarray | None = None
     sigma: np.ndarray | None = None
 
+    def by_frame(self, g: Graph) -> "list[Arrays]":
+        """The same for each frame of the graph that it was made for."""
+        ends = np.cumsum(g.atoms_per_frame)[:-1]
+        forces = np.split(self.forces, ends)
+        sigma = [None] * len(forces) if self.sigma is None else np.split(self.sigma, ends)
+        one = [slice(k, k + 1) for k in range(len(forces))]
+        energy, stress = ([None if x is None else x[k] for k in one] for x in (self.energy, self.stress))
+        return [Arrays(*each) for each in zip(forces, energy, stress, sigma, strict=True)]
+
 
 @torch.no_grad()
 def predict(

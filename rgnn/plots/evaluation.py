@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
+from matplotlib.axes import Axes
 
-from rgnn.base.estimate import evenly
-from rgnn.evaluation import HardwareErrors, predict
+from rgnn.evaluation import HardwareErrors
 from rgnn.evaluation.diagnosis import Diagnosis
-from rgnn.graphs.graph import LabelledFrames
-from rgnn.models.base import ForceField
+from rgnn.evaluation.frame_errors import GPA, FrameErrors
+from rgnn.evaluation.predicted import Pairs
 from rgnn.plots import style
 
-# Frames that a parity plot shows; more only make the cloud thicker.
-PARITY_FRAMES = 20
 # Names of the settings that axes show.
 AXES = {
     "bits": "input bits",
@@ -36,34 +34,66 @@ PERCENT = ("noise", "slow_noise", "programming_noise", "stuck_on", "stuck_off", 
 NOTHING = (*PERCENT, "wire_resistance")
 
 
-def parity(
-    model: ForceField, frames: LabelledFrames, indices: Sequence[int], path: str | Path, seed: int = 0, title: str = ""
-) -> Path:
-    """Predicted against labelled force components, by element, on the hardware as trained."""
-    labels, predictions, numbers = [], [], []
-    for index in evenly(indices, PARITY_FRAMES):
-        g = frames.graph(index)
-        assert g.forces is not None
-        predictions.append(predict(model, g, model.hardware, seed, index, 0))
-        labels.append(g.forces.numpy())
-        numbers.append(g.atomic_numbers.numpy())
-    label, predicted, z = np.concatenate(labels), np.concatenate(predictions), np.concatenate(numbers)
-    elements = np.unique(z)
+def parity(pairs: Pairs, errors: HardwareErrors, path: str | Path, hardware: str) -> Path:
+    """Predicted against labelled force components, by element.
+
+    Args:
+        pairs: the points.
+        errors: of all frames and draws, whose relative force error stands above each element.
+        path: PNG to write.
+        hardware: in words.
+    """
+    elements = np.unique(pairs.numbers)
     drawing = style.figure(3.2 * len(elements), 3.9)
     for axes, element in zip(np.atleast_1d(drawing.subplots(1, len(elements))), elements, strict=True):
-        mine = z == element
-        x, y = label[mine].ravel(), predicted[mine].ravel()
-        limit = 1.05 * max(np.abs(x).max(), np.abs(y).max())
-        axes.plot([-limit, limit], [-limit, limit], color=style.GREY, lw=0.8)
-        axes.plot(x, y, ".", ms=1.5, alpha=0.4, color=style.element_colour(int(element)), rasterized=True)
-        relative = np.abs(y - x).sum() / max(np.abs(x).sum(), 1e-12)
-        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), box_aspect=1, xlabel="label (eV/Å)")
-        axes.set_title(f"{chemical_symbols[element]}: {100 * relative:.1f}%", fontsize=10)
-        style.tidy(axes)
+        label, predicted = pairs.forces[:, pairs.numbers == element].reshape(2, -1)
+        _points(axes, label, predicted, style.element_colour(int(element)), "eV/Å")
+        relative = errors.errors(int(element)).relative_error
+        axes.set_title(f"{chemical_symbols[element]}: {100 * relative:.2f}%", fontsize=10)
     drawing.axes[0].set_ylabel("predicted (eV/Å)")
-    hardware = model.hardware.describe() if model.uses_chip else "all digital"
-    drawing.suptitle(title or f"Force components, {hardware}; sum|dF| / sum|F| per element", fontsize=10)
+    drawing.suptitle(f"Force components and their relative error; {hardware}", fontsize=10)
     return style.save(drawing, path)
+
+
+def whole_parity(pairs: Pairs, errors: FrameErrors, path: str | Path, hardware: str) -> Path:
+    """Predicted against labelled energies, less the mean of their composition, and components of the stress.
+
+    Args:
+        pairs: the points.
+        errors: of all frames and draws, whose mean absolute errors stand above.
+        path: PNG to write.
+        hardware: in words.
+    """
+    energies = pairs.energy_differences()
+    known = ~np.isnan(pairs.stress).any(axis=(0, 2))
+    shown = [name for name, n in (("energy", energies.shape[1]), ("stress", known.sum())) if n]
+    drawing = style.figure(3.9 * len(shown), 4.4)
+    for axes, name in zip(np.atleast_1d(drawing.subplots(1, len(shown))), shown, strict=True):
+        if name == "energy":
+            _points(axes, energies[0], energies[1], style.ACCENT, "meV/atom", 3)
+            axes.set_title(f"energy differences: MAE {errors.differences.mae.value:.2f} meV/atom", fontsize=10)
+            continue
+        for part, colour, words in ((slice(0, 3), style.SECOND, "xx yy zz"), (slice(3, 6), style.THIRD, "yz xz xy")):
+            label, predicted = pairs.stress[:, known, part].reshape(2, -1) / GPA
+            _points(axes, label, predicted, colour, "GPa", 3, words)
+        axes.legend(frameon=False, fontsize=8, markerscale=2)
+        axes.set_title(f"stress: MAE {errors.stresses.mae.value / GPA:.3f} GPa", fontsize=10)
+    drawing.axes[0].set_ylabel(f"predicted ({'meV/atom' if shown[0] == 'energy' else 'GPa'})")
+    drawing.suptitle(hardware, fontsize=10)
+    return style.save(drawing, path)
+
+
+def _points(
+    axes: Axes, label: np.ndarray, predicted: np.ndarray, colour: str, unit: str, size: float = 1.5, name: str = ""
+) -> None:
+    """Points around the diagonal, on axes that hold all that was drawn so far."""
+    both = [label, predicted, *(line.get_xydata() for line in axes.lines)]
+    low, high = min(float(np.min(x)) for x in both), max(float(np.max(x)) for x in both)
+    low, high = low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-9
+    axes.axline((0, 0), slope=1, color=style.GREY, lw=0.8, zorder=0)
+    axes.plot(label, predicted, ".", ms=size, alpha=0.4, color=colour, rasterized=True, label=name or None)
+    axes.set(xlim=(low, high), ylim=(low, high), box_aspect=1, xlabel=f"label ({unit})")
+    style.tidy(axes)
 
 
 @dataclass(frozen=True)
@@ -103,7 +133,7 @@ def label(name: str, value: Any) -> str:
 
 
 def heat_map(sweep: Sweep, path: str | Path) -> Path:
-    """sum|dF| / sum|F| for every combination of the two settings that a sweep varies."""
+    """Relative force error for every combination of the two settings that a sweep varies."""
     down, across = sweep.lines
     assert across is not None
     rows, columns = sweep.choices[down], sweep.choices[across]
@@ -123,7 +153,7 @@ def heat_map(sweep: Sweep, path: str | Path) -> Path:
     axes.set_xticks(range(len(columns)), [label(across, value) for value in columns])
     axes.set_yticks(range(len(rows)), [label(down, value) for value in rows])
     axes.set(xlabel=AXES.get(across, across), ylabel=AXES.get(down, down))
-    drawing.colorbar(image, label="sum|dF| / sum|F|  (%)")
+    drawing.colorbar(image, label="relative force error (%)")
     return style.save(drawing, path)
 
 
@@ -150,7 +180,7 @@ def error_curves(sweep: Sweep, ideal: HardwareErrors | None, path: str | Path) -
     else:
         axes.set_xticks(place, [label(along, v) for v in values])
         axes.set_xlabel(AXES.get(along, along))
-    axes.set(ylabel="sum|dF| / sum|F|  (%)", ylim=(0, None))
+    axes.set(ylabel="relative force error (%)", ylim=(0, None))
     axes.legend(frameon=False, fontsize=8)
     style.tidy(axes)
     return style.save(drawing, path)

@@ -16,7 +16,7 @@ def training_curve(history: Sequence[Epoch], path: str | Path) -> Path:
     epochs = [row.epoch for row in history]
     axes.plot(epochs, [100 * row.relative_error for row in history], "o-", ms=3, color=style.ACCENT)
     axes.set(xlabel="epoch", ylim=(0, None))
-    axes.set_ylabel("validation sum|dF| / sum|F|  (%)", color=style.ACCENT)
+    axes.set_ylabel("validation, relative force error (%)", color=style.ACCENT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     best = min(history, key=lambda row: row.relative_error)
     axes.axvline(best.epoch, color=style.GREY, lw=0.8, ls=":")

@@ -10,23 +10,43 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
+from rgnn.base.errors import InputError
 from rgnn.base.estimate import evenly
+from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.evaluation import Evaluation, EvaluationPlan, HardwareErrors, csv_rows
 from rgnn.evaluation.diagnosis import Diagnosis, diagnose
+from rgnn.evaluation.frame_errors import COMPONENTS, GPA, FrameErrors
+from rgnn.evaluation.predicted import SHOWN_FRAMES, Pairs, gather, has_positions
 from rgnn.models.base import ForceField
 from rgnn.plots import evaluation as plots
 from rgnn.plots.evaluation import NOTHING, Sweep
 from rgnn.reports import uncertainty
 from rgnn.reports.html import Picture, Table, write_report
+from rgnn.reports.text import half_interval, plus_minus
 from rgnn.reports.tradeoff import Tradeoff
 
 # Settings whose layers are looked at one by one.
 DIAGNOSED = 6
+# Predictions beside their labels, and atoms of all frames up to which they are written unasked (about 30 MB).
+PREDICTIONS, PREDICTED_ATOMS = "predictions.xyz", 200_000
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write eval.json, eval.csv, the figures and report.html into `folder`; these files."""
+def write_evaluation(
+    evaluation: Evaluation, folder: Path, predictions: bool | None = None, listener: Listener = SILENT
+) -> list[Path]:
+    """Write eval.json, eval.csv, the figures and report.html into `folder`; these files.
+
+    Args:
+        evaluation: what was found.
+        folder: where.
+        predictions: whether predictions.xyz is written too; None leaves it out where it would be large.
+        listener: is given the frames that are predicted once more, and may ask to stop.
+
+    Raises:
+        InputError: predictions are wanted of a store without positions.
+        Interrupted: the listener asked to stop.
+    """
     plan, results = evaluation.plan, evaluation.rows
     model, config, diagnoses = plan.model, plan.settings, list[Diagnosis]()
     if model.uses_chip:
@@ -45,11 +65,53 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
         record["costs"] = tradeoff.to_mapping()
     write_atomic(folder / "eval.json", json.dumps(record, indent=2))
     write_atomic(folder / "eval.csv", "\n".join(csv_rows(results)) + "\n")
-    pictures = _pictures(folder, plan, results, diagnoses) + uncertainty.picture(evaluation.uncertainty, folder)
+    file = folder / PREDICTIONS if writes_predictions(plan, predictions) else None
+    own = as_trained(results, model)
+    pairs = gather(model, plan.store, config.frames, own.hardware, config.seed, file, listener)
+    pictures = _pictures(folder, plan, results, diagnoses, pairs)
+    pictures += uncertainty.picture(evaluation.uncertainty, folder)
     pictures += [] if tradeoff is None else [tradeoff.picture(folder)]
     shown = [*evaluation_tables(evaluation), *_layer_tables(diagnoses)]
-    page = write_report(folder / "report.html", f"Force errors of {config.model}", _facts(plan), shown, pictures)
-    return [page, folder / "eval.json", folder / "eval.csv", *(picture.file for picture in pictures)]
+    facts = _facts(plan) | label_facts(own)
+    page = write_report(folder / "report.html", f"Errors of {config.model}", facts, shown, pictures)
+    written = [] if file is None else [file]
+    return [page, folder / "eval.json", folder / "eval.csv", *written, *(picture.file for picture in pictures)]
+
+
+def writes_predictions(plan: EvaluationPlan, wanted: bool | None) -> bool:
+    """Whether predictions are written: as wanted, and where nothing is said if positions are known and atoms few.
+
+    Raises:
+        InputError: they are wanted of a store without positions.
+    """
+    if wanted is False:
+        return False
+    if not has_positions(plan.store):
+        if wanted:
+            raise InputError(f"{plan.store.path}: has edges but no positions, so predictions cannot be written; "
+                             "leave out --predictions.")  # fmt: skip
+        return False
+    return bool(wanted) or int(plan.store.column("n_atoms")[list(plan.frames)].sum()) <= PREDICTED_ATOMS
+
+
+def as_trained(results: Sequence[HardwareErrors], model: ForceField) -> HardwareErrors:
+    """The setting of the training, which is among those evaluated unless they were chosen otherwise."""
+    return next((r for r in results if r.hardware == model.hardware), results[0])
+
+
+def label_facts(setting: HardwareErrors) -> dict[str, str]:
+    """How many frames have the energy and the stress that a model with an energy is compared with."""
+    whole = setting.whole
+    if whole is None:
+        return {}
+
+    def counted(what: str, known: int) -> str:
+        total = len(whole.n_atoms)
+        if known == total:
+            return f"{what} in all {total} frames"
+        return f"{what} in {known} of {total} frames, the others do not count" if known else f"no {what} in any frame"
+
+    return {"Labels": f"{counted('energy', len(whole.with_energy))}; {counted('stress', len(whole.with_stress))}"}
 
 
 def evaluation_tables(evaluation: Evaluation) -> list[Table]:
@@ -72,8 +134,9 @@ def _facts(plan: EvaluationPlan) -> dict[str, object]:
     return {
         **facts,
         "Made by": made,
-        "Intervals": "95%, bootstrap over frames, draws and chips (1,000 times)",
-        "Error": "sum|dF| / sum|F| over force components; angle: mean over atoms",
+        "Intervals": "95%, bootstrap over blocks of frames, draws and chips (1,000 times); blocks are twice as long as "
+        "errors of frames of one file and temperature stay correlated, and fewer than ten bound nothing",
+        "Relative force error": "sum|dF| / sum|F| over force components; angle: mean over atoms",
     }
 
 
@@ -91,7 +154,11 @@ def _sweep(results: Sequence[HardwareErrors], model: ForceField) -> Sweep | None
 
 
 def _pictures(
-    folder: Path, plan: EvaluationPlan, results: Sequence[HardwareErrors], diagnoses: Sequence[Diagnosis]
+    folder: Path,
+    plan: EvaluationPlan,
+    results: Sequence[HardwareErrors],
+    diagnoses: Sequence[Diagnosis],
+    pairs: Pairs,
 ) -> list[Picture]:
     model, pictures = plan.model, []
     sweep = _sweep(results, model) if model.uses_chip else None
@@ -101,9 +168,18 @@ def _pictures(
         pictures.append(Picture("Error against hardware", curves, "Shaded: 95% intervals."))
         if sweep.lines[1] is not None:
             heat = plots.heat_map(sweep, folder / "heatmap.png")
-            pictures.append(Picture("Error for every combination", heat, "sum|dF| / sum|F| in per cent."))
-    parity = plots.parity(model, plan.store, plan.frames, folder / "parity.png")
-    pictures.append(Picture("Predicted against labelled force components", parity, "One draw of the noise."))
+            pictures.append(Picture("Error for every combination", heat, "Relative force error in per cent."))
+    own = as_trained(results, model)
+    name = "all digital" if not model.uses_chip else own.hardware.describe()
+    parity = plots.parity(pairs, own, folder / "parity.png", name)
+    points = f"Points: one draw, {min(pairs.frames, SHOWN_FRAMES)} of {pairs.frames} frames. "
+    words = f"{points}Numbers: relative force error of all frames and draws, as in the table."
+    pictures.append(Picture("Predicted against labelled force components", parity, words))
+    if own.whole is not None and (len(own.whole.with_energy) or len(own.whole.with_stress)):
+        parity = plots.whole_parity(pairs, own.whole, folder / "parity-energy-stress.png", name)
+        words = "Points: one draw, all frames with the label. Numbers: of all frames and draws, as in the table."
+        words += " Energies: less the mean of their composition."
+        pictures.append(Picture("Predicted against labelled energies and stresses", parity, words))
     if diagnoses:
         ratio = plots.signal_to_noise(diagnoses, folder / "layers.png")
         words = "Against the same model on the ideal chip; an infinite ratio is not drawn."
@@ -119,31 +195,60 @@ def tables(results: Sequence[HardwareErrors], groups: dict[str, list[int]], mode
     ideal = next((s for s in results if s.hardware == own.ideal() and not digital), None)
     rows, measures = [], []
     for setting in results:
-        e, r, name = setting.errors(), setting.relative_error(), _title(setting, model)
-        against = None if ideal is None else setting.ratio_to(ideal)
-        ratio = [] if against is None else [f"{against.value:.3f} ± {(against.high - against.low) / 2:.3f}"]
-        rows.append([name, f"{100 * r.value:.2f} ± {50 * (r.high - r.low):.2f}%", *ratio])
+        e, name = setting.errors(), _title(setting, model)
+        ratio = [] if ideal is None else [plus_minus(setting.ratio_to(ideal), digits=3)]
+        rows.append([name, plus_minus(setting.relative_error(), 100, unit="%"), *ratio])
         measures.append([name, f"{e.mae:.4f}", f"{e.rmse:.4f}", f"{e.angle:.1f}°", f"{e.correlation:.4f}"])
     ratio = [] if ideal is None else ["times the ideal chip's"]
+    title = "Relative force error, sum|dF| / sum|F| (± half of the 95% interval)"
     tables = [
-        Table("Force errors, sum|dF| / sum|F| (± half of the 95% interval)", ["hardware", "error", *ratio], rows),
-        Table("MAE and RMSE in eV/Å, mean angle", ["hardware", "MAE", "RMSE", "angle", "correlation"], measures),
+        Table(title, ["hardware", "error", *ratio], rows),
+        Table("Force components, eV/Å, and mean angle", ["hardware", "MAE", "RMSE", "angle", "correlation"], measures),
     ]
     by_element = [[f"{100 * s.errors(z).relative_error:.2f}%" for z in elements] for s in results]
     named = [[_title(s, model), *row] for s, row in zip(results, by_element, strict=True)]
-    tables.append(Table("By element", ["hardware", *symbols], named))
+    tables.append(Table("Relative force error by element", ["hardware", *symbols], named))
+    tables += whole_tables([(_title(s, model), s.whole) for s in results if s.whole is not None])
     if any(s.spread.chip is not None for s in results):
         tables.append(_spread_table(results, model))
-    setting = next((r for r in results if r.hardware == own), results[0])
-    rows = []
+    setting, rows = as_trained(results, model), []
     for group, members in groups.items():
         e = setting.errors(frames=members)
+        half = half_interval(setting.relative_error(frames=members), 100, unit="%")
         inner = [f"{100 * setting.errors(z, members).relative_error:.2f}%" for z in elements]
-        rows.append([group, f"{100 * e.relative_error:.2f}%", *inner, f"{e.mae:.4f}", f"{e.correlation:.4f}"])
+        rows.append([group, str(len(members)), f"{100 * e.relative_error:.2f}%", half, *inner, f"{e.mae:.4f}"])
     if rows:
-        title = "By temperature" if digital else "By temperature, as trained"
-        tables.append(Table(title, ["", "all", *symbols, "MAE", "correlation"], rows))
+        title = "Relative force error by temperature" + ("" if digital else ", as trained")
+        if any(row[3] == "too few" for row in rows):
+            title += " (too few: fewer than ten independent blocks of frames)"
+        tables.append(Table(title, ["", "frames", "all", "±", *symbols, "MAE, eV/Å"], rows))
     return tables
+
+
+def whole_tables(settings: Sequence[tuple[str, FrameErrors]]) -> list[Table]:
+    """Errors of energies and of stresses of each setting, as far as frames have labels."""
+    energies, differences, stresses, components = [], [], [], []
+    for name, whole in settings:
+        e, d, s = whole.energies, whole.differences, whole.stresses
+        energies.append([name, plus_minus(e.mae), plus_minus(e.rmse), f"{whole.offset:+.2f}"])
+        differences.append([name, plus_minus(d.mae), plus_minus(d.rmse)])
+        offset = f"{whole.pressure_offset / GPA:+.3f}"
+        both = [plus_minus(s.mae, 1 / GPA, 3), plus_minus(s.rmse, 1 / GPA, 3)]
+        stresses.append([name, *both, f"{s.mae.value:.5f}", offset])
+        components.append([name, *(f"{m.mae.value / GPA:.3f}" for m in whole.components.values())])
+    known = [whole for _, whole in settings[:1]]
+    found = []
+    if any(len(whole.with_energy) for whole in known):
+        title = "Energy as labelled, meV/atom (another reference shows as mean error)"
+        found.append(Table(title, ["hardware", "MAE", "RMSE", "mean error"], energies))
+    if any(whole.differences.frames for whole in known):
+        title = "Energy differences, meV/atom (mean error of each composition removed)"
+        found.append(Table(title, ["hardware", "MAE", "RMSE"], differences))
+    if any(len(whole.with_stress) for whole in known):
+        columns = ["hardware", "MAE", "RMSE", "MAE, eV/Å³", "pressure"]
+        found.append(Table("Stress, all components, GPa; pressure: its mean error", columns, stresses))
+        found.append(Table("MAE of each component of the stress, GPa", ["hardware", *COMPONENTS], components))
+    return found
 
 
 def _spread_table(results: Sequence[HardwareErrors], model: ForceField) -> Table:
@@ -151,7 +256,9 @@ def _spread_table(results: Sequence[HardwareErrors], model: ForceField) -> Table
         return "" if value is None else f"{100 * value:.3f}%"
 
     rows = [[_title(s, model), per_cent(s.spread.read), per_cent(s.spread.chip)] for s in results]
-    return Table("Standard deviation of the error from draw to draw", ["hardware", "reads", "chips"], rows)
+    return Table(
+        "Standard deviation of the relative force error from draw to draw", ["hardware", "reads", "chips"], rows
+    )
 
 
 def _title(setting: HardwareErrors, model: ForceField) -> str:

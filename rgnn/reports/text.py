@@ -11,6 +11,23 @@ def interval(e: Estimate, scale: float = 1.0, digits: int = 3) -> str:
     return f"{value} [{low}, {high}]" if isfinite(e.low) else value
 
 
+def plus_minus(e: Estimate, scale: float = 1.0, digits: int = 2, unit: str = "") -> str:
+    """Value and half of its interval, or the words that there were too few frames for one; nothing for NaN."""
+    if e.value != e.value:
+        return ""
+    value = f"{scale * e.value:.{digits}f}"
+    if not e.bounded:
+        return f"{value}{unit} (too few frames)"
+    return f"{value} ± {scale * (e.high - e.low) / 2:.{digits}f}{unit}"
+
+
+def half_interval(e: Estimate, scale: float = 1.0, digits: int = 2, unit: str = "") -> str:
+    """Half of the interval, or that there were too few frames for one; nothing for NaN."""
+    if e.value != e.value:
+        return ""
+    return f"{scale * (e.high - e.low) / 2:.{digits}f}{unit}" if e.bounded else "too few"
+
+
 def kelvin(t: Estimate | None) -> str:
     """Mean and standard error."""
     return "" if t is None else f"{t.value:.1f} ± {(t.high - t.low) / 3.92:.1f}"

@@ -51,6 +51,14 @@ Frames = Annotated[
         min=1, help="Number of frames, evenly chosen; default: all, 3 with --conservation.", rich_help_panel=RUNNING
     ),
 ]
+Predictions = Annotated[
+    bool | None,
+    typer.Option(
+        "--predictions/--no-predictions",
+        help="Predictions beside the labels as extended XYZ; default: up to 200,000 atoms.",
+        rich_help_panel=RUNNING,
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder for results; default: eval/NAME-001 and so on.")]
 Resume = Annotated[Path | None, typer.Option(help="Folder of an evaluation to continue.", rich_help_panel=RUNNING)]
 
@@ -74,6 +82,7 @@ def evaluate(
     conservation: Conservation = False,
     nve_steps: NveSteps = 500,
     frames: Frames = None,
+    predictions: Predictions = None,
     config: Config = None,
     out: Out = None,
     resume: Resume = None,
@@ -84,13 +93,14 @@ def evaluate(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Measure force errors for the ideal chip and for hardware settings.
+    """Measure errors of forces, energies and stresses on hardware settings.
 
     Example: rgnn eval runs/latest data/test.zarr --bits 2:8 --noise 0,0.05,0.1
 
-    Errors are in total, per element and per temperature. On the store that the
-    model was trained on, only the frames held out of training count. Writes
-    report.html with all figures and tables, eval.json and eval.csv. With
+    Errors are in total, per element and per temperature, with 95% intervals; of
+    energies and stresses where the model has them. On the store that the model
+    was trained on, only the frames held out of training count. Writes report.html
+    with all figures and tables, eval.json, eval.csv and predictions.xyz. With
     --find bits,noise --within 10%, searches for the cheapest hardware instead;
     with --conservation, measures how far the forces are from those of an energy.
     With --driver, all products are measured on a board, with --chip on another
@@ -111,7 +121,7 @@ def evaluate(
         folder = workspace.run_folder(resume)
         plan = evaluation.resume(folder, session.device)
         introduce(session.report, plan)
-        _go(session, plan, folder)
+        _go(session, plan, folder, predictions)
         return
     seed = _seed(session, config) if seed is None else seed
     choices = parse.choices(bits, noise, vary or [])
@@ -131,7 +141,7 @@ def evaluate(
         base = plan.model.hardware if hardware is None else load_hardware(hardware)
         search(session, plan, base, find, parse.percentage(within, "--within"), folder)
     else:
-        _go(session, plan, folder)
+        _go(session, plan, folder, predictions)
 
 
 def _folder(plan: EvaluationPlan, model: Path, out: Path | None, overwrite: bool) -> Path:
@@ -160,21 +170,24 @@ def _seed(session: Session, config: Path | None) -> int | None:
     return seed
 
 
-def _go(session: Session, plan: EvaluationPlan, folder: Path) -> None:
+def _go(session: Session, plan: EvaluationPlan, folder: Path, predictions: bool | None) -> None:
     """Evaluate into the folder, and show the result."""
     from rgnn.evaluation import Evaluation
-    from rgnn.reports.evaluation import write_evaluation
+    from rgnn.reports.evaluation import write_evaluation, writes_predictions
     from rgnn_cli.show import board
     from rgnn_cli.show.evaluate import show
 
     if plan.settings.board.driver:
         board.evaluate(session, plan, folder)
         return
+    writes_predictions(plan, predictions)
     with session.listening("Evaluating", "passes") as listener:
         rows = plan.run(listener, keep=folder)
     with session.listening("Comparing uncertainties", "frames") as listener:
         found = Evaluation(plan, rows, plan.reliability(listener))
-    show(session.report, found, write_evaluation(found, folder))
+    with session.listening("Drawing predictions", "frames") as listener:
+        files = write_evaluation(found, folder, predictions, listener)
+    show(session.report, found, files)
     session.result({"out": str(folder), **found.to_mapping()})
 
 

@@ -115,7 +115,7 @@ class ConsoleListener(Listener):
     def epoch(self, row: Any, best: bool) -> None:
         """A line for each epoch of a training."""
         self.report.say(
-            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation error {100 * row.relative_error:5.1f}%  "
+            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  relative force error {100 * row.relative_error:5.1f}%  "
             f"MAE {row.mae:.4f} eV/Å  {row.seconds:.0f} s{'  best' if best else ''}"
         )
 

@@ -32,8 +32,8 @@ def training(session: Session, store: GraphStore, out: Path, epochs: int) -> Pat
         result = train(store, out, bits=4, noise=0.05, epochs=epochs, device=str(session.device), listener=listener)
     best, curve = result.best, training_curve(result.history, out / "training.png")
     session.report.say(
-        f"Best model: {out / 'best'} (validation error {100 * best.relative_error:.1f}% of the mean force); curve: "
-        f"{curve}"
+        f"Best model: {out / 'best'} (relative force error on validation frames {100 * best.relative_error:.1f}%); "
+        f"curve: {curve}"
     )
     return out
 

@@ -29,13 +29,17 @@ def introduce(report: Reporter, plan: EvaluationPlan) -> None:
 
 def show(report: Reporter, evaluation: Evaluation, files: Sequence[Path]) -> None:
     """The tables, and where the rest is."""
-    from rgnn.reports.evaluation import evaluation_tables
+    from rgnn.reports.evaluation import PREDICTIONS, as_trained, evaluation_tables, label_facts
 
     model = evaluation.plan.model
     if model.uses_chip:
         report.say(f"As trained: {model.hardware.describe()}")
+    for name, words in label_facts(as_trained(evaluation.rows, model)).items():
+        report.say(f"{name}: {words}")
     for table in evaluation_tables(evaluation):
         report.table(table.title, table.columns, table.rows[:SHOWN])
         if len(table.rows) > SHOWN:
             report.say(f"... and {len(table.rows) - SHOWN} more in the files")
     report.say(f"Results: {', '.join(str(file) for file in files)}")
+    if not any(file.name == PREDICTIONS for file in files):
+        report.say(f"Without {PREDICTIONS}, the predictions beside the labels: rgnn eval --predictions writes it.")

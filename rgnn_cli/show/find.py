@@ -18,6 +18,7 @@ def search(session: Session, plan: EvaluationPlan, base: Hardware, names: str, w
     from rgnn.base.files import write_atomic
     from rgnn.costs.prices import prices
     from rgnn.evaluation.search import search as run_search
+    from rgnn.reports.text import plus_minus
     from rgnn.reports.tradeoff import cheapest_first, priced
 
     report, config = session.report, plan.settings
@@ -27,10 +28,12 @@ def search(session: Session, plan: EvaluationPlan, base: Hardware, names: str, w
     with report.progress("Searching", None, "settings") as meter:
         found = run_search(
             plan.model, plan.store, config.frames, base, wanted, within, config.repeats, config.chips, config.seed,
-            lambda hardware: meter.advance(1, hardware.describe()),
+            lambda hardware: meter.advance(1, hardware.describe()), plan.sample,
         )  # fmt: skip
     ideal = found.ideal.relative_error()
-    report.say(f"Ideal chip: {ideal}; within {100 * within:g}% of it; {found.tried} settings tried")
+    report.say(
+        f"Relative force error of the ideal chip: {ideal}; within {100 * within:g}% of it; {found.tried} settings tried"
+    )
     hardware = [f.hardware for f in found.found]
     costs = prices(plan.model, plan.store, config.frames, hardware)
     ranked = cheapest_first(found.found, hardware, costs)
@@ -39,13 +42,13 @@ def search(session: Session, plan: EvaluationPlan, base: Hardware, names: str, w
             f.hardware.describe(),
             priced(price)[0],
             str(f.error),
-            f"{f.ratio.value:.3f} [{f.ratio.low:.3f}, {f.ratio.high:.3f}]",
+            plus_minus(f.ratio, digits=3),
         ]
         for f, price in ranked
     ]
     report.table(
         "Hardware that does, the least energy of a frame first (estimated)",
-        ["hardware", "energy", "error", "times the ideal chip's"],
+        ["hardware", "energy", "relative error", "times the ideal chip's"],
         rows,
     )
     record = {"within": within, **found.to_mapping(), "costs": [p and p.to_mapping() for p in costs]}

@@ -140,7 +140,7 @@ def _training(found: TrainingContents) -> dict[str, object]:
     if run.chips > 1:
         facts["chips"] = f"{run.chips}, forces are the mean"
     if best is not None:
-        facts |= {"best epoch": best.epoch, "validation error": f"{100 * best.relative_error:.2f}%"}
+        facts |= {"best epoch": best.epoch, "relative force error": f"{100 * best.relative_error:.2f}%"}
         facts |= {"MAE": f"{best.mae:.4f} eV/Å", "time": f"{found.seconds / 60:.1f} min"}
     return facts
 

@@ -75,8 +75,8 @@ def result(session: Session, run: TrainingRun, result: FitResult, folder: Path) 
     if result.stopped_early:
         say(f"Stopped after epoch {len(result.history)}: no better for {settings.training.stop_after} epochs.")
     say(
-        f"Best model: [bold]{folder / 'best'}[/] (epoch {best.epoch}, validation error "
-        f"[bold]{100 * best.relative_error:.1f}%[/] of the mean force, MAE {best.mae:.4f} eV/Å){curve}"
+        f"Best model: [bold]{folder / 'best'}[/] (epoch {best.epoch}, on validation frames: relative force "
+        f"error [bold]{100 * best.relative_error:.1f}%[/], MAE {best.mae:.4f} eV/Å){curve}"
     )
     if best.energy_error is not None:
         say(f"Energy: validation error {1000 * best.energy_error:.2f} meV/atom")

@@ -20,7 +20,8 @@ from rgnn.models.checkpoints import fingerprint
 def test_evaluates_held_out_frames_and_writes_results(cli, run) -> None:
     out = json.loads(cli("eval", run, "--repeats", 3, "--out", "e", "--json"))
     assert {p.name for p in Path("e").iterdir()} == {
-        "config.yaml", "settings", "report.html", "eval.json", "eval.csv", "parity.png", "layers.png"
+        "config.yaml", "settings", "report.html", "eval.json", "eval.csv", "parity.png", "layers.png",
+        "predictions.xyz",
     }  # fmt: skip
     record = json.loads(Path("e/eval.json").read_text())
     assert record["frames"] == split_frames(30, 0.1, 0)[1]
@@ -38,7 +39,7 @@ def test_the_error_is_what_it_says(cli, run) -> None:
     absolute = reference = 0.0
     for index in frames:
         g = store.graph(index)
-        absolute += np.abs(predict(model, g, model.hardware.ideal(), 0, index, 0) - g.forces.numpy()).sum()
+        absolute += np.abs(predict(model, g, model.hardware.ideal(), 0, index, 0).forces - g.forces.numpy()).sum()
         reference += np.abs(g.forces.numpy()).sum()
     assert out["settings"][0]["all"]["relative_error"] == pytest.approx(absolute / reference, rel=1e-5)
 
@@ -124,7 +125,14 @@ def test_the_report_holds_everything(cli, run) -> None:
     page = Path("e/report.html").read_text()
     assert page.count('src="data:image/png;base64,') == 5 == page.count("<figure>")
     assert not re.search(r'(?:src|href)="(?!data:)', page)
-    for words in ("times the ideal chip", "By element", "Signal to noise", "bootstrap", "clipped"):
+    for words in (
+        "times the ideal chip",
+        "error by element",
+        "too few frames",
+        "Signal to noise",
+        "bootstrap",
+        "clipped",
+    ):
         assert words in page
 
 
@@ -152,7 +160,7 @@ def test_fresh_chips_are_told_apart_from_reads(cli, run) -> None:
 
 def test_the_cheapest_hardware_is_found(cli, refused, run) -> None:
     out = cli("eval", run, "--find", "bits,noise", "--within", "20%", "--frames", 2, "--repeats", 1, "--out", "f")
-    assert "Ideal chip" in out and "Cheapest" in out
+    assert "error of the ideal chip" in out and "Cheapest" in out
     found = json.loads(Path("f/find.json").read_text())
     assert all(f["ratio"]["value"] <= 1.2 for f in found["found"]) and found["tried"] >= len(found["found"])
     assert "search for bits" in refused(2, "eval", run, "--find", "size")

@@ -89,7 +89,7 @@ def test_info_before_the_first_epoch_and_of_uncertainty(cli, run) -> None:
     (run / "log.csv").unlink()
     begun = json.loads(cli("info", run, "--json"))
     assert (begun["finished_epochs"], begun["best_epoch"], begun["validation_error"]) == (0, None, None)
-    assert "validation error" not in cli("info", run)
+    assert "relative force error" not in cli("info", run)
     Path("small.yaml").write_text(
         "store: data/tiny.zarr\nmodel: {family: moments, cutoff: 3.8, gaussians: 4, channels: 4, "
         "readout: {kind: ridge, random_features: 8}}\n"

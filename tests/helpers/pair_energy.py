@@ -103,11 +103,12 @@ class PairEnergy(ForceField):
             return torch.zeros_like(d), torch.zeros_like(d)
         x = d.to(self.dtype)
         values = self.radial(x)
-        slopes = values * (self.radial.mu - x[:, None]) / self.radial.s.square()
+        steepest = 1 / (self.radial.s * 1.6487)  # 1.6487 is sqrt(e); inputs of all three reads span 0 to 1
+        slopes = values * (self.radial.mu - x[:, None]) / self.radial.s.square() / steepest.max()
         with torch.no_grad():
             reads = [reading.product(self.crossbar, each) for each in (values, slopes.relu(), (-slopes).relu())]
         chip, up, down = (self.weight @ read.mT for read in reads)
-        return chip.to(d.dtype), (up - down).to(d.dtype)
+        return chip.to(d.dtype), ((up - down) * steepest.max()).to(d.dtype)
 
     def without_edges(self, g: Graph) -> Prediction:
         forces = torch.zeros(g.n_atoms, 3, dtype=torch.float64, device=self.device)
