@@ -13,6 +13,7 @@ _FILES = [
     "config.yaml", "log.csv", "speed.csv", "best", "last", "state.safetensors", "members", "training.png",
     "trajectory.traj", "trajectory.xyz", "restart.safetensors", "minimised.xyz", "broken.xyz", "final.xyz",
     "summary.json", "dynamics.png", "eval.json", "eval.csv", "parity.png", "heatmap.png", "curves.png", "layers.png",
+    "parity-energy-stress.png", "predictions.xyz",
     "uncertainty.png", "report.html", "settings", "find.json", "find.png", "analysis.json", "analysis.csv", "rdf.csv",
     "msd.csv", "rdf.png", "msd.png", "arrhenius.png", "temperature.png", "sweep.json", "sweep.csv", "sweep.png",
     "conservation.json", "measured", "refit", "board.json", "board.png", "columns.csv", "columns.png",

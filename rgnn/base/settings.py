@@ -101,7 +101,9 @@ class Settings(BaseModel):
         try:
             return check(values)
         except ValidationError as error:
-            found = [_in_words(cls, line) for line in error.errors(include_url=False)]
+            # A value that is wrong is said before one that is missing.
+            lines = sorted(error.errors(include_url=False), key=lambda line: line["type"] == "missing")
+            found = [_in_words(cls, line) for line in lines]
             raise ValidationError.from_exception_data(cls.__name__, found) from None
 
     @classmethod
