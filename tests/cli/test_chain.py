@@ -13,7 +13,7 @@ def test_convert_train_eval_md(shell, trajectory) -> None:
     assert "data/tiny.zarr (the one made last here)" in done.out
     done = shell("rgnn eval --repeats 2")
     assert done.code == 0, done.err
-    assert "By temperature" in done.out
+    assert "Relative force error by temperature" in done.out
     ase.io.write("structure.xyz", ase.io.read(trajectory, 0))
     done = shell("rgnn md structure.xyz --steps 20")
     assert done.code == 0, done.err
