@@ -1,13 +1,23 @@
 """The shapes of models: one settings class for each family, chosen by the key `family`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from rgnn.base.choices import Envelope, ShortRange
 from rgnn.base.errors import InputError
 from rgnn.base.settings import Must, Number, Variants, Whole, require
+
+
+def _positive(widths: tuple[int, ...]) -> tuple[int, ...]:
+    if min(widths, default=0) < 1:
+        raise Must("one or more, each at least 1")
+    return widths
+
+
+# Of the hidden layers of a perceptron.
+Widths = Annotated[tuple[Whole, ...], AfterValidator(_positive)]
 
 
 class ModelSettings(Variants):
@@ -139,15 +149,8 @@ class NetworkSettings(ReadoutSettings):
 
     kind: Literal["network"] = "network"
     """Name of the kind."""
-    widths: tuple[Whole, ...] = (64, 32)
+    widths: Widths = (64, 32)
     """Widths of the hidden layers."""
-
-    @field_validator("widths")
-    @classmethod
-    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
-        if min(widths, default=0) < 1:
-            raise Must("one or more, each at least 1")
-        return widths
 
 
 class NeighbourhoodSettings(ModelSettings):
@@ -202,15 +205,8 @@ class EnergySettings(NeighbourhoodSettings):
     """Name of the family."""
     mixtures: Whole = Field(default=48, ge=1, le=1024)
     """Number H of trained mixtures of the channels, separate for each element and rank."""
-    widths: tuple[Whole, ...] = (64, 32)
+    widths: Widths = (64, 32)
     """Widths of the hidden layers of the digital part."""
-
-    @field_validator("widths")
-    @classmethod
-    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
-        if min(widths, default=0) < 1:
-            raise Must("one or more, each at least 1")
-        return widths
 
     def describe(self) -> str:
         """The layers in words, for people."""

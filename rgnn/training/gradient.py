@@ -109,26 +109,33 @@ class GradientFit:
         self._agree()
         at = self.progress
         self.clock = Clock(config, steps, at.step, at.elapsed)
-        while self.clock.goes_on(at.epoch, at.epochs_since_best):
+        while self._read_clock().goes_on(at.epoch, at.epochs_since_best):
             began = time.monotonic()
             order = epoch_order(frames, train, config.seed, at.epoch)
             size = config.batch_size
             batches = [order[first : first + size] for first in range(at.step_in_epoch * size, len(order), size)]
             for parts in prefetched(lambda batch: self._parts(frames, batch), batches):
                 if self.processes.any(listener.stop()):
-                    at.seconds, at.elapsed = at.seconds + time.monotonic() - began, self.clock.elapsed
+                    at.seconds += time.monotonic() - began
                     self.save()
                     self.processes.barrier()
                     said = f"stopped in epoch {at.epoch + 1} as asked, the state is saved"
                     raise Interrupted(said, "training", self.out)
                 loss = self._step_or_as_before(parts)
                 listener.progress(*self.clock.progress, f"loss {loss:.4f}")
-                if self.processes.any(self.clock.is_over):
+                if self._read_clock().is_over:
                     break
             seconds = at.seconds + time.monotonic() - began
             is_best = self._end_epoch_or_as_before(frames, validation, at.step_in_epoch, seconds)
             listener.epoch(self.history[-1], is_best)
         return FitResult(self.best, tuple(self.history), self.clock.stopped_early(at.epoch))
+
+    def _read_clock(self) -> Clock:
+        """The clock, which all processes read from the first: rates and lengths must be the same everywhere."""
+        now = self.clock.now
+        self.clock.elapsed = now if self.config.minutes is None else self.processes.broadcast_object(now)
+        self.progress.elapsed = self.clock.elapsed
+        return self.clock
 
     def _step_or_as_before(self, parts: Sequence[Graph]) -> float:
         """A step; where the board stops in it, the state is that of before, and saved."""
@@ -240,7 +247,6 @@ class GradientFit:
         self.schedule.follow(e.relative)
         is_best = e.relative < at.best
         at.epoch, at.step_in_epoch, at.loss_sum, at.seconds = at.epoch + 1, 0, 0.0, 0.0
-        at.elapsed = self.clock.elapsed
         at.epochs_since_best = 0 if is_best else at.epochs_since_best + 1
         if is_best:
             at.best = e.relative

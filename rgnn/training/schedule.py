@@ -19,15 +19,17 @@ class Clock:
 
     Attributes:
         step: finished steps.
+        elapsed: seconds of the training when the clock was last read, interruptions left out. What the clock is asked
+            refers to then, so that processes that share a training can agree on it.
     """
 
     def __init__(self, config: TrainingSettings, steps: int, step: int = 0, elapsed: float = 0.0) -> None:
-        self.config, self.steps, self.step = config, steps, step
+        self.config, self.steps, self.step, self.elapsed = config, steps, step, elapsed
         self._began = time.monotonic() - elapsed
 
     @property
-    def elapsed(self) -> float:
-        """Seconds of the training so far, interruptions left out."""
+    def now(self) -> float:
+        """Seconds of the training until now."""
         return time.monotonic() - self._began
 
     @property

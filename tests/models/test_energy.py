@@ -1,5 +1,7 @@
 """The energy family: derivatives against finite differences, extensivity, and what hardware does to them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from ase.build import bulk, molecule
 from rgnn import Chip, Graph, Hardware, kernels
 from rgnn.base.rng import torch_stream
 from rgnn.data.sample import sample_frames
+from rgnn.graphs.graph import Labels
 from rgnn.models.energy.model import MomentEnergy
 from rgnn.models.settings import EnergySettings
 from rgnn.training.references import fit_references
@@ -245,8 +248,7 @@ class Frames:
             with torch.no_grad():
                 found = model(g, model.read()).energy
             extra = sum(energies[int(z)] for z in atoms.numbers)
-            g.labels.__dict__["energy"] = found + extra
-            self.graphs.append(g)
+            self.graphs.append(replace(g, labels=Labels(energy=found + extra)))
 
     def graph(self, index: int) -> Graph:
         return self.graphs[index]

@@ -143,6 +143,8 @@ def test_a_clock_counts_steps_or_minutes(monkeypatch) -> None:
     by_minutes = Clock(TrainingSettings.energy().override(minutes=2), steps=10, step=5, elapsed=60.0)
     assert by_minutes.share == 0.5 and by_minutes.progress == (5, 10)
     now[0] += 60
+    assert not by_minutes.is_over  # until it is read
+    by_minutes.elapsed = by_minutes.now
     assert by_minutes.is_over and not by_minutes.goes_on(0, 0) and not by_minutes.stopped_early(1)
 
 
