@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ import rgnn
 from rgnn import Chip, Graph, Hardware, fit
 from rgnn.base.errors import Interrupted
 from rgnn.data.sample import sample_frames
+from rgnn.graphs.graph import Labels
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.families import build, family_of
-from rgnn.models.settings import MessagePassingSettings, MomentSettings, NetworkSettings, RidgeSettings
+from rgnn.models.settings import EnergySettings, MessagePassingSettings, MomentSettings, NetworkSettings, RidgeSettings
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.linear import LinearFit
 from rgnn.training.settings import TrainingSettings
@@ -38,7 +40,11 @@ class Glass:
 
     def __init__(self) -> None:
         every = islice(sample_frames(), 12)
-        self.graphs = [Graph.from_positions(f.numbers, f.positions, f.cell, f.pbc, 3.8, f.forces) for f in every]
+        self.graphs = []
+        for f in every:
+            g = Graph.from_positions(f.numbers, f.positions, f.cell, f.pbc, 3.8, f.forces)
+            energy = torch.tensor([f.energy], dtype=torch.float64)
+            self.graphs.append(replace(g, labels=Labels(g.forces, energy)))
 
     def graph(self, index: int) -> Graph:
         return self.graphs[index]
@@ -51,6 +57,7 @@ CASES = {
     "noisy": (NETWORK, NOISY),
     "converted": (NETWORK, NOISY.override(adc_bits=7)),
     "messages": (MessagePassingSettings(n_features=4, reservoir_layers=1), NOISY),
+    "energy": (EnergySettings(gaussians=18, channels=4, mixtures=4, widths=(8,), elements=(3, 8, 15)), NOISY),
     "ridge": (SMALL.override(readout=RidgeSettings(random_features=12)), NOISY),
 }
 
@@ -63,6 +70,8 @@ def untrained(name: str) -> ForceField:
 def train(name: str, frames: Glass, out: Path, processes: Processes = ALONE, **settings: Any) -> FitResult:
     """The case of this name; settings are those of the training, or arguments of `fit`."""
     given = {key: settings.pop(key) for key in ("resume", "listener") if key in settings}
+    if name == "energy":
+        settings = {"energy_weight": 0.5, "rate_schedule": "cosine", **settings}
     config = CONFIG.override(**settings)
     return fit(untrained(name), frames, TRAIN, VALIDATION, config, out, processes=processes, **given)
 
@@ -85,7 +94,7 @@ def torchrun(*arguments: object, folder: Path | None = None) -> subprocess.Popen
 def main(folder: Path) -> None:
     processes, frames = Processes.join(), Glass()
     torch.set_num_threads(1)
-    trained = ("clean", "noisy", "converted", "messages")
+    trained = ("clean", "noisy", "converted", "messages", "energy")
     models = [train(name, frames, folder / name, processes).model for name in trained]
     # Only the last process is asked to stop, and all stop before the same step.
     calls, last = iter(range(100)), processes.rank == processes.count - 1
@@ -93,6 +102,8 @@ def main(folder: Path) -> None:
         train("noisy", frames, folder / "cut", processes, listener=Asked(lambda: last and next(calls) == 4))
         raise AssertionError("was not stopped")
     models.append(train("noisy", frames, folder / "cut", processes, resume=True).model)
+    # Their clocks differ, their rates and lengths must not.
+    models.append(train("energy", frames, folder / "minutes", processes, minutes=0.02).model)
     models.append(solve(frames, folder / "ridge", processes))
     (folder / f"prints-{processes.rank}").write_text("\n".join(fingerprint(model) for model in models))
     processes.leave()

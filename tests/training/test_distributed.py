@@ -50,7 +50,7 @@ def test_two_processes_hold_the_same_models_and_write_one_run(two) -> None:
     assert len(read_epochs(two / "clean")) == CONFIG.epochs
 
 
-@pytest.mark.parametrize("name", ["clean", "noisy", "converted", "messages"])
+@pytest.mark.parametrize("name", ["clean", "noisy", "converted", "messages", "energy"])
 def test_two_processes_train_as_one_does_in_two_parts(two, frames, tmp_path, name: str) -> None:
     """Read noise, ranges, statistics and batch norms included, and steps without a frame for the second process."""
     train(name, frames, tmp_path, accumulate=2)

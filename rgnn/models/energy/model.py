@@ -26,7 +26,7 @@ class MomentEnergy(ForceField):
     """E = sum_i [eps(M_i; Z_i) + sum_j u(d_ij; Z_i Z_j) + e_{Z_i}]: moments from the chip in trained functions.
 
     The chip sees Gaussians of distances only, so that phi(d) = A(onehot(Z_j) x G(d)) has the slope
-    A(onehot(Z_j) x G'(d)), two more reads of the same cells (`ChipReading.of_gaussians`). What the digital part gives is
+    A(onehot(Z_j) x G'(d)), two more reads of the same cells (`ChipReading.of_gaussians`). The digital part gives
     B_i = d eps_i / d M_i, and then
 
     g_ij = [(phi fc)' B_i . Y_ij + du/dd] u_ij + phi fc B_i . dY_ij / dr      F_i = sum_j g_ij - g_ji
