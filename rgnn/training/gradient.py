@@ -122,8 +122,8 @@ class GradientFit:
                     said = f"stopped in epoch {at.epoch + 1} as asked, the state is saved"
                     raise Interrupted(said, "training", self.out)
                 loss = self._step_or_as_before(parts)
-                listener.progress(*self.clock.progress, f"loss {loss:.4f}")
-                if self._read_clock().is_over:
+                listener.progress(*self._read_clock().progress, f"loss {loss:.4f}")
+                if self.clock.is_over:
                     break
             seconds = at.seconds + time.monotonic() - began
             is_best = self._end_epoch_or_as_before(frames, validation, at.step_in_epoch, seconds)

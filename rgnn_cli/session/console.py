@@ -127,15 +127,15 @@ class Meter:
         if self.bar is not None:
             self.bar.update(self.task, completed=done, total=total)
 
-    def update(self, done: float, note: str = "") -> None:
-        """Show that `done` units are finished."""
-        self.done = done
+    def update(self, done: float, note: str = "", total: float | None = None) -> None:
+        """Show that `done` units are finished, of a total that may have changed; None leaves it."""
+        self.done, self.total = done, self.total if total is None else total
         now = time.monotonic()
         rate = (done - self.first) / max(now - self.began, 1e-9)
         of = "" if self.total is None else f"/{self.total:g}"
         count = f"{done:g}{of} {self.unit}  {rate:.3g} {self.unit}/s"
         if self.bar is not None:
-            self.bar.update(self.task, completed=done, count=count, note=note)
+            self.bar.update(self.task, completed=done, total=self.total, count=count, note=note)
         elif not self.reporter.silent and now - self.shown >= PLAIN_INTERVAL:
             self.shown = now
             left = f", {(self.total - done) / rate:.0f} s left" if self.total is not None and rate > 0 else ""

@@ -102,7 +102,7 @@ class ConsoleListener(Listener):
         if not self._started:
             self.meter.start(done - 1, total)
             self._started = True
-        self.meter.update(done, note)
+        self.meter.update(done, note, total)
 
     def info(self, text: str) -> None:
         """A line."""
