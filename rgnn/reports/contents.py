@@ -1,5 +1,6 @@
 """What lies at a path, in numbers: a graph store, chip, model, training run or run of molecular dynamics."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -220,18 +221,44 @@ class DynamicsContents:
         return {"kind": "dynamics run", **plain, "md": settings}
 
 
+@dataclass(frozen=True)
+class RelaxationContents:
+    """What a relaxation has come to: its config.yaml and its summary.json, empty where it has not ended."""
+
+    record: dict[str, Any]
+    summary: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> "RelaxationContents":
+        """Those of a folder of rgnn relax.
+
+        Raises:
+            InputError: its summary is damaged.
+        """
+        file = folder / "summary.json"
+        try:
+            summary = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except ValueError:
+            raise InputError(f"{file}: is damaged; relax the structure again.") from None
+        return cls(read_yaml(folder / "config.yaml"), summary)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Settings and origin, and what came out."""
+        return {"kind": "relaxation", **self.record, "summary": self.summary}
+
+
 def _with_units(settings: dict[str, Any]) -> dict[str, Any]:
     return {f"{name}_{MD_UNITS[name]}" if name in MD_UNITS else name: value for name, value in settings.items()}
 
 
-Contents = StoreSummary | ChipContents | ModelContents | TrainingContents | DynamicsContents
+Contents = StoreSummary | ChipContents | ModelContents | TrainingContents | DynamicsContents | RelaxationContents
 
 
 def contents(path: str | Path, verify: bool = False) -> Contents:
     """What lies at a path.
 
     Args:
-        path: a store, chip, model folder, training run or run of molecular dynamics.
+        path: a store, chip, model folder, training run, run of molecular dynamics or relaxation.
         verify: read a store whole and check its checksums.
 
     Raises:
@@ -251,6 +278,8 @@ def contents(path: str | Path, verify: bool = False) -> Contents:
         return ModelContents.read(path)
     if (path / "config.yaml").is_file():
         parts = read_yaml(path / "config.yaml").keys()
+        if "relax" in parts:
+            return RelaxationContents.read(path)
         if "model_fingerprint" in parts:
             return DynamicsContents(MDRecord.read(path))
         if "training" in parts:

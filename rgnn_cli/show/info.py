@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rgnn.data.store.summary import StoreSummary
-    from rgnn.reports.contents import ChipContents, Contents, DynamicsContents, ModelContents, TrainingContents
+    from rgnn.reports.contents import (
+        ChipContents,
+        Contents,
+        DynamicsContents,
+        ModelContents,
+        RelaxationContents,
+        TrainingContents,
+    )
     from rgnn_cli.session.console import Reporter
 
 # More temperatures than these are shown as a range.
@@ -18,7 +25,7 @@ LISTED = 12
 def contents(report: Reporter, path: Path, found: Contents, verified: bool = False) -> None:
     """A table of what lies at the path, and for a store whether its checksums were verified."""
     from rgnn.data.store.summary import StoreSummary
-    from rgnn.reports.contents import ChipContents, ModelContents, TrainingContents
+    from rgnn.reports.contents import ChipContents, ModelContents, RelaxationContents, TrainingContents
 
     if isinstance(found, StoreSummary):
         if verified:
@@ -30,6 +37,8 @@ def contents(report: Reporter, path: Path, found: Contents, verified: bool = Fal
         report.facts(f"Model {path}", _model(found))
     elif isinstance(found, TrainingContents):
         report.facts(f"Training run {path}", _training(found))
+    elif isinstance(found, RelaxationContents):
+        report.facts(f"Relaxation {path}", _relaxation(found))
     else:
         report.facts(f"Molecular dynamics run {path}", _dynamics(found))
 
@@ -152,3 +161,23 @@ def _dynamics(found: DynamicsContents) -> dict[str, object]:
         inner = value if isinstance(value, dict) else {"": value}
         flat |= {f"{part} {name}".strip(): setting for name, setting in inner.items()}
     return flat
+
+
+def _relaxation(found: RelaxationContents) -> dict[str, object]:
+    """Of a structure on its way to a minimum."""
+    asked, origin, summary = found.record["relax"], found.record["origin"], found.summary
+    facts: dict[str, object] = {
+        "structure": origin.get("structure", "not known"),
+        "model": origin.get("model", "not known"),
+        "cell": asked["cell"],
+    }
+    if not summary:
+        return {**facts, "result": "has not ended"}
+    before, after = summary["before"], summary["after"]
+    reached = "reached" if summary["converged"] else "not reached"
+    facts["result"] = f"{summary['steps']} steps; {asked['fmax']:g} eV/Å {reached}"
+    for name, unit in (("energy", "eV"), ("max_force", "eV/Å"), ("pressure", "GPa"), ("volume", "Å³")):
+        if after[name] is not None:
+            digits = ".3f" if name == "energy" else ".4g"
+            facts[name.replace("max_", "largest ")] = f"{before[name]:{digits}} to {after[name]:{digits}} {unit}"
+    return facts
