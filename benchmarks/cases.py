@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from ase import Atoms
 
-from rgnn import Chip, Graph, Hardware, kernels
+from rgnn import Chip, Graph, Hardware, RGNNCalculator, kernels
 from rgnn.base.rng import torch_stream
 from rgnn.data.frames import Frame
 from rgnn.data.sample import sample_frames
@@ -55,16 +56,28 @@ def frames() -> list[Frame]:
     return [f for f, _ in zip(sample_frames(), range(LOADED_FRAMES), strict=False)]
 
 
-def graph_of(size: int = 192) -> Graph:
+def atoms_of(size: int = 192) -> Atoms:
     f = frames()[0]
-    a = Atoms(f.numbers, positions=f.positions, cell=f.cell, pbc=f.pbc) * SIZES[size]
-    forces = f.forces if size == 192 else None
-    return Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, CUTOFF, forces)
+    return Atoms(f.numbers, positions=f.positions, cell=f.cell, pbc=f.pbc) * SIZES[size]
 
 
-def pair() -> Graph:
-    some = frames()[:2]
-    return Graph.batch([Graph.from_positions(f.numbers, f.positions, f.cell, f.pbc, CUTOFF, f.forces) for f in some])
+def graph_of(size: int = 192, cutoff: float = CUTOFF) -> Graph:
+    a, forces = atoms_of(size), frames()[0].forces if size == 192 else None
+    return Graph.from_positions(a.numbers, a.positions, a.cell[:], a.pbc, cutoff, forces)
+
+
+def batch(n: int = 2, cutoff: float = CUTOFF) -> Graph:
+    some = frames()[:n]
+    return Graph.batch([Graph.from_positions(f.numbers, f.positions, f.cell, f.pbc, cutoff, f.forces) for f in some])
+
+
+def settings_of(preset: str | None, cutoff: float | None = None) -> RunSettings:
+    config = RunSettings.preset(preset) if preset else RunSettings()
+    return config if cutoff is None else _with(config, cutoff=cutoff)
+
+
+def _with(config: RunSettings, **shape: float) -> RunSettings:
+    return config.model_copy(update={"model": config.model.model_copy(update=shape)})
 
 
 def ready_model(config: RunSettings) -> ForceField:
@@ -73,12 +86,19 @@ def ready_model(config: RunSettings) -> ForceField:
     cells = Chip.synthetic().matrices(families.family_of(shape).matrices(shape))
     model = families.build(shape, config.hardware, cells)
     with torch.no_grad():
-        model.train()(graph_of())
+        model.train()(graph_of(cutoff=model.settings.cutoff))
     return model.eval()
 
 
-def forces(hardware: Hardware | None = None, preset: str | None = None, size: int = 192, by: str | None = None) -> Work:
-    model, g = ready_model(RunSettings.preset(preset) if preset else RunSettings()), graph_of(size)
+def forces(
+    hardware: Hardware | None = None,
+    preset: str | None = None,
+    size: int = 192,
+    by: str | None = None,
+    cutoff: float | None = None,
+) -> Work:
+    model = ready_model(settings_of(preset, cutoff))
+    g = graph_of(size, model.settings.cutoff)
 
     def run() -> object:
         with torch.no_grad():
@@ -102,10 +122,26 @@ def fresh_forces() -> Work:
     return run
 
 
-def training_step(preset: str | None = None) -> Work:
-    config = RunSettings.preset(preset) if preset else RunSettings()
-    trainer, batch = GradientFit(ready_model(config), TrainingSettings(), None), pair()
-    return lambda: trainer.step(batch)
+def training_step(preset: str | None = None, n: int = 2, cutoff: float | None = None) -> Work:
+    model = ready_model(settings_of(preset, cutoff))
+    trainer, several = GradientFit(model.train(), TrainingSettings(), None), batch(n, model.settings.cutoff)
+    return lambda: trainer.step(several)
+
+
+def calculator(preset: str, cutoff: float, **shape: float) -> Work:
+    """A call after a small move, with all that the model gives."""
+    return calculator_of(ready_model(_with(settings_of(preset), cutoff=cutoff, **shape)))
+
+
+def calculator_of(model: ForceField) -> Work:
+    atoms, calc, rng = atoms_of(), RGNNCalculator(model), np.random.default_rng(0)
+    start = atoms.positions.copy()
+
+    def run() -> None:
+        atoms.positions = start + 1e-3 * rng.standard_normal(start.shape)
+        calc.calculate(atoms)
+
+    return run
 
 
 def molecular_dynamics() -> Work:
@@ -195,6 +231,8 @@ CASES = [
     Case("forces, GNNFF (all digital)", lambda: forces(preset="gnnff")),
     Case("forces, moments, 5% read noise", lambda: forces(preset="moments")),
     Case("forces, ridge, 5% read noise", lambda: forces(preset="ridge")),
+    Case("energy, forces and stress", lambda: calculator("energy", 5.0)),
+    Case("energy, forces and stress, 64 channels", lambda: calculator("energy", 5.0, channels=64)),
     Case("forces, no noise, plain torch", lambda: forces(Hardware(noise=None), by="plain"), "float"),
     Case("forces, 5% read noise, plain torch", lambda: forces(by="plain"), "float"),
     Case("search, plan and forces", fresh_forces, "noisy"),
@@ -202,6 +240,7 @@ CASES = [
     Case("training step, 2 frames", training_step, "step", published=25.0),
     Case("training step, 2 frames, GNNFF", lambda: training_step("gnnff")),
     Case("training step, 2 frames, moments", lambda: training_step("moments")),
+    Case("training step, 4 frames, energy", lambda: training_step("energy", 4, 5.0)),
     Case("molecular dynamics", molecular_dynamics, units=STEPS, unit="steps/s"),
     Case("loader", loader, units=LOADED_FRAMES, unit="frames/s"),
     Case("hardware grid 3 x 3, 4 frames", hardware_grid, units=9 * GRID_FRAMES, unit="frames/s"),

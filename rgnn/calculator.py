@@ -8,12 +8,11 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.data import chemical_symbols
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.chip.slow import Moment
-from rgnn.graphs.graph import Graph, cell_volume
+from rgnn.graphs.graph import Graph, cell_volume, voigt
 from rgnn.graphs.skin import SkinList
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import load_model
@@ -129,7 +128,7 @@ class RGNNCalculator(Calculator):
         if found.energy is not None:
             self.results["energy"] = self.results["free_energy"] = float(found.energy[0])
         if found.stress is not None:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress[0])
+            self.results["stress"] = voigt(found.stress[0])
 
     def evaluate(self, g: Graph) -> Arrays:
         """All that the model gives for a frame and, where it is estimated, sigma, with the noise of this call."""

@@ -16,7 +16,8 @@ from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import writing
 from rgnn.chip.hardware import Hardware
 from rgnn.data.store.reader import GraphStore
-from rgnn.evaluation.run import Predicted, predictions, voigt
+from rgnn.evaluation.run import Predicted, predictions
+from rgnn.graphs.graph import voigt
 from rgnn.models.base import ForceField
 
 # Frames whose forces a figure shows; more only make the cloud thicker.

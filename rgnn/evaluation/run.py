@@ -21,7 +21,7 @@ from rgnn.chip.slow import Moment
 from rgnn.evaluation.errors import TERMS, ErrorSums, HardwareErrors
 from rgnn.evaluation.frame_errors import FrameErrors
 from rgnn.evaluation.intervals import Sample
-from rgnn.graphs.graph import Graph, LabelledFrames
+from rgnn.graphs.graph import Graph, LabelledFrames, voigt
 from rgnn.models import inference
 from rgnn.models.base import ForceField
 from rgnn.models.inference import Arrays
@@ -227,11 +227,6 @@ class _Tables:
 
 def _beside(file: Path) -> Path:
     return file.with_name(f"{file.stem}-whole.npy")
-
-
-def voigt(stress: np.ndarray) -> np.ndarray:
-    """[6] xx, yy, zz, yz, xz, xy of a stress [3, 3]."""
-    return stress[(0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)]
 
 
 def _name(hardware: Hardware, shape: tuple[int, ...], seed: int) -> str:

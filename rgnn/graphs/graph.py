@@ -268,6 +268,11 @@ def cell_volume(cell: np.ndarray, pbc: np.ndarray) -> float | None:
     return float(abs(np.linalg.det(np.asarray(cell, dtype=np.float64)))) if np.all(pbc) else None
 
 
+def voigt(stress: np.ndarray) -> np.ndarray:
+    """[6] xx, yy, zz, yz, xz, xy of a stress [3, 3]."""
+    return stress[(0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)]
+
+
 def _by_frame(values: Sequence[Tensor | None], n_frames: Sequence[int], shape: tuple[int, ...]) -> Tensor | None:
     """Values of the frames of several graphs as one tensor, not-a-number where unknown; None where all are."""
     known = next((value for value in values if value is not None), None)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rgnn.graphs.triplets import TripletPlan
 
-# Edges in one part of a large graph: [16384, 180] floats are 12 MB.
-PART = 16384
+# Edges in one part of a large graph: [16384, 180] floats are 12 MB. A GPU needs more to be busy.
+PART, PART_OF_GPU = 16384, 524288
 
 Rows = slice | Tensor
 
@@ -197,16 +197,17 @@ class Topology:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The atoms, cut into consecutive parts with about `PART` edges each.
+        """The atoms, cut into consecutive parts with about `PART` edges each (on a GPU `PART_OF_GPU`).
 
         Where atoms are borrowed without their edges, the parts hold the own atoms only.
         """
-        if self.n_edges <= PART and self.halo is None:
+        size = PART if self.device.type == "cpu" else PART_OF_GPU
+        if self.n_edges <= size and self.halo is None:
             return (self.whole,)
         centre, neighbour = self.edge_index
         n_atoms = self.n_atoms if self.borrows_edges else self.own_atoms
         edges_before = torch.cumsum(torch.bincount(centre, minlength=n_atoms), 0)
-        cuts = PART * torch.arange(1, math.ceil(self.n_edges / PART), device=self.device)
+        cuts = size * torch.arange(1, math.ceil(self.n_edges / size), device=self.device)
         ends = torch.searchsorted(edges_before, cuts, right=True)
         atoms = torch.unique(torch.cat([ends.new_tensor([0, n_atoms]), ends]))
         out = torch.cat([edges_before.new_zeros(1), edges_before])[atoms].tolist()

@@ -6,18 +6,47 @@ from numba import njit, prange
 from rgnn.kernels.loops import FUSED, _exp, f32
 
 
+@njit(inline="always", **FUSED)
+def _harmonics(u, y):
+    """The nine harmonics of a unit vector."""
+    root = f32(2**0.5)
+    y[0], y[1], y[2], y[3] = f32(1), u[0], u[1], u[2]
+    y[4], y[5], y[6] = root * u[0] * u[1], root * u[1] * u[2], root * u[2] * u[0]
+    y[7] = (u[0] * u[0] - u[1] * u[1]) * f32(0.5) * root
+    y[8] = (f32(3) * u[2] * u[2] - f32(1)) / f32(6**0.5)
+
+
+@njit(inline="always", **FUSED)
+def _add_row(s, y, row):
+    """S [M, K] += y [M] row [K]."""
+    for m in range(s.shape[0]):
+        factor = y[m]
+        for c in range(s.shape[1]):
+            s[m, c] += factor * row[c]
+
+
 @njit(parallel=True, **FUSED)
-def moments(phi, y, first, sums):
-    """Sums [atoms, M, K] of y [edges, M] phi [edges, K] over the edges out of each atom, `first` to the next."""
+def moments(phi, u, fc, first, sums):
+    """Sums [atoms, 9, K]: see `EdgeSums.moments`; edges of an atom from `first` to the next; `fc` may be empty."""
+    for atom in prange(sums.shape[0]):
+        s, y = sums[atom], np.empty(9, np.float32)
+        s[:] = f32(0)
+        for e in range(first[atom], first[atom + 1]):
+            _harmonics(u[e], y)
+            if fc.shape[0] > 0:
+                for m in range(9):
+                    y[m] *= fc[e]
+            _add_row(s, y, phi[e])
+
+
+@njit(parallel=True, **FUSED)
+def to_centres(x, y, first, sums):
+    """Sums [atoms, M, K] of y [edges, M] x [edges, K] over the edges out of each atom, `first` to the next."""
     for atom in prange(sums.shape[0]):
         s = sums[atom]
         s[:] = f32(0)
         for e in range(first[atom], first[atom + 1]):
-            row = phi[e]
-            for m in range(s.shape[0]):
-                factor = y[e, m]
-                for c in range(s.shape[1]):
-                    s[m, c] += factor * row[c]
+            _add_row(s, y[e], x[e])
 
 
 @njit(parallel=True, **FUSED)
@@ -45,16 +74,6 @@ def to_neighbours(y, parity, j, gradient, width, sums):
                 row = s[m]
                 for c in range(g.shape[0]):
                     row[c] += factor * g[c]
-
-
-@njit(inline="always", **FUSED)
-def _harmonics(u, y):
-    """The nine harmonics of a unit vector."""
-    root = f32(2**0.5)
-    y[0], y[1], y[2], y[3] = f32(1), u[0], u[1], u[2]
-    y[4], y[5], y[6] = root * u[0] * u[1], root * u[1] * u[2], root * u[2] * u[0]
-    y[7] = (u[0] * u[0] - u[1] * u[1]) * f32(0.5) * root
-    y[8] = (f32(3) * u[2] * u[2] - f32(1)) / f32(6**0.5)
 
 
 @njit(parallel=True, **FUSED)

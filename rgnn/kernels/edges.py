@@ -13,6 +13,7 @@ from rgnn.kernels import edge_loops
 from rgnn.kernels.plain import PARITY, PLAIN
 
 PARITIES = np.array(PARITY, np.float32)
+NO_ENVELOPE = np.empty(0, np.float32)
 
 
 def share_cores() -> None:
@@ -23,11 +24,16 @@ def share_cores() -> None:
 class CompiledEdges:
     """Sums over edges, one row of atoms after the other."""
 
-    def moments(self, part: Part, phi: Tensor, y: Tensor) -> Tensor:
+    def moments(self, part: Part, phi: Tensor, u: Tensor, fc: Tensor | None) -> Tensor:
         """See `EdgeSums`."""
         if phi.dtype != torch.float32:
-            return PLAIN.edges.moments(part, phi, y)
-        return sums_over_edges(part, phi, y)
+            return PLAIN.edges.moments(part, phi, u, fc)
+        share_cores()
+        sums = torch.empty((part.n_atoms, 9, phi.shape[1]))
+        envelope = NO_ENVELOPE if fc is None else fc.contiguous().numpy()
+        given = phi.contiguous().numpy(), u.contiguous().numpy(), envelope
+        edge_loops.moments(*given, part.first_out.numpy(), sums.numpy())
+        return sums
 
     def along_edges(self, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
         """See `EdgeSums`."""
@@ -107,7 +113,7 @@ def sums_over_edges(part: Part, x: Tensor, y: Tensor) -> Tensor:
     """[atoms, M, K] of x [out, K] times y [out, M]."""
     share_cores()
     sums = torch.empty((part.n_atoms, y.shape[1], x.shape[1]))
-    edge_loops.moments(x.contiguous().numpy(), y.contiguous().numpy(), part.first_out.numpy(), sums.numpy())
+    edge_loops.to_centres(x.contiguous().numpy(), y.contiguous().numpy(), part.first_out.numpy(), sums.numpy())
     return sums
 
 

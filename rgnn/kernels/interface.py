@@ -52,8 +52,11 @@ class TripletSums(Protocol):
 class EdgeSums(Protocol):
     """Sums over the edges of a part of a graph, for models of moments."""
 
-    def moments(self, part: Part, phi: Tensor, y: Tensor) -> Tensor:
-        """[atoms, M, K] sum over j of y_ij phi_ij, of the harmonics [out, M] and channels [out, K] of edges i -> j."""
+    def moments(self, part: Part, phi: Tensor, u: Tensor, fc: Tensor | None) -> Tensor:
+        """[atoms, 9, K] sum over j of phi fc (1, u, Y(u)), of channels [out, K] and directions [out, 3] of i -> j.
+
+        fc [out] is the envelope; None is 1.
+        """
 
     def along_edges(self, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
         """[out, H] y_ij . centre_i + y_ji . neighbour_j, of harmonics [out, 9] and projections of atoms [N, 9, H].

@@ -87,8 +87,9 @@ class PlainTriplets:
 class PlainEdges:
     """Sums over edges by index."""
 
-    def moments(self, part: Part, phi: Tensor, y: Tensor) -> Tensor:
+    def moments(self, part: Part, phi: Tensor, u: Tensor, fc: Tensor | None) -> Tensor:
         """See `EdgeSums`."""
+        y = harmonics(u) if fc is None else harmonics(u) * fc[:, None]
         sums = phi.new_zeros((part.n_atoms, y.shape[1], phi.shape[1]))
         return sums.index_add_(0, part.centre, y[:, :, None] * phi[:, None, :])
 

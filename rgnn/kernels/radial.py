@@ -13,7 +13,7 @@ from rgnn.kernels.plain import steepest_slope
 from rgnn.kernels.prepared import PreparedMatrices
 
 # Edges whose codes are made and multiplied at once; their three reads stay in cache.
-EDGES = 1024
+EDGES = 512
 
 
 def read_gaussians(

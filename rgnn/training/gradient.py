@@ -28,6 +28,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.data.loader import epoch_order, prefetched
 from rgnn.graphs.graph import Graph, LabelledFrames
+from rgnn.kernels import repeatable
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import save_model
 from rgnn.training.distributed import ALONE, Processes
@@ -187,7 +188,7 @@ class GradientFit:
         if not loss.is_of_forces_alone:
             loss.share(processes.all_reduce_sum_(loss.counts(parts)))
         for number, part in enumerate(parts):
-            with self.following.part(part.n_edges):
+            with self.following.part(part.n_edges), repeatable(self.device):
                 self._add(part.to(self.device), processes.rank + number * processes.count, loss)
         self.following.end(processes)
         processes.all_reduce_sum_(self.sums)

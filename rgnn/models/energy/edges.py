@@ -8,7 +8,6 @@ from torch import Tensor
 from rgnn.chip.crossbar import Crossbar
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
-from rgnn.kernels.plain import harmonics
 from rgnn.models.parts.radial import Gaussians
 from rgnn.models.reading import ChipReading
 
@@ -35,8 +34,7 @@ class Edges:
 
     def moments(self, reading: ChipReading) -> Tensor:
         """[atoms, 9, K] sum over j of phi fc Y."""
-        y = harmonics(self.direction) * self.envelope[0][:, None]
-        return reading.kernels.edges.moments(self.part, self.channels, y)
+        return reading.kernels.edges.moments(self.part, self.channels, self.direction, self.envelope[0])
 
     def gradients(self, b: Tensor, reading: ChipReading) -> Tensor:
         """[out, 3] d eps_i / d r_ij in eV/Angstrom, where d eps_i / d M_i is b [atoms, 9, K]; with gradients to b."""

@@ -122,14 +122,7 @@ class MomentEnergy(ForceField):
 
         The derivative carries gradients to the trained weights where there are any.
         """
-        trains = torch.is_grad_enabled()
-        order = ByElement(rows, len(self.table))
-        mean, deviation = (x[order.rows] for x in self.moments.statistics(moments, rows))
-        standardised = (moments[order.order] - mean) / deviation
-        with torch.enable_grad():
-            eps = self.readout(standardised.requires_grad_(), order)
-            (b,) = torch.autograd.grad(eps.sum(), standardised, create_graph=trains)
-        return order.restored(eps if trains else eps.detach()), order.restored(b / deviation)
+        return self.readout(moments, ByElement(rows, len(self.table)), *self.moments.statistics(moments, rows))
 
     def _prediction(self, g: Graph, forces: Tensor, energy: Tensor, strain: Tensor) -> Prediction:
         """With the reference energies of own atoms added, and the stress from dE / d strain [frames, 3, 3].

@@ -95,18 +95,17 @@ class MomentLayer(nn.Module):
         return torch.cat(ranks, dim=1)
 
     def statistics(self, moments: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """[S, 9, K] means and deviations by which moments [N, 9, K] of atoms with these rows are standardised."""
-        found = [
-            norm.statistics(moments[:, rank], rows)  # type: ignore[operator]
-            for norm, rank in zip(self.norms, RANKS, strict=True)
-        ]
-        mean, deviation = (
-            torch.cat(
-                [x[:, None].expand(-1, rank.stop - rank.start, -1) for x, rank in zip(each, RANKS, strict=True)], 1
-            )
-            for each in zip(*found, strict=True)
+        """By what moments [N, 9, K] of atoms with these rows are standardised: means [S, K] of rank 0, as others have
+        none, and deviations [ranks, S, K] of each rank.
+        """
+        means, deviations = zip(
+            *[
+                norm.statistics(moments[:, rank], rows)  # type: ignore[operator]
+                for norm, rank in zip(self.norms, RANKS, strict=True)
+            ],
+            strict=True,
         )
-        return mean, deviation
+        return means[0], torch.stack(deviations)
 
     def _moments(
         self, e: Tensor, g: Graph, part: Part, fc: Tensor | None, rows: Tensor, reading: ChipReading
@@ -116,8 +115,8 @@ class MomentLayer(nn.Module):
         placed = gaussians.new_zeros((len(j), len(self.elements), gaussians.shape[1]))
         placed[torch.arange(len(j), device=j.device), rows[j]] = gaussians
         phi = reading.product(self.crossbar, placed.flatten(1))
-        y = harmonics(unit_vectors(g, part, e.dtype))
-        return reading.kernels.edges.moments(part, phi, y if fc is None else y * fc[part.out, None])
+        u = unit_vectors(g, part, e.dtype)
+        return reading.kernels.edges.moments(part, phi, u, None if fc is None else fc[part.out])
 
 
 def edge_inputs(
