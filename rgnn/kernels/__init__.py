@@ -3,7 +3,6 @@
 `choose` gives the fastest form that runs on a device; `use` insists on one, in tests and benchmarks.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -11,13 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-import torch.utils.deterministic
 
 from rgnn.base.errors import InputError
 from rgnn.kernels.interface import Kernels
 from rgnn.kernels.plain import PLAIN, gate
+from rgnn.kernels.repeatable import add_rows, repeatable
 
-__all__ = ["NAMES", "PLAIN", "Kernels", "choose", "gate", "must_be_compiled", "repeatable", "use"]
+__all__ = ["NAMES", "PLAIN", "Kernels", "add_rows", "choose", "gate", "must_be_compiled", "repeatable", "use"]
 
 NAMES = ("plain", "compiled", "triton")
 
@@ -64,27 +63,6 @@ def must_be_compiled(device: torch.device) -> bool:
     source = Path(loops.__file__).stat().st_mtime
     kept = Path(loops.row_sums.stats.cache_path).glob("loops.row_sums-*.nbi")
     return not any(file.stat().st_mtime >= source for file in kept)
-
-
-@contextmanager
-def repeatable(device: torch.device) -> Iterator[None]:
-    """Within the block, sums on a GPU are in the same order every time, as they are on CPUs at any rate.
-
-    torch's switch for this holds for the whole process; it is as before after the block.
-    """
-    if device.type == "cpu":
-        yield
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which products may not repeat
-    fills = torch.utils.deterministic.fill_uninitialized_memory
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fills
 
 
 @contextmanager

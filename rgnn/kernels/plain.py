@@ -10,6 +10,7 @@ from rgnn.chip.product import EVERY, AnalogProduct
 from rgnn.graphs.topology import Part
 from rgnn.graphs.triplets import TripletPlan, triplet_extremes, triplet_sum
 from rgnn.kernels.interface import Kernels
+from rgnn.kernels.repeatable import add_rows
 
 # Signs of the harmonics of rank 0, 1 and 2 in the opposite direction.
 PARITY = (1, -1, -1, -1, 1, 1, 1, 1, 1)
@@ -91,7 +92,7 @@ class PlainEdges:
         """See `EdgeSums`."""
         y = harmonics(u) if fc is None else harmonics(u) * fc[:, None]
         sums = phi.new_zeros((part.n_atoms, y.shape[1], phi.shape[1]))
-        return sums.index_add_(0, part.centre, y[:, :, None] * phi[:, None, :])
+        return add_rows(sums, part.centre, y[:, :, None] * phi[:, None, :])
 
     def along_edges(self, part: Part, y: Tensor, centre: Tensor, neighbour: Tensor) -> Tensor:
         """See `EdgeSums`."""

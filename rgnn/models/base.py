@@ -20,7 +20,7 @@ from rgnn.chip.product import Gradient
 from rgnn.chip.slow import Moment
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
-from rgnn.kernels import choose, repeatable
+from rgnn.kernels import choose
 from rgnn.models.operations import Operations, Workload
 from rgnn.models.parts.repulsion import Repulsion
 from rgnn.models.reading import ChipReading, Monitor
@@ -268,10 +268,9 @@ class ForceField(nn.Module, ABC):
 
     def forward(self, g: Graph, reading: ChipReading | None = None) -> Prediction:
         """Predict for one frame or a batch with the model's cutoff; without a reading as trained, without noise."""
-        with repeatable(self.device):
-            if g.n_edges == 0:
-                return self.without_edges(g)
-            return self.repelled(self.predict(g, self.read() if reading is None else reading), g)
+        if g.n_edges == 0:
+            return self.without_edges(g)
+        return self.repelled(self.predict(g, self.read() if reading is None else reading), g)
 
     def repelled(self, found: Prediction, g: Graph) -> Prediction:
         """A prediction of the family with the repulsion of nuclei added, where the model has one."""

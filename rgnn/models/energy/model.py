@@ -9,6 +9,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
+from rgnn.kernels import add_rows
 from rgnn.models.base import ChipCells, ForceField, Locality, Prediction, require_shapes
 from rgnn.models.energy.edges import read_edges
 from rgnn.models.energy.operations import energy_operations
@@ -101,9 +102,9 @@ class MomentEnergy(ForceField):
             i, j = part.ends_out
             pair_energy, pair_slope = self.pairs(edges, rows[i] * len(self.table) + rows[j], self.gaussians, reading)
             along = edges.gradients(b, reading) + pair_slope[:, None] * edges.direction
-            forces.index_add_(0, i, along).index_add_(0, j, -along)
-            energy.index_add_(0, g.frame_index[part.atoms], eps.to(energy.dtype))
-            energy.index_add_(0, g.frame_index[i], pair_energy.to(energy.dtype))
+            add_rows(add_rows(forces, i, along), j, -along)
+            add_rows(energy, g.frame_index[part.atoms], eps.to(energy.dtype))
+            add_rows(energy, g.frame_index[i], pair_energy.to(energy.dtype))
             strain = strain + self._strain(g, part, along)
         return self._prediction(g, forces, energy, strain)
 
@@ -131,7 +132,7 @@ class MomentEnergy(ForceField):
         """
         own = slice(0, g.topology.own_atoms)
         reference = self.element_energies.to(energy.dtype)[g.atomic_numbers[own]]
-        energy = energy.index_add(0, g.frame_index[own], reference)
+        energy = add_rows(energy, g.frame_index[own], reference)
         stress = None
         if g.volume is not None:
             stress = 0.5 * (strain + strain.mT) / g.volume[:, None, None]
@@ -143,7 +144,7 @@ class MomentEnergy(ForceField):
         nothing = torch.zeros(g.n_atoms, 9, self.settings.channels, dtype=self.dtype, device=self.device)
         eps, _ = self.energies(nothing, rows)
         zeros = g.edge_vector.new_zeros(g.topology.n_frames)
-        energy = zeros.index_add(0, g.frame_index, eps.to(zeros.dtype))
+        energy = add_rows(zeros.clone(), g.frame_index, eps.to(zeros.dtype))
         strain = zeros[:, None, None].expand(-1, 3, 3)
         return self._prediction(g, nothing.new_zeros(g.n_atoms, 3), energy, strain)
 

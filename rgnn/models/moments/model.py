@@ -10,6 +10,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.chip.hardware import Hardware
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
+from rgnn.kernels import add_rows
 from rgnn.models.base import ChipCells, DirectForces, Locality, require_shapes
 from rgnn.models.moments.network import NetworkReadout
 from rgnn.models.moments.operations import moment_operations
@@ -152,7 +153,7 @@ class LinearMoments:
             row = (part.ends_out[0] - part.atoms.start) * s + inputs.pair % s
             sums = h.new_zeros((3, part.n_atoms * s, h.shape[1]))
             for axis in range(3):
-                sums[axis].index_add_(0, row, h * inputs.weighted_direction[:, axis, None])
+                add_rows(sums[axis], row, h * inputs.weighted_direction[:, axis, None])
             parts.append(sums.view(3, part.n_atoms, -1).movedim(0, 1))
         return torch.cat(parts)
 

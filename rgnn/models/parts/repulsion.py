@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from rgnn.base.provenance import TrainingDomain
 from rgnn.graphs.graph import Graph
+from rgnn.kernels import add_rows
 
 # e^2 / (4 pi eps_0) in eV Angstrom (CODATA 2018), and the terms of the universal screening function.
 COULOMB = 14.3996455
@@ -69,9 +70,9 @@ class Repulsion(nn.Module):
             value, slope = repulsion(d, z[i].double(), z[j[near]].double(), outer)
             along = (slope / d)[:, None] * vector
             # Every pair has two edges, each with half of its energy; that from i to j has all of the force on i.
-            forces.index_add_(0, i, along)
-            energy.index_add_(0, frame, 0.5 * value)
-            strain.index_add_(0, frame, 0.5 * (vector[:, :, None] * along[:, None]).flatten(1))
+            add_rows(forces, i, along)
+            add_rows(energy, frame, 0.5 * value)
+            add_rows(strain, frame, 0.5 * (vector[:, :, None] * along[:, None]).flatten(1))
         return forces, energy, strain.view(-1, 3, 3)
 
 
