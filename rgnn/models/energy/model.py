@@ -123,7 +123,9 @@ class MomentEnergy(ForceField):
 
         The derivative carries gradients to the trained weights where there are any.
         """
-        return self.readout(moments, ByElement(rows, len(self.table)), *self.moments.statistics(moments, rows))
+        order = ByElement(rows, len(self.table))
+        eps, b = self.readout(moments, order, *self.moments.statistics(moments, rows))
+        return eps, b
 
     def _prediction(self, g: Graph, forces: Tensor, energy: Tensor, strain: Tensor) -> Prediction:
         """With the reference energies of own atoms added, and the stress from dE / d strain [frames, 3, 3].
