@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from potentials import python_of
+from peers import python_of
 from scipy.stats import chi2
 
 from rgnn.base.rng import numpy_stream, torch_stream

@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import ase.io
 import numpy as np
+import peers
 import torch
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.md.verlet import VelocityVerlet
 
 MD_STEPS = 10
-ELEMENTS = {3: "Li", 8: "O", 15: "P"}
+UNTRAINED = peers.Labels.unknown((3, 8, 15), ("Li", "O", "P"), 30.0)
 
 
 def rgnn(preset: str = "default") -> Calculator:
@@ -39,19 +40,9 @@ def chgnet() -> Calculator:
 
 
 def mace(channels: int, cutoff: float) -> Calculator:
-    from e3nn.o3 import Irreps
     from mace.calculators import MACECalculator
-    from mace.modules import ScaleShiftMACE, interaction_classes
 
-    block = interaction_classes["RealAgnosticResidualInteractionBlock"]
-    model = ScaleShiftMACE(
-        r_max=cutoff, num_bessel=8, num_polynomial_cutoff=5, max_ell=3, interaction_cls=block,
-        interaction_cls_first=block, num_interactions=2, num_elements=3, hidden_irreps=Irreps(f"{channels}x0e"),
-        MLP_irreps=Irreps("16x0e"), atomic_energies=np.zeros(3), avg_num_neighbors=30.0,
-        atomic_numbers=list(ELEMENTS), correlation=3, gate=torch.nn.functional.silu,
-        atomic_inter_scale=1.0, atomic_inter_shift=0.0,
-    )  # fmt: skip
-    return MACECalculator(models=[model.float()], device="cpu", default_dtype="float32")
+    return MACECalculator(models=[peers.mace(UNTRAINED, channels, cutoff)], device="cpu", default_dtype="float32")
 
 
 def matgl(name: str) -> Calculator:
@@ -59,26 +50,16 @@ def matgl(name: str) -> Calculator:
     from matgl.apps.pes import Potential
     from matgl.ext.ase import PESCalculator
 
-    model = getattr(matgl.models, name)(element_types=tuple(ELEMENTS.values()), is_intensive=False)
+    model = getattr(matgl.models, name)(element_types=UNTRAINED.symbols, is_intensive=False)
     return PESCalculator(Potential(model, calc_stresses=False))
 
 
 def nequip() -> Calculator:
-    from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
     from nequip.integrations.ase import NequIPCalculator
-    from nequip.model import NequIPGNNModel
-    from nequip.utils.global_state import set_global_state
 
-    set_global_state()
-    model = NequIPGNNModel(
-        seed=0, model_dtype="float32", r_max=5.0, type_names=list(ELEMENTS.values()), num_layers=4, l_max=1,
-        parity=False, num_features=32, avg_num_neighbors=30.0,
-    )  # fmt: skip
-    transforms = [
-        ChemicalSpeciesToAtomTypeMapper(model_type_names=list(ELEMENTS.values())),
-        NeighborListTransform(r_max=5.0),
-    ]
-    return NequIPCalculator(model.eval(), device="cpu", transforms=transforms)
+    cutoff = 5.0
+    model = peers.nequip(UNTRAINED, 4, cutoff)
+    return NequIPCalculator(model.eval(), device="cpu", transforms=peers.nequip_transforms(UNTRAINED, cutoff))
 
 
 class PygGnnff(Calculator):

@@ -9,53 +9,36 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
-import venv
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
+from peers import python_of
 from potential_worker import MD_STEPS, POTENTIALS
 
 from rgnn.data.sample import sample_frames
 
-TORCH = "torch<=2.13.0"
-# What the environment of each needs; None is the environment of rgnn itself.
-ENVIRONMENTS: dict[str, tuple[str, str] | None] = {
+# The environment of each; None is that of rgnn.
+ENVIRONMENTS: dict[str, str | None] = {
     "rgnn": None,
     "rgnn, all digital (GNNFF)": None,
-    "CHGNet": ("chgnet", "chgnet>=0.4"),
-    "MACE 128x0e, 5 A": ("mace", "mace-torch>=0.3.14"),
-    "MACE 64x0e, 4 A": ("mace", "mace-torch>=0.3.14"),
-    "M3GNet (matgl)": ("matgl", "matgl>=4.1 torch_geometric"),
-    "TensorNet (matgl)": ("matgl", "matgl>=4.1 torch_geometric"),
-    "NequIP l=1, 32 features, 5 A": ("nequip", "nequip>=0.19"),
-    "GNNFF (PyTorch Geometric)": ("gnnff", "torch_geometric ase"),
-    "aihwkit": ("aihwkit", "aihwkit>=1.1"),  # no potential: for crossbars.py
+    "CHGNet": "chgnet",
+    "MACE 128x0e, 5 A": "mace",
+    "MACE 64x0e, 4 A": "mace",
+    "M3GNet (matgl)": "matgl",
+    "TensorNet (matgl)": "matgl",
+    "NequIP l=1, 32 features, 5 A": "nequip",
+    "GNNFF (PyTorch Geometric)": "gnnff",
 }
-
-
-def python_of(name: str, envs: Path) -> str:
-    """The interpreter of a potential's environment, which is made where it is not there."""
-    needs = ENVIRONMENTS[name]
-    if needs is None:
-        return sys.executable
-    folder, packages = envs / needs[0], needs[1].split()
-    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if not python.exists():
-        print(f"installing {', '.join(packages)} into {folder}", flush=True)
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", TORCH, "setuptools", *packages], check=True)
-    return str(python)
 
 
 class Worker:
     """A process that answers what it is asked."""
 
     def __init__(self, name: str, envs: Path, structure: Path, threads: int) -> None:
-        command = [python_of(name, envs), str(Path(__file__).parent / "potential_worker.py"), name]
+        command = [python_of(ENVIRONMENTS[name], envs), str(Path(__file__).parent / "potential_worker.py"), name]
         self.name, self.force, self.md = name, list[float](), list[float]()
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (as long as the process)
         # MACE loads constants of e3nn by an older rule than torch's present one.
