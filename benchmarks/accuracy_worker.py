@@ -271,7 +271,8 @@ class LinearAce:
         train = frames_of(request.train)
         labels = peers.Labels.of(train, 0.0)
         basis = ACEBBasisSet(create_multispecies_basis_config(self.form(labels.symbols)))
-        self.calculator, self.elements = ACECalculator(ACEBEvaluator(basis)), basis.elements_to_index_map
+        evaluator = ACEBEvaluator(basis)  # the calculator does not keep it
+        self.calculator, self.elements = ACECalculator(evaluator), basis.elements_to_index_map
         self.counts = [len(a) + len(b) for a, b in zip(basis.basis_rank1, basis.basis, strict=True)]
         weights = request.file("weights", ".npy")
         if request.stage == "train":
