@@ -198,7 +198,8 @@ class Job:
         """Errors on the hardware that the model was trained for, by `rgnn eval`."""
         out = self.run.with_name(f"{self.name}.eval")
         store = self.place.store(self.data, "test", PROGRAMS[self.program].cutoff)
-        rgnn("eval", self.run, store, "--threads", 1, "--out", out, "--overwrite", "--no-predictions", "--quiet")
+        if not (out / "eval.json").exists():
+            rgnn("eval", self.run, store, "--threads", 1, "--out", out, "--overwrite", "--no-predictions", "--quiet")
         found = json.loads((out / "eval.json").read_text())["settings"][-1]
         low, high = found["all"]["relative_error_95"]
         return {

@@ -92,7 +92,7 @@ class Peer(ABC):
 
 
 class Mace(Peer):
-    package, rate, batch, force_weight, amsgrad = "mace-torch", 0.01, 2, 100.0, True
+    package, rate, batch, force_weight, amsgrad = "mace-torch", 0.01, 1, 100.0, True
     channels, max_ell = 64, 3
 
     def build(self, labels: peers.Labels) -> Any:
