@@ -39,8 +39,14 @@ class Comparison:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know of the activation energies."""
-        found = [f"no activation energy for {chemical_symbols[z]}: {why}." for z, why in self.without_fit.items()]
+        """Runs that mean nothing, and what a user should know of the activation energies."""
+        found = [
+            f"{a.name}: {a.unsound}. No diffusion coefficient is given; rgnn analyse --sound-part looks at what came "
+            "before."
+            for a in self.runs
+            if a.unsound
+        ]
+        found += [f"no activation energy for {chemical_symbols[z]}: {why}." for z, why in self.without_fit.items()]
         fewest = min((distinct(fit.temperatures) for fit in self.fits.values()), default=ENOUGH_TEMPERATURES)
         if fewest < ENOUGH_TEMPERATURES:
             found.append("two temperatures always lie on a line, so the interval knows nothing of a bend; run a third.")
@@ -87,6 +93,11 @@ def compare(
         (against,) = analyse_all([known], settings.override(skip=0.0, skip_ps=0.0), listener)
     fits, without = activation_energies(analysed) if arrhenius else ({}, {})
     if arrhenius and not fits:
+        if unsound := next((a for a in analysed if a.unsound), None):
+            raise InputError(
+                f"no activation energy: {unsound.name}: {unsound.unsound}; leave it out, or give --sound-part for what "
+                "came before."
+            )
         found = ", ".join(f"{chemical_symbols[z]} ({why})" for z, why in without.items())
         raise InputError(f"no activation energy for {found or 'any element'}; run longer, or at more temperatures.")
     return Comparison(settings, analysed, against, fits, without)

@@ -1,28 +1,29 @@
-"""How far forces are from those of an energy: the asymmetry of their Jacobian, net force and torque, heating in NVE.
+"""How far forces are from those of an energy: the asymmetry of their Jacobian, net force and torque, NVE.
 
 Forces of an energy have a symmetric Jacobian J = dF/dx. Its antisymmetric part A = (J - J^T) / 2 over the whole,
-lambda = |A|_F / |J|_F, is 0 for them and 1 at most (Bigi, Langer & Ceriotti 2025, arXiv 2412.11569).
+lambda = |A|_F / |J|_F, is 0 for them and 1 at most (Bigi, Langer & Ceriotti 2025, arXiv 2412.11569). Of models that
+have an energy, forces are compared with its finite differences, and the total energy in NVE is what has to stay.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
+from ase.units import kB
 
+from rgnn.analysis.nve import NVE, nve_run, read_noise
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
 from rgnn.base.events import SILENT, Listener, Named
 from rgnn.base.rng import numpy_stream
-from rgnn.calculator import RGNNCalculator
 from rgnn.chip.hardware import Hardware
 from rgnn.data.frames import Frame
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.skin import SkinList
-from rgnn.md import MDSettings, read_log, run_atoms
+from rgnn.md import MDSettings
+from rgnn.md.drift import GOOD, TOO_MUCH
 from rgnn.models.base import ForceField
 from rgnn.models.inference import predict
 
@@ -32,16 +33,28 @@ PROBES = 24
 STEPS = (0.005, 0.01, 0.02)
 # The step whose result is the result.
 STEP = 0.01
-# Evaluations of one frame that the noise of its forces is taken from.
-READS = 16
-# Up to this asymmetry forces pass for conservative, and up to that for as good as published direct ones.
-NEARLY, USUAL = 0.005, 0.05
-
-# Part of an NVE run that is left out at its start, and rows of its log that must be left.
-SETTLING, FEWEST_ROWS = 0.2, 8
+# Asymmetries of published direct models (Bigi et al. 2025): below them forces are nearly conservative.
+PUBLISHED = (0.004, 0.03)
+# Part of a temperature by which a model may heat in a picosecond of NVE, in a solid. Half is what moves Langevin
+# dynamics of the default friction by a twentieth of its target, see `rgnn.md.heating`.
+HEATS_TOO_MUCH = 0.5
+# Up to this error of forces against finite differences of the energy they are its derivatives.
+DERIVATIVE = 0.02
 
 Forces = Callable[[np.ndarray], np.ndarray]
-Verdict = Literal["nearly_conservative", "as_published_direct_models", "far_from_conservative"]
+Energies = Callable[[np.ndarray], float]
+Verdict = Literal[
+    "breaks_off_in_nve",
+    "heats_too_much",
+    "nearly_conservative",
+    "as_published_direct_models",
+    "farther_than_published_direct_models",
+    "forces_are_no_derivative",
+    "conserves_energy",
+    "drift_noticeable",
+    "drift_too_much",
+    "drift_unknown",
+]
 
 
 def forces_of(model: ForceField, atoms: Atoms, hardware: Hardware) -> Forces:
@@ -55,6 +68,48 @@ def forces_of(model: ForceField, atoms: Atoms, hardware: Hardware) -> Forces:
         return predict(model, g, model.read(clean)).forces
 
     return forces
+
+
+def energy_of(model: ForceField, atoms: Atoms, hardware: Hardware) -> Energies:
+    """Positions [N, 3] in Angstrom -> energy in eV of a model that has one, read without noise."""
+    neighbours = SkinList(model.settings.cutoff)
+    clean = hardware.without_noise()
+
+    def energy(positions: np.ndarray) -> float:
+        index, vector = neighbours.edges(positions, atoms.cell[:], atoms.pbc)
+        found = predict(model, Graph.from_arrays(atoms.numbers, index, vector), model.read(clean)).energy
+        assert found is not None
+        return float(found[0])
+
+    return energy
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Slopes of an energy along random directions, by central differences and by its forces.
+
+    Attributes:
+        numerical: [samples] (E(x + h v) - E(x - h v)) / (2 h), eV/Angstrom.
+        analytic: [samples] -F v.
+    """
+
+    numerical: np.ndarray
+    analytic: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Root mean square difference of the two over the root mean square of the slopes."""
+        size = float(np.square(self.analytic).mean()) ** 0.5
+        return float(np.square(self.numerical - self.analytic).mean()) ** 0.5 / size if size else float("nan")
+
+
+def energy_differences(
+    energy: Energies, forces: Forces, positions: np.ndarray, step: float, probes: int, seed: int, frame: int = 0
+) -> Differences:
+    """Of one frame, along the directions of `probe`."""
+    v = numpy_stream(seed, "jacobian", frame).standard_normal((probes, *positions.shape))
+    numerical = [(energy(positions + step * each) - energy(positions - step * each)) / (2 * step) for each in v]
+    return Differences(np.array(numerical), -np.einsum("knx,nx->k", v, forces(positions)))
 
 
 @dataclass(frozen=True)
@@ -143,66 +198,11 @@ def net_torque(positions: np.ndarray, forces: np.ndarray) -> float:
     return float(np.linalg.norm(np.cross(r, forces).sum(axis=0)) / size) if size else 0.0
 
 
-def read_noise(model: ForceField, atoms: Atoms, reads: int = READS, seed: int = 0) -> np.ndarray:
-    """[N, 3] variance of the forces from read to read on the hardware as trained, (eV/Angstrom)^2.
-
-    Only of noise that is new at each read: slow noise moves the forces too, but the same way for many steps.
-    """
-    calculator = RGNNCalculator(model, seed=seed, remove_net_force=True, any_element=True)
-    calculator.hardware = calculator.hardware.override(slow_noise=None)
-    mine, samples = atoms.copy(), []
-    mine.calc = calculator
-    for _ in range(reads):
-        calculator.reset()
-        samples.append(mine.get_forces())
-    return np.var(samples, axis=0, ddof=1)
-
-
-def expected_heating(variance: np.ndarray, masses: np.ndarray, timestep: float) -> float:
-    """Of forces with fresh errors at each step, meV/atom/ps: sigma_F^2 dt / (2 m) a degree of freedom and time.
-
-    A step adds momentum sigma_F dt in a random direction, so (sigma_F dt)^2 / (2 m) of energy.
-
-    Args:
-        variance: [N, 3] sigma_F^2, (eV/Angstrom)^2.
-        masses: [N] in atomic mass units.
-        timestep: dt in fs.
-    """
-    per_time = (variance / (2 * masses[:, None])).sum() * timestep * units.fs / len(masses)
-    return float(per_time * 1000 * units.fs * 1000)
-
-
-def nve_heating(model: ForceField, atoms: Atoms, config: MDSettings, listener: Listener = SILENT) -> Estimate:
-    """What the forces heat a solid by in a short NVE run, meV/atom/ps: twice what its kinetic energy grows by.
-
-    There is no energy to look at, but in a nearly harmonic solid half of what it is given shows as motion
-    (equipartition). The first fifth is left out, in which fresh velocities share out with the bonds. Energy sloshes
-    between motion and bonds all the time; what that alone gives a run of this length, by the kinetic energy's
-    deviation at both ends, is the interval.
-
-    Raises:
-        InputError: too few steps.
-        BrokenRunError, Interrupted: as in `rgnn.md.run_atoms`.
-    """
-    with TemporaryDirectory(prefix="rgnn-nve-") as folder:
-        run_atoms(atoms, model, config, Path(folder) / "run", listener=listener)
-        log = read_log(Path(folder) / "run")
-    kept = log["time_fs"] >= SETTLING * log["time_fs"][-1]
-    if kept.sum() < FEWEST_ROWS:
-        raise InputError(f"steps is {config.total_steps}, but an NVE run needs more to show its heating; take 500.")
-    time, kinetic = log["time_fs"][kept] / 1000, 1000 * log["kinetic_eV"][kept] / len(atoms)
-    slope, start = np.polyfit(time, kinetic, 1)
-    length = float(time[-1] - time[0])
-    sloshing = 1.96 * 2**0.5 * float((kinetic - slope * time - start).std(ddof=2))
-    heating = float(2 * slope)
-    return Estimate(heating, heating - 2 * sloshing / length, heating + 2 * sloshing / length)
-
-
-def verdict(asymmetry: float) -> Verdict:
-    """What an asymmetry says of the forces: up to `NEARLY`, up to `USUAL`, or beyond."""
-    if asymmetry <= NEARLY:
+def asymmetry_verdict(asymmetry: float) -> Verdict:
+    """What an asymmetry says of direct forces: below, among or beyond those of published models."""
+    if asymmetry < PUBLISHED[0]:
         return "nearly_conservative"
-    return "as_published_direct_models" if asymmetry <= USUAL else "far_from_conservative"
+    return "as_published_direct_models" if asymmetry <= PUBLISHED[1] else "farther_than_published_direct_models"
 
 
 @dataclass(frozen=True)
@@ -256,23 +256,6 @@ def jacobians(
 
 
 @dataclass(frozen=True)
-class Heating:
-    """What the forces heat an NVE run by, meV/atom/ps.
-
-    Attributes:
-        noise_off: measured, with the chip read without noise.
-        as_trained: measured with the read noise of the training; None without such noise.
-        expected: what fresh noise in each step gives; None where reads do not vary.
-        force_noise: standard deviation of a force component from read to read, eV/Angstrom.
-    """
-
-    noise_off: Estimate
-    as_trained: Estimate | None = None
-    expected: float | None = None
-    force_noise: float | None = None
-
-
-@dataclass(frozen=True)
 class Push:
     """What forces do to a structure as a whole before it is removed, with the noise off.
 
@@ -292,14 +275,16 @@ class Conservation:
     Attributes:
         jacobians: on the hardware as trained and, where there is a chip, on the ideal one.
         pushes: of each structure.
-        heating: in NVE from the middle structure.
+        nve: runs from the middle structure.
         temperature: at which NVE began, K.
+        differences: step in Angstrom -> forces against differences of the energy; empty of direct models.
     """
 
     jacobians: list[Jacobian]
     pushes: list[Push]
-    heating: Heating
+    nve: NVE
     temperature: float
+    differences: dict[float, Differences]
 
     @property
     def asymmetry(self) -> Estimate:
@@ -307,9 +292,41 @@ class Conservation:
         return self.jacobians[0].result.value
 
     @property
+    def energy_error(self) -> float | None:
+        """Of forces against differences of the energy at the middle step; None of direct models."""
+        return self.differences[STEP].error if self.differences else None
+
+    @property
+    def heating_part(self) -> Estimate:
+        """Part of the temperature that the hardware as trained heats a solid by in a picosecond, 3 k T an atom."""
+        kt = 3000 * kB * self.temperature
+        heating = self.nve.worst.heating
+        return Estimate(heating.value / kt, heating.low / kt, heating.high / kt)
+
+    @property
     def verdict(self) -> Verdict:
-        """What the asymmetry says."""
-        return verdict(self.asymmetry.value)
+        """What the runs in NVE say and, of direct forces, the asymmetry or, of an energy, its differences."""
+        if any(run.broke_off for run in self.nve.runs):
+            return "breaks_off_in_nve"
+        if self.energy_error is not None:
+            return self._energy_verdict(self.energy_error)
+        if self.heating_part.low > HEATS_TOO_MUCH:
+            return "heats_too_much"
+        return asymmetry_verdict(self.asymmetry.value)
+
+    def _energy_verdict(self, error: float) -> Verdict:
+        if not error <= DERIVATIVE:
+            return "forces_are_no_derivative"
+        drift = self.nve.worst.drift
+        if drift is None or not drift.bounded:
+            return "drift_unknown"
+        least = max(0.0, drift.low, -drift.high)
+        most = max(drift.high, -drift.low)
+        if most <= GOOD:
+            return "conserves_energy"
+        if least > TOO_MUCH:
+            return "drift_too_much"
+        return "drift_unknown" if least == 0 else "drift_noticeable"
 
 
 def structure_of(frame: Frame) -> Atoms:
@@ -327,7 +344,7 @@ def measure_conservation(
     seed: int = 0,
     listener: Listener = SILENT,
 ) -> Conservation:
-    """Probe the Jacobian, the net force and torque, and the heating in NVE.
+    """Probe the Jacobian, the net force and torque, and what happens in NVE; of an energy its differences too.
 
     Args:
         model: ready to predict.
@@ -338,7 +355,7 @@ def measure_conservation(
 
     Raises:
         InputError: too few steps.
-        BrokenRunError, Interrupted: as of `rgnn.md.run_atoms`.
+        Interrupted: the listener asked to stop.
     """
     noisy = model.uses_chip and model.hardware.noise is not None
     runs = 2 if noisy else 1
@@ -357,14 +374,31 @@ def measure_conservation(
     start = structures[len(structures) // 2]
     kelvin = float(start.info.get("temperature", 300.0))
     config = MDSettings(steps=nve_steps, temperature=kelvin, ensemble="nve", seed=seed, write_every=1, any_element=True)
-    heating = Heating(nve_heating(model, start, config.override(noise=0.0), Named("NVE", listener)))
+    off, trained = nve_run(model, start, config.override(noise=0.0), Named("NVE", listener)), None
     listener.progress(probed + 1, probed + runs, "NVE")
+    variance: np.ndarray | None = None
     if noisy:
-        trained = nve_heating(model, start, config, Named("NVE", listener))
+        trained = nve_run(model, start, config, Named("NVE", listener))
         listener.progress(probed + 2, probed + runs, "NVE")
-        heating = Heating(heating.noise_off, trained)
         if model.hardware.override(slow_noise=None).varies_between_reads:
             variance = read_noise(model, start, seed=seed)
-            expected = expected_heating(variance, start.get_masses(), config.timestep)
-            heating = Heating(heating.noise_off, trained, expected, float(variance.mean()) ** 0.5)
-    return Conservation(found, pushes, heating, kelvin)
+    nve = NVE.of(off, trained, variance, start.get_masses(), config.timestep)
+    return Conservation(found, pushes, nve, kelvin, _differences(model, structures, seed))
+
+
+def _differences(model: ForceField, structures: Sequence[Atoms], seed: int) -> dict[float, Differences]:
+    """Of all structures together, for each step; nothing of models without an energy."""
+    if "energy" not in model.outputs:
+        return {}
+    found = {}
+    for step in STEPS:
+        each = [
+            energy_differences(
+                energy_of(model, atoms, model.hardware), forces_of(model, atoms, model.hardware), atoms.positions, step,
+                PROBES, seed, number,
+            )
+            for number, atoms in enumerate(structures)
+        ]  # fmt: skip
+        parts = [np.concatenate([getattr(d, name) for d in each]) for name in ("numerical", "analytic")]
+        found[step] = Differences(*parts)
+    return found

@@ -11,11 +11,13 @@ from pydantic import Field
 
 from rgnn.analysis.diffusion import Displacements, displacements
 from rgnn.analysis.observables import RadialCounts, RadialDistribution, integrated_difference, pooled
+from rgnn.analysis.soundness import Closest, broke_off, limits_of, sound_part, time_of
 from rgnn.analysis.trajectory import Trajectory
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate, block_error, evenly, mean_of_parts, rate
-from rgnn.base.settings import Number, Settings
+from rgnn.base.settings import Flag, Number, Settings
 from rgnn.md import element_temperature
+from rgnn.md.contacts import pair_name
 
 # Frames that g(r) is averaged over, fewer where their atoms together would be more than that.
 RADIAL_FRAMES, RADIAL_ATOMS = 1000, 400_000
@@ -38,6 +40,8 @@ class AnalysisSettings(Settings):
     """Time that is left out as equilibration, ps; takes precedence over `skip`."""
     fit_from: Number | None = Field(default=None, gt=0)
     """Lag from which diffusion coefficients are fitted, ps; None is a twentieth of what is analysed."""
+    sound_part: Flag = False
+    """Only what came before two atoms were too close, or before the run broke off."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ class Analysis:
         displacements: None where the time between frames is not known, or too few.
         work: done by the forces, meV/atom/ps, which is what the model heats; None without a log.
         notes: sentences on what was left out, and why.
+        closest: the closest atoms of each pair of elements.
+        unsound: why no diffusion coefficient is given: atoms that were too close, or a run that broke off; empty
+            where all is well.
     """
 
     trajectory: Trajectory
@@ -88,6 +95,8 @@ class Analysis:
     displacements: Displacements | None
     work: Estimate | None
     notes: tuple[str, ...]
+    closest: Closest
+    unsound: str = ""
 
     @property
     def name(self) -> str:
@@ -134,11 +143,6 @@ def differences(radial: RadialDistribution, reference: RadialDistribution) -> di
     return found
 
 
-def pair_name(pair: tuple[int, int]) -> str:
-    """As "Li-O"."""
-    return "-".join(chemical_symbols[z] for z in pair)
-
-
 def _same_composition(a: dict[int, int], b: dict[int, int]) -> bool:
     return a.keys() == b.keys() and all(a[z] * sum(b.values()) == b[z] * sum(a.values()) for z in a)
 
@@ -155,6 +159,9 @@ def analyse(
 ) -> Analysis:
     """Read a trajectory once, a frame at a time, and take from it all that it can tell.
 
+    Nothing is fitted to displacements of a run in which two atoms came too close, see `ContactLimits`, or that broke
+    off; `AnalysisSettings.sound_part` reads it twice, and analyses what came before.
+
     Args:
         trajectory: from `open_trajectory`.
         config: how.
@@ -162,16 +169,20 @@ def analyse(
         with_kinisi: as in `displacements`.
 
     Raises:
-        InputError: nothing is left after the skip, or a frame cannot be read.
+        InputError: nothing is left after the skip, a frame cannot be read, or no part is sound.
     """
+    notes, unsound = list[str](), "" if config.sound_part else broke_off(trajectory)
+    if config.sound_part:
+        trajectory, why = sound_part(trajectory, progress)
+        notes += [f"analysed before {why}"] if why else []
     first = _skipped(trajectory, config)
     gathered = _gather(trajectory, config, first, progress)
-    notes: list[str] = []
+    unsound = gathered.closest.words or unsound
     if not trajectory.is_run:
         notes.append("no run of rgnn: positions were unwrapped, each step to the nearest image")
     if not gathered.parts:
         notes.append("no g(r): it needs a cell that is periodic in three directions")
-    moved = _displacements(trajectory, config, gathered, with_kinisi, notes)
+    moved = None if unsound else _displacements(trajectory, config, gathered, with_kinisi, notes)
     temperature, work = gathered.temperatures, None
     if trajectory.log is not None:
         temperature, work = _from_log(trajectory.log, gathered.start, gathered.first.numbers)
@@ -186,6 +197,8 @@ def analyse(
         moved,
         work,
         tuple(notes),
+        gathered.closest,
+        unsound,
     )
 
 
@@ -217,6 +230,7 @@ class _Gathered:
     positions: np.ndarray
     stride: int
     temperatures: dict[str, Estimate]
+    closest: Closest
 
 
 def _gather(
@@ -225,6 +239,7 @@ def _gather(
     n = trajectory.length - first
     series: dict[str, list[float]] = {}
     counters: list[RadialCounts] = []
+    closest = Closest(limits_of(trajectory))
     start: Atoms | None = None
     for k, atoms in enumerate(trajectory.frames(first)):
         if start is None:
@@ -240,6 +255,7 @@ def _gather(
             positions = np.empty((-(-n // stride) if known else 0, len(atoms), 3))
         elif not np.array_equal(atoms.numbers, start.numbers):
             raise InputError(f"{trajectory.path}: frame {first + k} holds other atoms than the first; cut the file.")
+        closest.look(atoms, first + k, time_of(trajectory, atoms, first + k))
         if k in part_of:
             counters[part_of[k]].add(atoms)
         if known and k % stride == 0:
@@ -256,6 +272,7 @@ def _gather(
         positions[: k // stride + 1],
         stride,
         {name: _mean(np.array(values)) for name, values in series.items()},
+        closest,
     )
 
 
@@ -357,6 +374,17 @@ def to_mapping(a: Analysis) -> dict[str, Any]:
                 for d in moved.elements
             },
         },
+        "closest": {
+            pair_name(pair): {
+                "angstrom": found.distance,
+                "time_ps": found.time,
+                "frame": found.frame,
+                "limit_angstrom": a.closest.limits.limit(pair),
+                "training_angstrom": a.closest.limits.trained.get(pair),
+            }
+            for pair, found in sorted(a.closest.approaches.items())
+        },
+        "unsound": a.unsound or None,
         "notes": list(a.notes),
     }
 

@@ -51,6 +51,7 @@ class Frame:
         temperature: K of the thermostat, where the file says so.
         time: fs since the run began, where the file says so.
         stress: [6] xx, yy, zz, yz, xz, xy in eV/Angstrom^3, positive under tension, where known.
+        kinetic_temperature: K of the motion of the atoms, where the file has their velocities.
     """
 
     numbers: np.ndarray
@@ -62,6 +63,7 @@ class Frame:
     temperature: float | None = None
     time: float | None = None
     stress: np.ndarray | None = None
+    kinetic_temperature: float | None = None
 
     def to_atoms(self) -> Atoms:
         """The structure for ASE, without its labels."""

@@ -28,6 +28,7 @@ from rgnn.evaluation.errors import HardwareErrors
 from rgnn.evaluation.intervals import Sample
 from rgnn.evaluation.reliability import Reliability, reliability
 from rgnn.evaluation.run import EvaluationSettings, evaluate_hardware
+from rgnn.evaluation.temperatures import temperature_groups
 from rgnn.models.base import ForceField
 from rgnn.models.calibration import CALIBRATION_FRAMES, calibrate, needs_calibration
 from rgnn.models.checkpoints import fingerprint, load_model
@@ -84,11 +85,9 @@ class EvaluationPlan:
     @cached_property
     def groups(self) -> dict[str, list[int]]:
         """Positions in `frames` of each temperature, such as "300 K", where the store knows it."""
-        found: dict[float, list[int]] = {}
-        for position, temperature in enumerate(self.store.column("temperature")[list(self.frames)].tolist()):
-            if not np.isnan(temperature):
-                found.setdefault(temperature, []).append(position)
-        return {f"{t:g} K": found[t] for t in sorted(found)}
+        chosen = list(self.frames)
+        known = (self.store.column(name)[chosen] for name in ("temperature", "kinetic_temperature"))
+        return temperature_groups(*known)
 
     @cached_property
     def sample(self) -> Sample:

@@ -107,7 +107,8 @@ class Loop:
         self.first = self.state.step
         self.fingerprint = fingerprint(model)
         self.good: State | None = None
-        self.contacts = ContactWatch(model.provenance.seen, settings.close_contacts, listener.warn)
+        reach = model.settings.cutoff
+        self.contacts = ContactWatch(model.provenance.seen, settings.close_contacts, listener.warn, reach)
         self.too_close: str | None = None
 
     def run(self) -> MDResult:
@@ -172,9 +173,9 @@ class Loop:
         if due and self.monitor is not None and sigma is not None:
             self.monitor.look(state.step, sigma)
             ratio = self.monitor.ratio(sigma)
-        outputs.write(state, mover.net_force, sigma, ratio)
         if due:
             self.too_close = self.contacts.look(state.step, state.atoms)
+        outputs.write(state, mover.net_force, sigma, ratio, self.contacts)
         if save:
             outputs.flush()
             state.save(self.out, self.fingerprint, self.settings)
@@ -244,7 +245,8 @@ class Loop:
         if self.mover.writes:
             write_atomic(self.out / "final.xyz", self._frame())
             (self.out / "broken.xyz").unlink(missing_ok=True)  # of an earlier end
-            found = summarise(self.out, self.state, self.settings, seconds, self.first)
+            limits = self.contacts.limits
+            found = summarise(self.out, self.state, self.settings, seconds, self.first, limits)
         result = self.mover.result(found)
         if self.mover.writes:
             write_atomic(self.out / "summary.json", json.dumps(asdict(result), indent=2) + "\n")

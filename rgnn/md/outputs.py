@@ -20,6 +20,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.files import read_csv
 from rgnn.md.barostat import moves_cell
 from rgnn.md.constraints import freedom
+from rgnn.md.contacts import ContactWatch, Pair, pair_name, pairs_of
 from rgnn.md.settings import MDSettings
 from rgnn.md.state import State
 
@@ -30,6 +31,8 @@ TRAJECTORIES = ("trajectory.traj", "trajectory.xyz")
 # Columns of models with an energy, and of their periodic structures.
 ENERGIES = ["potential_eV", "total_eV", "conserved_eV"]
 CELL = ["pressure_GPa", "volume_A3", "density_g_cm3"]
+# Those of uncertain forces: the largest deviation in units of its element's limit, and in eV/Angstrom.
+UNCERTAIN = ["uncertainty_ratio", "max_uncertainty"]
 
 
 def energies(state: State) -> dict[str, float]:
@@ -53,6 +56,11 @@ def energies(state: State) -> dict[str, float]:
     return found
 
 
+def distance_column(pair: Pair) -> str:
+    """The column of the log with the distance of the closest atoms of a pair of elements, Angstrom."""
+    return f"closest_{pair_name(pair)}"
+
+
 class Outputs:
     """Log and trajectories, one entry for each `write_every` steps, and the speed since the last restart file."""
 
@@ -67,7 +75,7 @@ class Outputs:
         has_energy: bool = False,
     ) -> None:
         self.out, self.every, self.timestep, self.config = out, config.write_every, config.timestep, config
-        self.elements = sorted(set(atoms.numbers.tolist()))
+        self.elements, self.pairs = sorted(set(atoms.numbers.tolist())), pairs_of(atoms.numbers)
         self.log_path, self.speed_path = out / "log.csv", out / "speed.csv"
         self.traj_path, self.xyz_path = (
             None if config.trajectory not in ("both", name.partition(".")[2]) else out / name for name in TRAJECTORIES
@@ -75,7 +83,8 @@ class Outputs:
         if cut_back_to is None:
             names = ["step", "time_fs", "temperature_K", "kinetic_eV", "max_force", "net_force", "work_eV", "heat_eV"]
             names += [*(f"T_{chemical_symbols[z]}" for z in self.elements), "target_K", "mean_force"]
-            names += ["uncertainty_ratio"] if uncertain else []
+            names += ["closest_ratio", *map(distance_column, self.pairs)]
+            names += UNCERTAIN if uncertain else []
             names += ENERGIES if has_energy else []
             names += CELL if has_energy and atoms.pbc.all() else []
             self.log_path.write_text(",".join(names) + "\n", encoding="utf-8")
@@ -120,9 +129,22 @@ class Outputs:
         return step % self.every == 0
 
     def write(
-        self, state: State, net_force: float, sigma: np.ndarray | None = None, ratio: float = float("nan")
+        self,
+        state: State,
+        net_force: float,
+        sigma: np.ndarray | None = None,
+        ratio: float = float("nan"),
+        contacts: ContactWatch | None = None,
     ) -> None:
-        """One entry for this step, where it is due; with the uncertainty of its forces as of `UncertaintyMonitor`."""
+        """One entry for this step, where it is due; with what the watches have seen at it.
+
+        Args:
+            state: of the step.
+            net_force: see `Mover`.
+            sigma: see `Mover`.
+            ratio: the largest sigma in units of its limit, see `UncertaintyMonitor`.
+            contacts: has looked at the closest atoms; None leaves their columns without a number.
+        """
         if not self.due(state.step):
             return
         atoms, forces = state.atoms, state.forces
@@ -142,7 +164,11 @@ class Outputs:
             "target_K": self.config.target(state.step) if held else float("nan"),
             "mean_force": float(sizes.mean()),
             "uncertainty_ratio": ratio,
+            "max_uncertainty": float("nan") if sigma is None else float(sigma.max()),
+            "closest_ratio": float("nan") if contacts is None else contacts.ratio,
         }
+        seen = {} if contacts is None else contacts.closest
+        row |= {distance_column(pair): seen.get(pair, float("nan")) for pair in self.pairs}
         row |= {f"T_{chemical_symbols[z]}": element_temperature(atoms, z) for z in self.elements}
         row |= energies(state)
         self.log.write(",".join([str(state.step), *(f"{row[name]:.8g}" for name in self.columns[1:])]) + "\n")

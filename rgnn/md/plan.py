@@ -18,7 +18,13 @@ from rgnn.md.barostat import require_moving_cell
 from rgnn.md.batch import run_batch
 from rgnn.md.run import run_atoms
 from rgnn.md.settings import MDRecord, MDResult, MDSettings, RunOrigin, Stage
-from rgnn.md.structures import check_structure, outside_training, read_structure, read_structures
+from rgnn.md.structures import (
+    check_structure,
+    outside_training,
+    read_structure,
+    read_structures,
+    require_velocities,
+)
 from rgnn.models.base import ForceField
 from rgnn.models.boards import on_board
 from rgnn.models.checkpoints import load_model
@@ -245,6 +251,8 @@ def plan(
     atoms = read_structure(origin.structure, origin.frame, origin.format)
     check_structure(atoms, model, settings.any_element, origin.structure)
     require_moving_cell(atoms, model, settings, origin.structure)
+    if settings.keep_velocities:
+        require_velocities(atoms, origin.structure)
     board = origin.board
     origin = RunOrigin.of(origin.structure, origin.model, origin.frame, origin.format).override(board=board)
     if folder is None:
@@ -276,6 +284,8 @@ def _new_batch(request: MDRequest, record: MDRecord, model: ForceField, known: U
             which = f", frame {frame}" if request.frames else ""
             check_structure(atoms, model, record.md.any_element, f"{path}{which}")
             require_moving_cell(atoms, model, record.md, f"{path}{which}")
+            if record.md.keep_velocities:
+                require_velocities(atoms, f"{path}{which}")
             settings = record.md.override(seed=record.md.seed + len(structures))
             structures.append(atoms)
             records.append(record.override(md=settings, origin=mine.override(frame=frame)))

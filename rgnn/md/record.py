@@ -6,11 +6,13 @@ import numpy as np
 
 from rgnn.base.files import write_atomic
 from rgnn.base.settings import dump_yaml
+from rgnn.md.contacts import ContactLimits, pair_name, pairs_of
 from rgnn.md.drift import Drift, drift
 from rgnn.md.heating import heating
-from rgnn.md.outputs import read_log
-from rgnn.md.settings import MDRecord, MDResult, MDSettings, MDVersions, RunOrigin
+from rgnn.md.outputs import distance_column, read_log
+from rgnn.md.settings import ClosestAtoms, MDRecord, MDResult, MDSettings, MDVersions, RunOrigin
 from rgnn.md.state import State
+from rgnn.md.thermometry import half_of, thermometer
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 
@@ -47,19 +49,59 @@ def write_record(
         md=config.resolved(),
         origin=origin or RunOrigin(),
         model_fingerprint=fingerprint(model),
+        seen=model.provenance.seen,
         versions=versions or MDVersions.here(),
     )
     write_atomic(out / "config.yaml", dump_yaml(record.to_mapping()))
 
 
-def summarise(out: Path, state: State, config: MDSettings, seconds: float, first: int) -> MDResult:
+def closest_atoms(
+    log: dict[str, np.ndarray], numbers: np.ndarray, limits: ContactLimits | None = None
+) -> dict[str, ClosestAtoms]:
+    """The closest atoms of each pair of elements in a log, of those pairs that were near in any row.
+
+    Args:
+        log: of the run.
+        numbers: atomic numbers of the elements.
+        limits: what is too close.
+    """
+    limits, found = limits or ContactLimits(), {}
+    for pair in pairs_of(numbers):
+        distances = log.get(distance_column(pair), np.zeros(0))
+        if np.isfinite(distances).any():
+            row = int(np.nanargmin(distances))
+            distance, time = float(distances[row]), float(log["time_fs"][row]) / 1000
+            close = distance < limits.limit(pair)
+            found[pair_name(pair)] = ClosestAtoms(distance, time, limits.trained.get(pair), close)
+    return found
+
+
+def _uncertainty(log: dict[str, np.ndarray]) -> dict[str, int | float | None]:
+    """How often forces were looked at, how often an atom was outside of training, and the worst."""
+    ratio = log.get("uncertainty_ratio", np.zeros(0))
+    looked = ~np.isnan(ratio)
+    found: dict[str, int | float | None] = {
+        "uncertainty_checks": int(looked.sum()),
+        "uncertainty_outside": int((ratio > 1).sum()),
+    }
+    if looked.any():
+        row = int(np.nanargmax(ratio))
+        largest = float(ratio[row])
+        found |= {"uncertainty_ratio": largest if np.isfinite(largest) else None}
+        found |= {"uncertainty_time": float(log["time_fs"][row]) / 1000}
+    return found
+
+
+def summarise(
+    out: Path, state: State, config: MDSettings, seconds: float, first: int, limits: ContactLimits | None = None
+) -> MDResult:
     """The result of a run, from its log; this process has taken `seconds` for the steps after `first`."""
     log = read_log(out)
     half = log["step"] >= min(state.step / 2, log["step"][-1])
     rate = (state.step - first) / max(seconds, 1e-9)
     warming = heating(log, config, len(state.atoms), state.atoms.get_number_of_degrees_of_freedom())
     conserved = Drift() if state.energy is None else drift(log, config, len(state.atoms))
-    uncertain = log.get("uncertainty_ratio", np.zeros(0))
+    measured = thermometer(log, config)
     return MDResult(
         steps=state.step,
         temperature=float(log["temperature_K"][half].mean()),
@@ -74,8 +116,12 @@ def summarise(out: Path, state: State, config: MDSettings, seconds: float, first
         temperature_shift=warming.shift,
         temperature_shift_error=warming.error,
         heating=warming.verdict,
-        uncertainty_checks=int(np.isfinite(uncertain).sum()),
-        uncertainty_outside=int((uncertain > 1).sum()),
+        temperature_error=half_of(measured.temperature),
+        thermostat=measured.verdict,
+        element_temperature_error={n: half_of(e) for n, e in measured.equipartition.elements.items()},
+        equipartition=measured.equipartition.verdict,
+        closest=closest_atoms(log, state.atoms.numbers, limits),
+        **_uncertainty(log),  # type: ignore[arg-type]
         **{key: float(log[name][half].mean()) for key, name in MEANS.items() if name in log},
         drift=conserved.slope,
         drift_error=conserved.error,

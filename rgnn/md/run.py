@@ -42,7 +42,7 @@ def run_atoms(
 ) -> MDResult:
     """Run molecular dynamics of a structure into the folder `out`.
 
-    Velocities always start from a Maxwell-Boltzmann distribution; those of the structure are not used. Its
+    Velocities start from a Maxwell-Boltzmann distribution, or with `keep_velocities` from those of the structure. Its
     constraints hold.
 
     Args:
@@ -118,7 +118,11 @@ def opened_state(
         raise InputError(f"{out}: holds a run already; resume it, or choose another folder.")
     if settings.minimise is not None:
         atoms = _minimised(atoms, model, settings, out, listener)
-    return State.start(atoms, model, settings)
+    state = State.start(atoms, model, settings)
+    if settings.keep_velocities:
+        kelvin = state.atoms.get_temperature()
+        listener.info(f"Velocities are those of the structure: {kelvin:.0f} K.")
+    return state
 
 
 def _minimised(atoms: Atoms, model: ForceField, settings: MDSettings, out: Path, listener: Listener) -> Atoms:

@@ -1,6 +1,6 @@
 """What a run is asked to do, where it comes from, and what it came to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from itertools import accumulate
@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from rgnn.base.choices import CellMotion, CloseContacts, Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
 from rgnn.base.errors import InputError
 from rgnn.base.files import sha256
+from rgnn.base.provenance import TrainingDomain
 from rgnn.base.settings import Flag, Number, Settings, Whole, read_yaml, require
 from rgnn.base.versions import Versions
 from rgnn.chip.board.settings import BoardSettings
@@ -121,7 +122,9 @@ class MDSettings(Settings):
     """Files of frames to write: "xyz", "traj" or "both"."""
     close_contacts: CloseContacts = "stop"
     """What happens in a log row where two atoms are closer than 0.8 of the closest distance of their elements in the
-    training frames: "stop" breaks the run off, "warn" says so once for each pair, "ignore" does not look."""
+    training frames: "stop" breaks the run off, "warn" says so once for each pair, "ignore" only logs the distances."""
+    keep_velocities: Flag = False
+    """Whether a run starts with the velocities of the structure file, and not with drawn ones."""
     engine: Engine = "ase"
     """Program that moves the atoms: "ase", or "lammps" on any number of processes."""
     ghosts: Ghosts = "exchange"
@@ -234,6 +237,8 @@ class MDRecord(Settings):
     """Structure and model of the run."""
     model_fingerprint: str = ""
     """SHA-256 of the model, see `rgnn.models.checkpoints.fingerprint`."""
+    seen: TrainingDomain = TrainingDomain()
+    """What the training set of the model spans; empty in runs of before this was recorded."""
     versions: MDVersions = MDVersions()
     """Software that ran."""
 
@@ -250,6 +255,23 @@ class MDRecord(Settings):
             what = "is not a run nor a file of settings" if path.exists() else "does not exist"
             raise InputError(f"{path}: {what}; name a folder such as md/structure-001.")
         return cls.from_mapping(read_yaml(file), str(file))
+
+
+@dataclass(frozen=True)
+class ClosestAtoms:
+    """The closest two atoms of a pair of elements in all the rows of a run's log.
+
+    Attributes:
+        distance: Angstrom.
+        time: when, ps.
+        trained: the closest in training, Angstrom; None where no training frame has the pair as neighbours.
+        too_close: whether that is below the limit, see `rgnn.md.contacts.ContactLimits`.
+    """
+
+    distance: float
+    time: float
+    trained: float | None
+    too_close: bool
 
 
 @dataclass(frozen=True)
@@ -278,6 +300,15 @@ class MDResult:
         heating: the verdict on it in words.
         uncertainty_checks: log rows in which the uncertainty of forces was looked at, from the first step on.
         uncertainty_outside: those in which some atom was outside of what the model was trained on.
+        uncertainty_ratio: the largest uncertainty of a force, in units of its element's limit; None where none was
+            looked at, or where an element has no limit.
+        uncertainty_time: ps at which it was.
+        temperature_error: half of the 95% interval of the temperature over the second half (of the last stage), K;
+            None where the run is too short for one.
+        thermostat: the verdict on the temperature in words, however short the run is; see `rgnn.md.thermometry`.
+        element_temperature_error: half of the interval of each element's, K.
+        equipartition: the verdict on whether elements share one temperature, in words.
+        closest: the closest atoms of each pair of elements, such as "Li-O", in the whole run.
     """
 
     steps: int
@@ -302,3 +333,10 @@ class MDResult:
     drift: float | None = None
     drift_error: float | None = None
     conservation: str = ""
+    uncertainty_ratio: float | None = None
+    uncertainty_time: float | None = None
+    temperature_error: float | None = None
+    thermostat: str = ""
+    element_temperature_error: dict[str, float | None] = field(default_factory=dict)
+    equipartition: str = ""
+    closest: dict[str, ClosestAtoms] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.md.barostat import Barostat, require_moving_cell
 from rgnn.md.constraints import Plain, constraints_of, hold
 from rgnn.md.settings import MDSettings
-from rgnn.md.structures import check_structure
+from rgnn.md.structures import check_structure, require_velocities
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 
@@ -53,15 +53,27 @@ class State:
 
     @classmethod
     def start(cls, atoms: Atoms, model: ForceField, config: MDSettings) -> "State":
-        """Fresh Maxwell-Boltzmann velocities within the constraints, without drift where no atom is anchored."""
+        """Fresh Maxwell-Boltzmann velocities within the constraints, without drift where no atom is anchored.
+
+        With `keep_velocities` those of the structure, from which constraints and a fixed centre of mass take their
+        part.
+
+        Raises:
+            InputError: a structure that cannot be run, or one without velocities where these are to be kept.
+        """
         check_structure(atoms, model, config.any_element)
         require_moving_cell(atoms, model, config)
-        constraints = constraints_of(atoms)
+        constraints, momenta = constraints_of(atoms), None
+        if config.keep_velocities:
+            require_velocities(atoms)
+            momenta = atoms.get_momenta()
         atoms = _bare(atoms.numbers, atoms.positions, atoms.cell[:], atoms.pbc, atoms.get_masses())
-        # Drawn here, since ASE's function for it changed its name in 3.29.
-        normal = numpy_stream(config.seed, "velocities").standard_normal((len(atoms), 3))
         hold(atoms, constraints)
-        atoms.set_momenta(normal * np.sqrt(atoms.get_masses() * units.kB * config.initial_temperature)[:, None])
+        if momenta is None:
+            # Drawn here, since ASE's function for it changed its name in 3.29.
+            normal = numpy_stream(config.seed, "velocities").standard_normal((len(atoms), 3))
+            momenta = normal * np.sqrt(atoms.get_masses() * units.kB * config.initial_temperature)[:, None]
+        atoms.set_momenta(momenta)
         return cls(atoms, 0, None, 0.0, atoms.get_kinetic_energy(), constraints)
 
     def copy(self) -> "State":

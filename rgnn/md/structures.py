@@ -109,6 +109,20 @@ def check_structure(atoms: Atoms, model: ForceField, any_element: bool = False, 
         )
 
 
+def require_velocities(atoms: Atoms, where: str = "the structure") -> None:
+    """Refuse a structure that a run cannot take its velocities from.
+
+    Raises:
+        InputError: it has none, only zeros, or some that are not finite.
+    """
+    if not (atoms.has("momenta") and atoms.get_momenta().any()):
+        what = "has only velocities of zero" if atoms.has("momenta") else "has no velocities that ASE reads"
+        raise InputError(f"{where}: {what}, so none can be kept; leave --keep-velocities out, and they are drawn.")
+    bad = np.flatnonzero(~np.isfinite(atoms.get_momenta()).all(axis=1))
+    if len(bad):
+        raise InputError(f"{where}: the velocity of atom {bad[0]} is not finite; mend the file.")
+
+
 def _edges(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     """[2, E] edges and [E] lengths in Angstrom."""
     index, shift = neighbour_list(atoms.positions, atoms.cell[:], atoms.pbc, cutoff)

@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from rgnn.analysis import Analysis, Arrhenius, pair_name
 from rgnn.analysis.observables import RadialDistribution
+from rgnn.md.contacts import Pair
 from rgnn.plots import style
 
 COLUMNS = 4
@@ -38,6 +39,7 @@ def radial_figure(runs: Sequence[Analysis], reference: Analysis | None, path: st
         ax.axhline(1, color=style.GREY, lw=0.6, ls=":")
         ax.set_title("all" if pair is None else pair_name(pair), fontsize=10)
         ax.set(xlim=(0.5, shown[0][1].r[-1]), ylim=(0, None))
+        _too_close(ax, pair, runs)
         style.tidy(ax)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
@@ -49,6 +51,33 @@ def radial_figure(runs: Sequence[Analysis], reference: Analysis | None, path: st
         handles, names = axes[0].get_legend_handles_labels()
         drawing.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8, ncols=3)
     return style.save(drawing, path)
+
+
+def _too_close(ax: Axes, pair: Pair | None, runs: Sequence[Analysis]) -> None:
+    """Mark the distance that atoms came too close to, and leave the height of the axis to those that did not.
+
+    Two atoms on top of each other are a peak of thousands, beside which nothing else could be seen.
+    """
+    worst = [a.closest.worst for a in runs if a.closest.worst is not None]
+    mine = [w for w in worst if pair is None or w.pair == pair]
+    if not mine:
+        return
+    closest = min(mine, key=lambda approach: approach.distance)
+    ax.set_xlim(left=0.0)
+    ax.axvline(closest.distance, color=style.SECOND, lw=1, ls="--")
+    words = f"{pair_name(closest.pair)} {closest.distance:.2f} Å, too close"
+    ax.text(
+        closest.distance,
+        0.97,
+        f" {words}",
+        color=style.SECOND,
+        fontsize=7,
+        va="top",
+        transform=ax.get_xaxis_transform(),
+    )
+    limit = max(a.closest.limits.limit(closest.pair) for a in runs)
+    sound = [line.get_ydata()[line.get_xdata() > limit] for line in ax.get_lines() if len(line.get_xdata()) > 2]
+    ax.set_ylim(0, 1.3 * max((float(values.max()) for values in sound if len(values)), default=1.0))
 
 
 def _curve(ax: Axes, radial: RadialDistribution, pair: tuple[int, int] | None, colour: str, name: str) -> None:

@@ -1,5 +1,6 @@
 """Figures of a molecular dynamics run."""
 
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from matplotlib.axes import Axes
 
 from rgnn.analysis.observables import RadialDistribution, mean_squared_displacement, radial_distribution
 from rgnn.base.estimate import evenly
-from rgnn.md import opened, read_log
-from rgnn.plots import style
+from rgnn.md import MDRecord, opened, read_log
+from rgnn.md.contacts import ContactLimits, Pair, pair_name, pairs_of
+from rgnn.plots import style, watches
 
 # Frames that radial distributions are averaged over at most, fewer where atoms are many.
 RDF_FRAMES, RDF_ATOMS = 200, 100_000
@@ -30,7 +32,7 @@ def second_half(out: str | Path) -> list[Atoms]:
 
 
 def run_figure(out: str | Path, path: str | Path, target: float | None = None) -> tuple[Path, dict[str, float]]:
-    """Temperature, radial distributions of the second half with their first peaks, and displacements.
+    """Temperature, radial distributions of the second half with their first peaks, displacements, and the watches.
 
     Args:
         out: run folder.
@@ -38,14 +40,20 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
         target: temperature of the thermostat in K, drawn where the log has none.
 
     Returns:
-        The figure's path, and the first peaks in Angstrom by pair ("P-O"); none without a periodic cell.
+        The figure's path, and the first peaks in Angstrom by pair ("P-O"); none without a periodic cell, and none
+        where atoms came too close to each other.
     """
     out = Path(out)
     log, frames = read_log(out), second_half(out)
     periodic = bool(frames[0].pbc.all())
     has_energy, has_cell = "conserved_eV" in log, "volume_A3" in log
-    drawing = style.figure(12, 6.8 if has_energy else 3.4)
-    panels = drawing.subplots(2 if has_energy else 1, 3, squeeze=False)
+    watched = "closest_ratio" in log
+    rows = 1 + has_energy + watched
+    drawing = style.figure(12, 3.4 * rows)
+    panels = drawing.subplots(rows, 3, squeeze=False)
+    record, pairs = MDRecord.read(out), tuple(pairs_of(frames[0].numbers))
+    limits = ContactLimits.of(record.seen)
+    close = watches.pairs_too_close(log, pairs, limits)
     left, middle, right = panels[0]
     if has_energy:
         _energies(panels[1, 0], log, len(frames[0]))
@@ -58,18 +66,21 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
     peaks = {}
     if periodic:
         rdf = radial_distribution(frames)
-        peaks = _first_peaks(rdf)
-        _radial(middle, rdf)
+        peaks = {} if close else _first_peaks(rdf)
+        _radial(middle, rdf, close, limits)
     else:
         middle.text(0.5, 0.5, "g(r) needs a periodic cell", ha="center", transform=middle.transAxes)
     _displacement(right, out)
+    if watched:
+        watches.closest_panel(panels[-1, 0], log, pairs, limits)
+        watches.elements_panel(panels[-1, 1], log, record)
+        if "uncertainty_ratio" in log:
+            watches.uncertainty_panel(panels[-1, 2], log)
+        else:
+            panels[-1, 2].set_axis_off()
     for axes in panels.flat:
         style.tidy(axes)
     return style.save(drawing, path), peaks
-
-
-def _pair_name(pair: tuple[int, int]) -> str:
-    return "-".join(chemical_symbols[z] for z in pair)
 
 
 def _shown(rdf: RadialDistribution) -> list[tuple[int, int]]:
@@ -79,7 +90,7 @@ def _shown(rdf: RadialDistribution) -> list[tuple[int, int]]:
 
 
 def _first_peaks(rdf: RadialDistribution) -> dict[str, float]:
-    peaks = {_pair_name(pair): rdf.first_peak(pair) for pair in _shown(rdf)}
+    peaks = {pair_name(pair): rdf.first_peak(pair) for pair in _shown(rdf)}
     return {name: r for name, r in peaks.items() if np.isfinite(r)}
 
 
@@ -119,16 +130,21 @@ def _density(axes: Axes, log: dict[str, np.ndarray]) -> None:
     axes.ticklabel_format(useOffset=False)
 
 
-def _radial(axes: Axes, rdf: RadialDistribution) -> None:
-    for pair, colour in zip(_shown(rdf), (style.ACCENT, style.SECOND, style.THIRD), strict=False):
+def _radial(axes: Axes, rdf: RadialDistribution, close: Mapping[Pair, float], limits: ContactLimits) -> None:
+    """Pairs that came too close are always drawn, from 0 on, without their peak there deciding the height."""
+    shown, top = list(dict.fromkeys([*close, *_shown(rdf)]))[:PAIRS], 1.0
+    for pair, colour in zip(shown, (style.ACCENT, style.SECOND, style.THIRD), strict=False):
         peak = rdf.first_peak(pair)
         mark = f", first peak at {peak:.2f} Å" if np.isfinite(peak) else ""
-        axes.plot(rdf.r, rdf.of(pair), lw=1, color=colour, label=_pair_name(pair) + mark)
+        if pair in close:
+            peak, mark = close[pair], f", too close: {close[pair]:.2f} Å"
+        axes.plot(rdf.r, rdf.of(pair), lw=1, color=colour, label=pair_name(pair) + mark)
+        top = max(top, float(rdf.of(pair)[rdf.r > limits.limit(pair)].max(initial=0.0)))
         if mark:
             axes.axvline(peak, color=colour, lw=0.8, ls=":")
     axes.axhline(1, color=style.GREY, lw=0.6, ls=":")
-    axes.set(xlabel="r (Å)", ylabel="g(r), second half", xlim=(0.5, rdf.r[-1]))
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel="r (Å)", ylabel="g(r), second half", xlim=(0.0 if close else 0.5, rdf.r[-1]))
+    axes.set_ylim(0, 1.3 * top if close else None)
     axes.legend(frameon=False, fontsize=8)
 
 

@@ -19,6 +19,7 @@ from rgnn.analysis import (
 from rgnn.base.estimate import Estimate
 from rgnn.base.files import write_atomic
 from rgnn.base.settings import dump_yaml
+from rgnn.md.contacts import pair_name
 from rgnn.plots import analysis as plots
 from rgnn.reports.html import Picture, Table, write_report
 from rgnn.reports.text import interval, kelvin, percent
@@ -90,7 +91,7 @@ def analysis_tables(runs: Sequence[Analysis], reference: Analysis | None, fits: 
         _difference_table(runs, reference),
         _shell_table(runs, reference),
     ]
-    found += [_diffusion_table(runs), _fit_table(fits)]
+    found += [*_closest_tables(runs), _diffusion_table(runs), _fit_table(fits)]
     return [table for table in found if table is not None]
 
 
@@ -145,6 +146,24 @@ def _shell_table(runs: Sequence[Analysis], reference: Analysis | None) -> Table 
     of = "" if len(shown) < 2 else f" of {known.name}"
     title = f"Coordination (A-B: of B around A) within the first minimum of g(r){of} (± half of the 95% interval)"
     return Table(title, ["", "within", *(a.name for a in shown)], rows) if rows else None
+
+
+def _closest_tables(runs: Sequence[Analysis]) -> list[Table]:
+    """The closest atoms of each pair of elements of each run, where any were near, beside what they may be."""
+    found = []
+    for a in runs:
+        limits, rows = a.closest.limits, []
+        for pair, near in sorted(a.closest.approaches.items()):
+            verdict = "too close" if near.distance < limits.limit(pair) else ""
+            known = f"{limits.trained[pair]:.2f}" if pair in limits.trained else ""
+            rows.append(
+                [pair_name(pair), f"{near.distance:.2f}", near.when, known, f"{limits.limit(pair):.2f}", verdict]
+            )
+        if rows:
+            of = "" if len(runs) == 1 else f" of {a.name}"
+            title = f"Closest atoms{of}, Å (no more pairs came near; limit: 0.8 of training, or 0.6 of covalent radii)"
+            found.append(Table(title, ["", "closest", "at", "in training", "limit", ""], rows))
+    return found
 
 
 def _coordination(e: Estimate) -> str:

@@ -1,24 +1,48 @@
 """What a check of energy conservation writes: conservation.json and a report."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
-from rgnn.analysis.conservation import PROBES, STEPS, Conservation, Heating, Jacobian, Push, Verdict
+from rgnn.analysis.conservation import PROBES, PUBLISHED, STEPS, Conservation, Differences, Jacobian, Push, Verdict
+from rgnn.analysis.nve import NVE
 from rgnn.base.estimate import Estimate
 from rgnn.base.files import write_atomic
 from rgnn.evaluation import EvaluationSettings
 from rgnn.reports.html import Table, write_report
 from rgnn.reports.text import interval
 
+PUBLISHED_DIRECT = "published direct models ({:g} to {:g})".format(*PUBLISHED)
 WORDS: dict[Verdict, str] = {
-    "nearly_conservative": "nearly conservative: NVE is worth a try",
-    "as_published_direct_models": "as far from conservative as published direct models (0.004 to 0.03): run NVT",
-    "far_from_conservative": "far from conservative: NVT only, and look at the temperature of each element",
+    "breaks_off_in_nve": "explodes in NVE ({broke_off}): no dynamics without a thermostat, and train it further",
+    "heats_too_much": "heats by {percent:.0f}% of its temperature in a picosecond of NVE: NVT only, with much friction",
+    "nearly_conservative": f"nearer to conservative than {PUBLISHED_DIRECT}: NVE is worth a try",
+    "as_published_direct_models": f"as far from conservative as {PUBLISHED_DIRECT}: run NVT",
+    "farther_than_published_direct_models": f"farther from conservative than {PUBLISHED_DIRECT}: NVT only, and look "
+    "at the temperature of each element",
+    "forces_are_no_derivative": "forces differ by {error:.2g}% from finite differences of the energy: NVT only",
+    "conserves_energy": "conserves energy: NVE and NPT hold",
+    "drift_noticeable": "the total energy drifts noticeably: short runs in NVE hold, long ones need a thermostat",
+    "drift_too_much": "the total energy drifts too much for NVE: run NVT",
+    "drift_unknown": "forces are derivatives of the energy; the run is too short to tell its drift (--nve-steps)",
 }
+
+
+def verdict_words(found: Conservation) -> str:
+    """What was found, in a sentence."""
+    broken = next((run.broke_off for run in found.nve.runs if run.broke_off), "")
+    percent, error = 100 * found.heating_part.value, 100 * (found.energy_error or 0.0)
+    return WORDS[found.verdict].format(broke_off=broken, percent=percent, error=error)
+
+
+DIFFERENCES = (
+    "forces against (E(x + h v) - E(x - h v)) / 2h along the same directions, noise off: root mean square of the "
+    "difference over that of the slopes"
+)
 
 
 def conservation_facts(found: Conservation, config: EvaluationSettings, frames: int, nve_steps: int) -> dict[str, str]:
@@ -30,28 +54,33 @@ def conservation_facts(found: Conservation, config: EvaluationSettings, frames: 
         "Asymmetry": "λ = |J - Jᵀ| / (2 |J|), Frobenius norms (Bigi et al. 2025, arXiv 2412.11569): 0 for forces of an "
         "energy, at most 1",
         "Jacobian": f"{PROBES} random directions a frame, central differences over {steps} Å a component",
-        "NVE": f"{nve_steps} steps of 1 fs at {found.temperature:g} K (--nve-steps), twice the growth of the kinetic "
-        "energy; the interval is what energy sloshing between motion and bonds gives a run this short",
-        "Verdict": WORDS[found.verdict],
+        "NVE": f"{nve_steps} steps of 1 fs at {found.temperature:g} K (--nve-steps); heating: twice the growth of the "
+        "kinetic energy; the interval is what energy sloshing between motion and bonds gives a run this short",
+        **({"Differences": DIFFERENCES} if found.differences else {}),
+        "Verdict": verdict_words(found),
     }
 
 
 def conservation_tables(found: Conservation, frames: Sequence[int], structures: Sequence[Atoms]) -> list[Table]:
-    """Of the Jacobian, of net force and torque, and of heating."""
-    return [
-        _jacobian_table(found.jacobians),
-        _push_table(frames, structures, found.pushes),
-        _heating_table(found.heating),
-    ]
+    """Of the Jacobian, of net force and torque, of differences of an energy, and of NVE."""
+    tables = [_jacobian_table(found.jacobians), _push_table(frames, structures, found.pushes)]
+    tables += [_difference_table(found.differences)] if found.differences else []
+    return [*tables, _nve_table(found.nve)]
 
 
 def conservation_record(found: Conservation, config: EvaluationSettings, frames: Sequence[int]) -> dict[str, Any]:
     """All numbers, with their units in the keys."""
 
     def plain(e: Estimate | None) -> dict[str, Any] | None:
-        return None if e is None else {"value": e.value, "95%": [e.low, e.high]}
+        if e is None or not isfinite(e.value):
+            return None
+        return {"value": e.value, "95%": [e.low, e.high] if e.bounded else None}
 
-    heating = found.heating
+    def finite(x: float) -> float | None:
+        return x if isfinite(x) else None
+
+    nve = found.nve
+    named = {"noise_off": nve.noise_off, "as_trained": nve.as_trained}
     return {
         "model": config.model,
         "store": config.store,
@@ -70,11 +99,13 @@ def conservation_record(found: Conservation, config: EvaluationSettings, frames:
         "net_torque": [push.net_torque for push in found.pushes],
         "nve_temperature_kelvin": found.temperature,
         "nve_mev_per_atom_ps": {
-            "noise_off": plain(heating.noise_off),
-            "as_trained": plain(heating.as_trained),
-            "expected_of_noise": heating.expected,
+            **{name: None if run is None else plain(run.heating) for name, run in named.items()},
+            "expected_of_noise": nve.expected,
         },
-        "force_noise_ev_per_angstrom": heating.force_noise,
+        "nve_drift_mev_per_atom_ps": {name: None if run is None else plain(run.drift) for name, run in named.items()},
+        "nve_broke_off": {name: None if run is None else run.broke_off or None for name, run in named.items()},
+        "energy_difference_error": {f"{h:g}": finite(d.error) for h, d in found.differences.items()} or None,
+        "force_noise_ev_per_angstrom": nve.force_noise,
     }
 
 
@@ -112,11 +143,22 @@ def _push_table(frames: Sequence[int], structures: Sequence[Atoms], pushes: Sequ
     return Table("Net force and torque before their removal, noise off", columns, rows)
 
 
-def _heating_table(heating: Heating) -> Table:
-    rows = [["noise off", interval(heating.noise_off)]]
-    if heating.as_trained is not None:
-        rows.append(["noise as trained", interval(heating.as_trained)])
-    if heating.expected is not None:
-        name = f"by the noise of the forces ({heating.force_noise:.3g} eV/Å): σ² dt / 2m"
-        rows.append([name, f"{heating.expected:.3g}"])
-    return Table("Heating in NVE, meV/atom/ps", ["", "heating"], rows)
+def _difference_table(differences: Mapping[float, Differences]) -> Table:
+    rows = [[f"{h:g} Å", f"{100 * d.error:.2g}%"] for h, d in differences.items()]
+    return Table("Forces against finite differences of the energy, by step", ["step", "difference"], rows)
+
+
+def _nve_table(nve: NVE) -> Table:
+    rows = []
+    for name, run in (("noise off", nve.noise_off), ("noise as trained", nve.as_trained)):
+        if run is not None:
+            heating = "" if run.heating.value != run.heating.value else interval(run.heating)
+            drift = "" if run.drift is None else interval(run.drift)
+            rows.append([name, heating, drift, run.broke_off or "to its end"])
+    if nve.expected is not None:
+        name = f"by the noise of the forces ({nve.force_noise:.3g} eV/Å): σ² dt / 2m"
+        rows.append([name, f"{nve.expected:.3g}", "", ""])
+    columns = ["", "heating", "drift of the total energy", "went"]
+    if all(run.drift is None for run in nve.runs):
+        columns, rows = [columns[0], columns[1], columns[3]], [[row[0], row[1], row[3]] for row in rows]
+    return Table("NVE, meV/atom/ps [95%]", columns, rows)

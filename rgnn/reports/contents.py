@@ -1,11 +1,12 @@
 """What lies at a path, in numbers: a graph store, chip, model, training run or run of molecular dynamics."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ase.data import chemical_symbols
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
 
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
@@ -14,10 +15,15 @@ from rgnn.chip.chip import Chip, ChipStatistics
 from rgnn.chip.hardware import Hardware
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.summary import StoreSummary
-from rgnn.md.settings import MDRecord
+from rgnn.md import read_log
+from rgnn.md.contacts import ContactLimits
+from rgnn.md.record import closest_atoms
+from rgnn.md.settings import ClosestAtoms, MDRecord
+from rgnn.md.thermometry import Thermometer, thermometer
 from rgnn.models.base import Locality
 from rgnn.models.checkpoints import fingerprint, load_model
 from rgnn.models.uncertainty import Calibration, load_uncertainties
+from rgnn.reports.dynamics import closest_mapping
 from rgnn.training.log import Epoch, read_epochs
 from rgnn.training.run import RunSettings
 
@@ -205,20 +211,47 @@ class TrainingContents:
 
 @dataclass(frozen=True)
 class DynamicsContents:
-    """What a run of molecular dynamics is.
+    """What a run of molecular dynamics is, and what its watches have seen so far.
 
     Attributes:
         record: its settings, where it comes from, and the software that ran.
+        closest: the closest atoms of each pair of elements; empty in runs of before this was logged.
+        measured: its temperatures; None before the first row of the log.
+        summary: its summary.json, empty where it has not ended.
+        broke_off: whether it broke off.
     """
 
     record: MDRecord
+    closest: dict[str, ClosestAtoms] = field(default_factory=dict)
+    measured: Thermometer | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+    broke_off: bool = False
+
+    @classmethod
+    def read(cls, folder: Path) -> "DynamicsContents":
+        """Those of a run folder.
+
+        Raises:
+            InputError: its settings, log or summary are damaged.
+        """
+        record, summary = MDRecord.read(folder), _json(folder / "summary.json", "resume the run")
+        broken = (folder / "broken.xyz").is_file()
+        if not (folder / "log.csv").is_file() or not len((log := read_log(folder))["step"]):
+            return cls(record, summary=summary, broke_off=broken)
+        symbols = {name for column in log if column.startswith("closest_") for name in column[8:].split("-")}
+        numbers = np.array([atomic_numbers[name] for name in symbols if name in atomic_numbers], dtype=int)
+        closest = closest_atoms(log, numbers, ContactLimits.of(record.seen))
+        return cls(record, closest, thermometer(log, record.md), summary, broken)
 
     def to_mapping(self) -> dict[str, Any]:
-        """The settings with their units in the keys, and the origin of the run."""
+        """The settings with their units in the keys, the origin of the run, and what its watches have seen."""
         plain = self.record.to_mapping()
         settings = _with_units(plain["md"])
         settings["stages"] = [_with_units(stage) for stage in settings["stages"]]
-        return {"kind": "dynamics run", **plain, "md": settings}
+        seen = {"closest": closest_mapping(self.closest), "broke_off": self.broke_off}
+        if self.measured is not None:
+            seen |= {"thermostat": self.measured.verdict, "equipartition": self.measured.equipartition.verdict}
+        return {"kind": "dynamics run", **plain, "md": settings, **seen, "summary": self.summary}
 
 
 @dataclass(frozen=True)
@@ -235,16 +268,20 @@ class RelaxationContents:
         Raises:
             InputError: its summary is damaged.
         """
-        file = folder / "summary.json"
-        try:
-            summary = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        except ValueError:
-            raise InputError(f"{file}: is damaged; relax the structure again.") from None
-        return cls(read_yaml(folder / "config.yaml"), summary)
+        return cls(read_yaml(folder / "config.yaml"), _json(folder / "summary.json", "relax the structure again"))
 
     def to_mapping(self) -> dict[str, Any]:
         """Settings and origin, and what came out."""
         return {"kind": "relaxation", **self.record, "summary": self.summary}
+
+
+def _json(file: Path, remedy: str) -> dict[str, Any]:
+    """What a file of JSON holds; nothing where there is none."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError:
+        raise InputError(f"{file}: is damaged; {remedy}.") from None
+    return found
 
 
 def _with_units(settings: dict[str, Any]) -> dict[str, Any]:
@@ -281,7 +318,7 @@ def contents(path: str | Path, verify: bool = False) -> Contents:
         if "relax" in parts:
             return RelaxationContents.read(path)
         if "model_fingerprint" in parts:
-            return DynamicsContents(MDRecord.read(path))
+            return DynamicsContents.read(path)
         if "training" in parts:
             return TrainingContents(RunSettings.read(path / "config.yaml"), tuple(read_epochs(path)))
         raise InputError(f"{path}: holds the results of an evaluation, analysis or sweep; see its report.html.")

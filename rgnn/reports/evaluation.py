@@ -219,6 +219,8 @@ def tables(results: Sequence[HardwareErrors], groups: dict[str, list[int]], mode
         rows.append([group, str(len(members)), f"{100 * e.relative_error:.2f}%", half, *inner, f"{e.mae:.4f}"])
     if rows:
         title = "Relative force error by temperature" + ("" if digital else ", as trained")
+        if any(row[0].startswith("moving") for row in rows):
+            title += "; moving: by the velocities of the frames"
         if any(row[3] == "too few" for row in rows):
             title += " (too few: fewer than ten independent blocks of frames)"
         tables.append(Table(title, ["", "frames", "all", "±", *symbols, "MAE, eV/Å"], rows))

@@ -32,6 +32,14 @@ Format = Annotated[
     str | None,
     typer.Option("--format", help="Format of the files by ASE's name; default: recognised.", rich_help_panel=ANALYSIS),
 ]
+SoundPart = Annotated[
+    bool,
+    typer.Option(
+        "--sound-part",
+        help="Only what came before two atoms were too close or the run broke off.",
+        rich_help_panel=ANALYSIS,
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder for results; default: analysis/NAME-001 and so on.")]
 
 
@@ -44,6 +52,7 @@ def analyse(
     width: Width = 0.02,
     reach: Reach = 6.0,
     fit_from: FitFrom = None,
+    sound_part: SoundPart = False,
     interval: Interval = None,
     format: Format = None,  # noqa: A002
     out: Out = None,
@@ -56,8 +65,9 @@ def analyse(
     Example: rgnn analyse md/glass-001 --reference aimd.xyz --reference-temperature 600
 
     The g(r) of several runs is compared with that of the first, or of the
-    reference, beside what two halves of it differ by. Writes report.html with
-    all figures and tables, analysis.json and CSV files.
+    reference, beside what two halves of it differ by. No diffusion coefficient is
+    given of a run in which two atoms came too close, or that broke off. Writes
+    report.html with all figures and tables, analysis.json and CSV files.
     """
     from rgnn.analysis import compare
     from rgnn.reports.analysis import write_analysis
@@ -66,7 +76,7 @@ def analyse(
     from rgnn_cli.show import analyse as show
 
     session = Session(quiet=quiet, as_json=as_json)
-    config = settings(skip, width, reach, fit_from)
+    config = settings(skip, width, reach, fit_from, sound_part)
     if out is not None:
         workspace.refuse_existing(out, overwrite, *runs, reference)
     with session.listening("Reading", "frames") as listener:

@@ -49,6 +49,12 @@ Minimise = Annotated[
         help="Largest force after a relaxation before the run, eV/Å; default: none.", rich_help_panel=DYNAMICS
     ),
 ]
+KeepVelocities = Annotated[
+    bool,
+    typer.Option(
+        "--keep-velocities", help="Velocities of the structure file at the start, not drawn.", rich_help_panel=DYNAMICS
+    ),
+]
 AnyElement = Annotated[
     bool, typer.Option("--any-element", help="Structures with elements not trained on, too.", rich_help_panel=DYNAMICS)
 ]
@@ -56,7 +62,7 @@ CloseContactsOption = Annotated[
     CloseContacts,
     typer.Option(
         "--close-contacts",
-        help="Action where atoms are closer than 0.8 of any in training.",
+        help="Action where atoms are closer than 0.8 of any in training; ignore only logs.",
         rich_help_panel=DYNAMICS,
     ),
 ]
@@ -116,6 +122,7 @@ def md(
     barostat_time: BarostatTime = 1000.0,
     cell: Cell = "isotropic",
     minimise: Minimise = None,
+    keep_velocities: KeepVelocities = False,
     any_element: AnyElement = False,
     close_contacts: CloseContactsOption = "stop",
     engine: EngineOption = "ase",
@@ -149,10 +156,9 @@ def md(
     On many machines: mpirun -n 16 rgnn md structure.xyz --engine lammps
 
     Writes log, trajectory (.traj and extended XYZ), restart file, final
-    structure and a figure. Velocities start from a Maxwell-Boltzmann
-    distribution; constraints of the structure hold. Stages such as melt, quench
-    and hold are a list in the --config file. Ctrl-C saves the state;
-    rgnn md --resume DIR continues with the settings of the run.
+    structure and a figure. Constraints of the structure hold. Stages such as
+    melt, quench and hold are a list in the --config file. Ctrl-C saves the
+    state; rgnn md --resume DIR continues with the settings of the run.
     """
     from rgnn.md.plan import MDRequest, plan
     from rgnn.md.settings import MDSettings

@@ -25,12 +25,14 @@ FitFrom = Annotated[
 ]
 
 
-def settings(skip: str, width: float, reach: float, fit_from: float | None) -> AnalysisSettings:
+def settings(
+    skip: str, width: float, reach: float, fit_from: float | None, sound_part: bool = False
+) -> AnalysisSettings:
     """As the command line gives them."""
     from rgnn.analysis import AnalysisSettings
 
     part, ps = _skip(skip)
-    return AnalysisSettings(r_max=reach, width=width, skip=part, skip_ps=ps, fit_from=fit_from)
+    return AnalysisSettings(r_max=reach, width=width, skip=part, skip_ps=ps, fit_from=fit_from, sound_part=sound_part)
 
 
 def _skip(text: str) -> tuple[float, float | None]:

@@ -28,8 +28,9 @@ def judge(session: Session, plan: EvaluationPlan, frames: int, nve_steps: int, f
     plan.save(folder)
     files = written.write_conservation(found, config, chosen, structures, nve_steps, folder)
     facts = written.conservation_facts(found, config, len(chosen), nve_steps)
-    for name in ("Asymmetry", "Jacobian", "NVE"):
-        report.say(f"{name}: {facts[name]}")
+    for name in ("Asymmetry", "Jacobian", "Differences", "NVE"):
+        if name in facts:
+            report.say(f"{name}: {facts[name]}")
     for table in written.conservation_tables(found, chosen, structures):
         report.table(table.title, table.columns, table.rows)
     if not found.jacobians[0].has_plateau:

@@ -26,6 +26,7 @@ def contents(report: Reporter, path: Path, found: Contents, verified: bool = Fal
     """A table of what lies at the path, and for a store whether its checksums were verified."""
     from rgnn.data.store.summary import StoreSummary
     from rgnn.reports.contents import ChipContents, ModelContents, RelaxationContents, TrainingContents
+    from rgnn.reports.dynamics import closest_table
 
     if isinstance(found, StoreSummary):
         if verified:
@@ -41,6 +42,9 @@ def contents(report: Reporter, path: Path, found: Contents, verified: bool = Fal
         report.facts(f"Relaxation {path}", _relaxation(found))
     else:
         report.facts(f"Molecular dynamics run {path}", _dynamics(found))
+        if found.closest:
+            table = closest_table(found.closest)
+            report.table(table.title, table.columns, table.rows)
 
 
 def presets(report: Reporter) -> dict[str, Any]:
@@ -155,11 +159,25 @@ def _training(found: TrainingContents) -> dict[str, object]:
 
 
 def _dynamics(found: DynamicsContents) -> dict[str, object]:
-    """Each setting, with the part of the record that it belongs to."""
+    """Each setting, with the part of the record that it belongs to, and what the watches have seen."""
+    from rgnn.reports.dynamics import closest_words
+
     flat: dict[str, object] = {}
     for part, value in found.record.to_mapping().items():
+        if part == "seen":  # the table of closest atoms shows it beside what the run has seen
+            continue
         inner = value if isinstance(value, dict) else {"": value}
         flat |= {f"{part} {name}".strip(): setting for name, setting in inner.items()}
+    flat["state"] = "broke off" if found.broke_off else "ended" if found.summary else "has not ended"
+    if found.measured is not None:
+        flat["temperature"] = found.measured.verdict
+        flat |= {"equipartition": words} if (words := found.measured.equipartition.verdict) else {}
+    if words := found.summary.get("heating"):
+        flat["heating by the model"] = words
+    if checks := found.summary.get("uncertainty_checks"):
+        flat["outside of training"] = f"at {found.summary['uncertainty_outside']} of {checks} looks"
+    if words := closest_words(found.closest):
+        flat["closest atoms"] = words
     return flat
 
 

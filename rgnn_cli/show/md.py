@@ -94,7 +94,7 @@ def result(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunEr
 def _table(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunError | Interrupted]) -> None:
     """One line for each of several runs."""
     from rgnn.plots.dynamics import run_figure
-    from rgnn.reports.dynamics import dynamics_mapping
+    from rgnn.reports.dynamics import closest_words, dynamics_mapping
 
     rows, results = [], list[dict[str, Any]]()
     outside = () if job.uncertainty is None else ("",)
@@ -108,6 +108,9 @@ def _table(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunEr
         looks = () if not outside else (f"{outcome.uncertainty_outside} of {outcome.uncertainty_checks}",)
         rows.append((folder.name, str(outcome.steps), *values, *looks))
         results.append({"out": str(folder), "figure": str(figure), **dynamics_mapping(outcome, job.settings, peaks)})
+    for folder, outcome in zip(job.folders, outcomes, strict=True):
+        if not isinstance(outcome, BrokenRunError | Interrupted) and any(c.too_close for c in outcome.closest.values()):
+            session.report.warn(f"{folder.name}: atoms came too close ({closest_words(outcome.closest)}).")
     columns = ("run", "steps", "K", "work, meV/atom/ps", "heating", *(["outside of training"] if outside else []))
     session.report.table("Means over the second half", columns, rows)
     session.report.say(f"In [bold]{job.out}[/]: a folder for each run, with its figure dynamics.png")
@@ -127,6 +130,24 @@ def energy_facts(result: MDResult) -> dict[str, str]:
     return facts
 
 
+def _kelvin(value: float, error: float | None) -> str:
+    """A temperature with half of its 95% interval, where it has one."""
+    return f"{value:.0f} K" if error is None else f"{value:.0f} ± {error:.2g} K"
+
+
+def _outside(result: MDResult) -> str:
+    """How often some force was more uncertain than in training, and by how much at most."""
+    said = f"at {result.uncertainty_outside} of {result.uncertainty_checks} looks at how sure forces are"
+    if result.uncertainty_time is None:
+        return said
+    worst = (
+        "an element without a limit"
+        if result.uncertainty_ratio is None
+        else f"{result.uncertainty_ratio:.2g} of the limit"
+    )
+    return f"{said}; at most {worst}, at {result.uncertainty_time:.4g} ps"
+
+
 def finish(
     session: Session,
     result: MDResult,
@@ -137,14 +158,17 @@ def finish(
 ) -> None:
     """The figure, the table with `more` facts, the files, and what to type next."""
     from rgnn.plots.dynamics import run_figure
-    from rgnn.reports.dynamics import dynamics_mapping
+    from rgnn.reports.dynamics import closest_table, closest_words, dynamics_mapping
 
     report = session.report
     figure, peaks = run_figure(folder, folder / "dynamics.png")
     last = settings.ensemble_at(result.steps)
     wanted = "" if last in ("nve", "nph") else f" (thermostat {settings.target(result.steps):g} K at the end)"
-    facts = {"temperature": f"{result.temperature:.0f} K{wanted}"}
-    facts |= {f"  of {element}": f"{kelvin:.0f} K" for element, kelvin in result.element_temperature.items()}
+    facts = {"temperature": f"{_kelvin(result.temperature, result.temperature_error)}{wanted}"}
+    facts |= {"  judged": result.thermostat} if result.thermostat else {}
+    errors = result.element_temperature_error
+    facts |= {f"  of {name}": _kelvin(kelvin, errors.get(name)) for name, kelvin in result.element_temperature.items()}
+    facts |= {"equipartition": result.equipartition} if result.equipartition else {}
     facts |= {f"first peak of {pair}": f"{r:.2f} Å" for pair, r in peaks.items()}
     facts["net force" if result.potential_energy is not None else "net force, removed"] = f"{result.net_force:.3g} eV/Å"
     facts |= energy_facts(result)
@@ -156,10 +180,16 @@ def finish(
     if result.heating:
         facts["heating by the model"] = result.heating
     if result.uncertainty_checks:
-        outside, checks = result.uncertainty_outside, result.uncertainty_checks
-        facts["outside of training"] = f"at {outside} of {checks} looks at how sure forces are"
+        facts["outside of training"] = _outside(result)
+    if closest := closest_words(result.closest):
+        facts["closest atoms"] = closest
     facts["speed"] = f"{result.steps_per_second:.3g} steps/s, {result.ns_per_day:.3g} ns/day"
     report.facts(f"{result.steps} steps; means over the second half", {**facts, **(more or {})})
+    if result.closest:
+        table = closest_table(result.closest)
+        report.table(table.title, table.columns, table.rows)
+    if any(each.too_close for each in result.closest.values()):
+        report.warn(f"atoms came too close ({closest}), so nothing that this run gives means anything from there on.")
     frames = {"both": ("trajectory.traj", "trajectory.xyz")}.get(
         settings.trajectory, (f"trajectory.{settings.trajectory}",)
     )

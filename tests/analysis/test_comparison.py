@@ -1,3 +1,4 @@
+from itertools import product
 from pathlib import Path
 
 import ase.io
@@ -16,11 +17,11 @@ FRAMES = 20
 def files(tmp_path) -> list[Path]:
     """Two trajectories of the same name, in folders of their own."""
     rng = np.random.default_rng(0)
-    start = rng.random((12, 3)) * 8
+    start = 2.7 * np.array(list(product(range(3), repeat=3)))[:12]
     paths = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        frames = [Atoms([3] * 12, start + rng.normal(0, 0.2, start.shape), cell=[8] * 3, pbc=True)] * FRAMES
+        frames = [Atoms([3] * 12, start + rng.normal(0, 0.2, start.shape), cell=[8.1] * 3, pbc=True)] * FRAMES
         ase.io.write(tmp_path / folder / "run.xyz", frames, format="extxyz")
         paths.append(tmp_path / folder / "run.xyz")
     return paths

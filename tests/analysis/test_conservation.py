@@ -1,30 +1,36 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from pair_energy import PairEnergy, PairEnergySettings
 
 from rgnn import RGNN, Hardware
 from rgnn.analysis.conservation import (
     Asymmetry,
+    asymmetry_verdict,
     directional_derivatives,
-    expected_heating,
+    energy_differences,
+    energy_of,
     forces_of,
     jacobians,
+    measure_conservation,
     net_force,
     net_torque,
-    nve_heating,
     probe,
-    read_noise,
-    verdict,
 )
+from rgnn.analysis.nve import expected_heating, nve_run, read_noise
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance
 from rgnn.data.sample import sample_frames
+from rgnn.evaluation import EvaluationSettings
 from rgnn.md import MDSettings
 from rgnn.models.base import Prediction
 from rgnn.models.settings import MessagePassingSettings
+from rgnn.reports.conservation import conservation_record, verdict_words
 
 
 @pytest.fixture(scope="module")
@@ -175,19 +181,77 @@ def lithium() -> Atoms:
 
 def test_heating_in_nve_is_that_of_the_closed_form_and_none_for_an_energy() -> None:
     config = MDSettings(steps=600, temperature=300, timestep=1, ensemble="nve", write_every=1, any_element=True)
-    calm = nve_heating(Repulsion(), lithium(), config)
+    calm = nve_run(Repulsion(), lithium(), config).heating
     assert calm.low < 0 < calm.high
     sigma, atoms = 0.6, lithium()
     known = expected_heating(np.full((len(atoms), 3), sigma**2), atoms.get_masses(), config.timestep)
-    noisy = nve_heating(Repulsion(sigma), atoms, config)
+    noisy = nve_run(Repulsion(sigma), atoms, config).heating
     assert noisy.low < known < noisy.high
     assert noisy.value == pytest.approx(known, rel=0.3)
     assert noisy.low > calm.value
     with pytest.raises(InputError, match="take 500"):
-        nve_heating(Repulsion(), lithium(), config.override(steps=3))
+        nve_run(Repulsion(), lithium(), config.override(steps=3))
 
 
-def test_verdicts() -> None:
-    assert verdict(0.001) == "nearly_conservative"
-    assert verdict(0.03) == "as_published_direct_models"
-    assert verdict(0.2) == "far_from_conservative"
+def test_verdicts_of_asymmetry() -> None:
+    """Published direct models have 0.004 to 0.03: a number beyond is not among them."""
+    assert asymmetry_verdict(0.001) == "nearly_conservative"
+    assert asymmetry_verdict(0.004) == asymmetry_verdict(0.03) == "as_published_direct_models"
+    assert asymmetry_verdict(0.034) == "farther_than_published_direct_models"
+
+
+class Runaway(Repulsion):
+    """Forces that push each atom along, ever further from where the crystal has it."""
+
+    def predict(self, g, reading):
+        return Prediction(-3.0 * super().predict(g, reading).forces)
+
+
+def test_a_model_that_explodes_is_not_as_published() -> None:
+    found = measure_conservation(Runaway(), [lithium()], nve_steps=200)
+    assert found.asymmetry.value < 0.004  # its forces have an energy, of atoms that fall into each other
+    assert found.verdict == "breaks_off_in_nve"
+    words = verdict_words(found)
+    assert words.startswith("explodes in NVE (at step ") and "rgnn-nve" not in words and "published" not in words
+    record = conservation_record(found, EvaluationSettings(), [0])
+    json.dumps(record, allow_nan=False)
+    assert record["nve_broke_off"]["noise_off"].startswith("at step ")
+
+
+def test_a_model_that_heats_is_not_judged_by_its_asymmetry_alone() -> None:
+    calm, hot = (measure_conservation(Repulsion(sigma), [lithium()], nve_steps=300) for sigma in (0.0, 4.0))
+    assert calm.verdict == "nearly_conservative"
+    assert hot.verdict == "heats_too_much" and hot.heating_part.low > 0.5
+    assert "of its temperature in a picosecond" in verdict_words(hot)
+
+
+class Leaning(PairEnergy):
+    """An energy beside forces that are not its derivatives."""
+
+    def predict(self, g, reading):
+        found = super().predict(g, reading)
+        return Prediction(1.1 * found.forces, found.energy, found.stress)
+
+
+@pytest.fixture
+def pairs() -> Atoms:
+    atoms = bulk("Li", "fcc", a=3.0, cubic=True).repeat(2)
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def test_forces_of_an_energy_are_its_differences_and_it_stays(pairs) -> None:
+    settings = PairEnergySettings(share=0.0)
+    cells = [[torch.zeros(size) for size in layer] for layer in PairEnergy.matrices(settings)]
+    true, leaning = (family(settings, Hardware(noise=None), cells).eval() for family in (PairEnergy, Leaning))
+    exact = energy_differences(
+        energy_of(true, pairs, true.hardware), forces_of(true, pairs, true.hardware), pairs.positions, 0.005, 12, 0
+    )
+    assert exact.error < 2e-3 and np.abs(exact.analytic).max() > 0.1
+    found = measure_conservation(true, [pairs], nve_steps=400)
+    assert found.verdict == "conserves_energy" and found.nve.worst.drift is not None
+    assert abs(found.nve.worst.drift.value) < 0.1
+    assert "conserves energy" in verdict_words(found)
+    wrong = measure_conservation(leaning, [pairs], nve_steps=100)
+    assert wrong.energy_error == pytest.approx(0.1 / 1.1, rel=0.02)
+    assert wrong.verdict == "forces_are_no_derivative" and "differ by 9.1%" in verdict_words(wrong)

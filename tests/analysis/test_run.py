@@ -314,7 +314,8 @@ def test_long_runs_are_thinned_and_not_kept_whole(crystal_file: Path, monkeypatc
 
 
 def test_a_molecule_has_no_distribution_but_moves(tmp_path: Path) -> None:
-    frames = [Atoms("OH", positions=x, info={"time_fs": 50.0 * k}) for k, x in enumerate(walk(0, 60, 2))]
+    apart = walk(0, 60, 2) + np.array([[0.0, 0, 0], [30.0, 0, 0]])
+    frames = [Atoms("OH", positions=x, info={"time_fs": 50.0 * k}) for k, x in enumerate(apart)]
     ase.io.write(tmp_path / "molecule.xyz", frames)
     a = analyse(open_trajectory(tmp_path / "molecule.xyz"), AnalysisSettings(skip=0), with_kinisi=False)
     assert a.radial is None and a.halves is None and a.floor == {}

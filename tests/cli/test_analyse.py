@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from itertools import product
 from pathlib import Path
 
 import ase.io
@@ -30,15 +31,19 @@ def md_runs(made, workdir) -> None:
 
 
 def walks(name: str, kelvin: float, energy: float, seed: int) -> Path:
-    """Lithium that hops among heavy atoms, in a box, as a foreign file with velocities at this temperature."""
+    """Lithium that hops among heavy atoms, in a box, as a foreign file with velocities at this temperature.
+
+    The box is so wide that no two atoms meet.
+    """
     rng = np.random.default_rng(seed)
+    places = 60.0 * np.array(list(product(range(3), repeat=3)))[:20]
     d = 20.0 * np.exp(-energy / (8.617333e-5 * kelvin))  # square Angstrom per ps
-    moved = np.cumsum(rng.normal(0, np.sqrt(2 * d * 0.1), (250, 20, 3)), axis=0)
-    heavy = rng.random((20, 3)) * 12 + rng.normal(0, 0.3, (250, 20, 3))
+    moved = places + np.cumsum(rng.normal(0, np.sqrt(2 * d * 0.1), (250, 20, 3)), axis=0)
+    heavy = places + 30 + rng.normal(0, 0.3, (250, 20, 3))
     frames = []
     for k in range(250):
         atoms = Atoms(
-            numbers=[3] * 20 + [92] * 20, positions=np.concatenate([moved[k], heavy[k]]), cell=[12] * 3, pbc=True
+            numbers=[3] * 20 + [92] * 20, positions=np.concatenate([moved[k], heavy[k]]), cell=[180] * 3, pbc=True
         )
         atoms.set_momenta(rng.normal(size=(40, 3)) * np.sqrt(atoms.get_masses() * 8.617333e-5 * kelvin)[:, None])
         atoms.info["time_fs"] = 100.0 * k

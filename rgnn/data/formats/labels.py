@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.units import kB
 
 from rgnn.base.choices import UnitStyle
 from rgnn.base.errors import InputError
@@ -96,7 +97,24 @@ def frame_of(atoms: Atoms, where: str, keys: Keys = USUAL) -> Frame:
         temperature=next((t for key in TEMPERATURES if (t := _number(info.get(key))) is not None), None),
         time=next(times, None),
         stress=_stress(found, prefix, keys, abs(np.linalg.det(cell)), units, stated, where),
+        kinetic_temperature=_kinetic_temperature(atoms) if units == EV_ANGSTROM else None,
     )
+
+
+def _kinetic_temperature(atoms: Atoms) -> float | None:
+    """K of the motion of the atoms, without that of their centre of mass; None where there are no velocities.
+
+    A file that holds some atoms says so by constraints, and their degrees of freedom do not count.
+    """
+    if not atoms.has("momenta"):
+        return None
+    momenta, masses = atoms.get_momenta(), atoms.get_masses()
+    freedom = atoms.get_number_of_degrees_of_freedom()
+    if not atoms.constraints:
+        momenta = momenta - masses[:, None] * momenta.sum(axis=0) / masses.sum()
+        freedom -= 3
+    kinetic = 0.5 * float((momenta**2 / masses[:, None]).sum())
+    return 2 * kinetic / (freedom * kB) if freedom > 0 and np.isfinite(kinetic) and kinetic > 0 else None
 
 
 def _labels(atoms: Atoms) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class Block:
         energy: [F] float64 eV, and `temperature`: [F] float64 K; NaN where unknown.
         digest: [F] uint64 of each frame.
         time: [F] float64 fs, and `stress`: [F, 6] float64 eV/Angstrom^3; NaN where unknown, None in old stores.
+        kinetic_temperature: [F] float64 K; NaN where unknown, None where it is unknown of all frames.
         positions: [A, 3] float64 Angstrom; `cell`: [F, 3, 3]; `pbc`: [F, 3]; `edge_shift`: [E, 3] int8 cell vectors.
         edge_vector: [E, 3] Angstrom, in their place where the data have no positions.
     """
@@ -85,6 +86,7 @@ class Block:
     digest: np.ndarray
     time: np.ndarray | None = None
     stress: np.ndarray | None = None
+    kinetic_temperature: np.ndarray | None = None
     positions: np.ndarray | None = None
     cell: np.ndarray | None = None
     pbc: np.ndarray | None = None
@@ -94,12 +96,14 @@ class Block:
     @classmethod
     def of_frames(cls, frames: Sequence[Frame], edges: Sequence[Edges]) -> Self:
         """From frames and their edges."""
+        moving = [f.kinetic_temperature for f in frames]
         return cls(
             **_common(frames, [e.index for e in edges]),
             energy=_known([f.energy for f in frames]),
             temperature=_known([f.temperature for f in frames]),
             time=_known([f.time for f in frames]),
             stress=np.stack([np.full(6, np.nan) if f.stress is None else f.stress for f in frames]),
+            kinetic_temperature=None if moving.count(None) == len(moving) else _known(moving),
             positions=np.concatenate([f.positions for f in frames]).astype(np.float64),
             cell=np.stack([f.cell for f in frames]).astype(np.float64),
             pbc=np.stack([f.pbc for f in frames]).astype(bool),
@@ -135,11 +139,20 @@ class Block:
         if self.positions is None or self.cell is None or self.pbc is None:
             assert self.edge_vector is not None
             return EdgeFrame(numbers, self.edges(k)[0], self.edge_vector[edges], forces)
-        known = (self.energy, self.temperature, self.time)
-        energy, temperature, time = (None if x is None or np.isnan(x[k]) else float(x[k]) for x in known)
+        known = (self.energy, self.temperature, self.time, self.kinetic_temperature)
+        energy, temperature, time, kinetic = (None if x is None or np.isnan(x[k]) else float(x[k]) for x in known)
         stress = None if self.stress is None or np.isnan(self.stress[k]).any() else self.stress[k]
         return Frame(
-            numbers, self.positions[atoms], self.cell[k], self.pbc[k], forces, energy, temperature, time, stress
+            numbers,
+            self.positions[atoms],
+            self.cell[k],
+            self.pbc[k],
+            forces,
+            energy,
+            temperature,
+            time,
+            stress,
+            kinetic,
         )
 
     def edges(self, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ CACHED_BLOCKS = WINDOW + 2
 # Of so many edges, some are nearly as long as the cutoff.
 MANY_EDGES, SHORT = 1000, 0.9
 # Columns that not all blocks have, and the shape of one value.
-_LATER: dict[str, tuple[int, ...]] = {"time": (), "stress": (6,)}
+_LATER: dict[str, tuple[int, ...]] = {"time": (), "stress": (6,), "kinetic_temperature": ()}
 
 
 class GraphStore:
@@ -112,7 +112,8 @@ class GraphStore:
     def column(self, name: str) -> np.ndarray:
         """[frames] one value of each frame: "n_atoms", "energy" (eV), "temperature" (K), "time" (fs) or "digest".
 
-        Or [frames, 6] "stress" (eV/Angstrom^3). What is not known is NaN.
+        Or "kinetic_temperature" (K), where files have velocities, or [frames, 6] "stress" (eV/Angstrom^3). What is not
+        known is NaN.
 
         Raises:
             InputError: something in it is lost or altered.

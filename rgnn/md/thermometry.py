@@ -1,0 +1,146 @@
+"""Whether a run has the temperature that was asked for, and whether all of its elements share it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rgnn.base.estimate import FEWEST_BLOCKS, Estimate, block_error
+from rgnn.md.settings import MDSettings
+
+# Parts of the target up to which a temperature is good, and beyond which it is too far off.
+GOOD, TOO_FAR = 0.01, 0.05
+# The same for what an element's temperature differs from that of all atoms by.
+EVEN, UNEVEN = 0.03, 0.1
+# Independent values that an interval needs: those of a series of this many averages, each over two correlation times.
+INDEPENDENT = 2 * FEWEST_BLOCKS
+
+
+def correlated_mean(values: np.ndarray, outside: float = 0.05) -> Estimate:
+    """Mean of a correlated series [n] with an interval that is exceeded with the probability `outside`.
+
+    The error is that of `block_error`, with Student's factor for the number of its blocks. Where the series is too
+    short for that, since it holds fewer than `INDEPENDENT` independent values, the interval has no ends.
+    """
+    from scipy.stats import t as student
+
+    values = np.asarray(values, dtype=np.float64)
+    mean = float(values.mean()) if len(values) else float("nan")
+    if len(values) < INDEPENDENT:
+        return Estimate(mean, -np.inf, np.inf)
+    variance = float(values.var(ddof=1))
+    if variance == 0:
+        return Estimate(mean, mean, mean)
+    error = block_error(values)
+    if variance / error**2 < INDEPENDENT:
+        return Estimate(mean, -np.inf, np.inf)
+    half = float(student.ppf(1 - outside / 2, FEWEST_BLOCKS - 1)) * error
+    return Estimate(mean, mean - half, mean + half)
+
+
+def half_of(e: Estimate) -> float | None:
+    """Half of an interval; None where it has no ends."""
+    return (e.high - e.low) / 2 if e.bounded else None
+
+
+def kelvin(e: Estimate) -> str:
+    """As "611 ± 4 K", or without an interval where it has no ends."""
+    half = half_of(e)
+    return f"{e.value:.0f} K" if half is None else f"{e.value:.0f} ± {half:.2g} K"
+
+
+@dataclass(frozen=True)
+class Equipartition:
+    """Whether all elements have one temperature.
+
+    Attributes:
+        elements: K of each element that has atoms free to move, with a 95% interval.
+        verdict: in words; empty where there are no two elements to compare.
+    """
+
+    elements: Mapping[str, Estimate] = field(default_factory=dict)
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Thermometer:
+    """Temperatures of the second half of a run, where it has stages of the last one.
+
+    Attributes:
+        temperature: K, with a 95% interval that has no ends where the run is too short for one.
+        verdict: against the thermostat, in words, however short the run is.
+        equipartition: of the elements.
+    """
+
+    temperature: Estimate
+    verdict: str
+    equipartition: Equipartition
+
+
+def second_half(log: Mapping[str, np.ndarray], config: MDSettings) -> np.ndarray:
+    """[rows] whether a row of the log is in the second half of the run, where it has stages of the last one."""
+    last = int(log["step"][-1])
+    begin = config.begins(config.stage_at(last)[0])
+    return np.asarray(log["step"] >= begin + (last - begin) / 2)
+
+
+def thermometer(log: Mapping[str, np.ndarray], config: MDSettings) -> Thermometer:
+    """Of the log of a run."""
+    rows = second_half(log, config)
+    whole = log["temperature_K"][rows]
+    elements = {name.removeprefix("T_"): log[name][rows] for name in log if name.startswith("T_")}
+    last = int(log["step"][-1])
+    mean = correlated_mean(whole)
+    if config.ensemble_at(last) in ("nve", "nph"):
+        verdict = f"no thermostat to compare with: {kelvin(mean)}"
+    else:
+        target = log.get("target_K", np.full(len(rows), config.target(last)))[rows]
+        off, asked = correlated_mean(whole - target), float(target.mean())
+        verdict = _against(mean, off, asked, ramp=bool(np.ptp(target)))
+    return Thermometer(mean, verdict, equipartition(elements, whole))
+
+
+def _against(mean: Estimate, off: Estimate, asked: float, ramp: bool) -> str:
+    """A mean temperature against that of the thermostat, in words."""
+    wanted = f"{'a ramp with a mean of ' if ramp else ''}{asked:.4g} K"
+    half = half_of(off)
+    if half is None or half > TOO_FAR * asked > abs(off.value) - half:
+        return f"too short to judge: {kelvin(mean)}, where the thermostat has {wanted}"
+    if abs(off.value) <= max(GOOD * asked, half):
+        return f"good: {kelvin(mean)}, where the thermostat has {wanted}"
+    word = "noticeable" if abs(off.value) <= TOO_FAR * asked else "too far off"
+    side = "above" if off.value > 0 else "below"
+    percent = 100 / asked
+    return f"{word}: {abs(off.value) * percent:.2g} ± {half * percent:.1g}% {side} the {wanted} of the thermostat"
+
+
+def equipartition(elements: Mapping[str, np.ndarray], whole: np.ndarray) -> Equipartition:
+    """Whether elements have one temperature, from series [n] of theirs and of that of all atoms, K.
+
+    Fixed degrees of freedom do not count in such series, see `rgnn.md.constraints.freedom`; an element all of whose
+    atoms are held has 0 K throughout, and is left out. An element is called hotter or colder where it differs from all
+    atoms by more than `EVEN`, and beyond an interval that is exceeded once in twenty runs by any of the elements.
+    """
+    free = {name: values for name, values in elements.items() if len(values) and values.any()}
+    means = {name: correlated_mean(values) for name, values in free.items()}
+    if len(free) < 2:
+        return Equipartition(means)
+    middle = float(whole.mean())
+    apart = {name: correlated_mean(values - whole, 0.05 / len(free)) for name, values in free.items()}
+    halves = {name: half for name, e in apart.items() if (half := half_of(e)) is not None}
+    unlike = {
+        name: apart[name].value / middle
+        for name, half in halves.items()
+        if abs(apart[name].value) > max(half, EVEN * middle)
+    }
+    if unlike:
+        worst = max(unlike, key=lambda name: abs(unlike[name]))
+        part, half = unlike[worst], halves[worst] / middle
+        word, side = "noticeable" if abs(part) <= UNEVEN else "broken", "hotter" if part > 0 else "colder"
+        verdict = f"{word}: {worst} is {100 * abs(part):.2g} ± {100 * half:.1g}% {side} than all atoms"
+        return Equipartition(means, verdict)
+    reach = max((abs(apart[name].value) + half for name, half in halves.items()), default=np.inf) / middle
+    if len(halves) < len(free) or reach > UNEVEN:
+        said = ", ".join(f"{name} {float(values.mean()):.0f} K" for name, values in free.items())
+        return Equipartition(means, f"too short to judge: {said}")
+    return Equipartition(means, f"good: elements have one temperature within {100 * reach:.1g}%")
