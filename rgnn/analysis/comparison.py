@@ -46,6 +46,11 @@ class Comparison:
             for a in self.runs
             if a.unsound
         ]
+        found += [
+            f"{a.name}: temperatures of elements differ, {a.equipartition}."
+            for a in self.runs
+            if a.equipartition.startswith(("noticeable", "broken"))
+        ]
         found += [f"no activation energy for {chemical_symbols[z]}: {why}." for z, why in self.without_fit.items()]
         fewest = min((distinct(fit.temperatures) for fit in self.fits.values()), default=ENOUGH_TEMPERATURES)
         if fewest < ENOUGH_TEMPERATURES:

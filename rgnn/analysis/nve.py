@@ -137,6 +137,6 @@ def nve_run(model: ForceField, atoms: Atoms, config: MDSettings, listener: Liste
     heating, half = float(2 * slope), 2 * sloshing / length
     drift = None
     if "total_eV" in log and kept.sum() >= DRIFT_ROWS:
-        found, error = slope_with_error(time, per_atom * log["total_eV"][kept])
-        drift = Estimate(found, found - error, found + error)
+        found, half_of_it = slope_with_error(time, per_atom * log["total_eV"][kept])
+        drift = Estimate(found, found - half_of_it, found + half_of_it)
     return NVERun(Estimate(heating, heating - half, heating + half), drift, broke_off)

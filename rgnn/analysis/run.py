@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from ase.units import kB
 from pydantic import Field
 
 from rgnn.analysis.diffusion import Displacements, displacements
@@ -14,10 +15,12 @@ from rgnn.analysis.observables import RadialCounts, RadialDistribution, integrat
 from rgnn.analysis.soundness import Closest, broke_off, limits_of, sound_part, time_of
 from rgnn.analysis.trajectory import Trajectory
 from rgnn.base.errors import InputError
-from rgnn.base.estimate import Estimate, block_error, evenly, mean_of_parts, rate
+from rgnn.base.estimate import Estimate, evenly, mean_of_parts, rate
 from rgnn.base.settings import Flag, Number, Settings
 from rgnn.md import element_temperature
+from rgnn.md.constraints import freedom
 from rgnn.md.contacts import pair_name
+from rgnn.md.thermometry import against_thermostat, correlated_mean, equipartition
 
 # Frames that g(r) is averaged over, fewer where their atoms together would be more than that.
 RADIAL_FRAMES, RADIAL_ATOMS = 1000, 400_000
@@ -76,13 +79,16 @@ class Analysis:
         parts: g(r) of consecutive parts; none without a periodic cell.
         radial_frames: that they were averaged over.
         shells: coordination numbers, where g(r) has a minimum.
-        temperature: K, with a 95% interval, of all atoms ("all") and by element; empty without velocities.
+        temperature: K, with a 95% interval, of all atoms ("all") and by element; empty without velocities. The
+            interval has no ends where the run is too short for one.
         displacements: None where the time between frames is not known, or too few.
         work: done by the forces, meV/atom/ps, which is what the model heats; None without a log.
         notes: sentences on what was left out, and why.
         closest: the closest atoms of each pair of elements.
         unsound: why no diffusion coefficient is given: atoms that were too close, or a run that broke off; empty
             where all is well.
+        thermostat: the temperature against that of the thermostat, in words; empty where there is none.
+        equipartition: whether elements share one temperature, in words; empty without velocities.
     """
 
     trajectory: Trajectory
@@ -97,6 +103,8 @@ class Analysis:
     notes: tuple[str, ...]
     closest: Closest
     unsound: str = ""
+    thermostat: str = ""
+    equipartition: str = ""
 
     @property
     def name(self) -> str:
@@ -183,9 +191,10 @@ def analyse(
     if not gathered.parts:
         notes.append("no g(r): it needs a cell that is periodic in three directions")
     moved = None if unsound else _displacements(trajectory, config, gathered, with_kinisi, notes)
-    temperature, work = gathered.temperatures, None
+    series, thermostat, work = gathered.temperatures, "", None
     if trajectory.log is not None:
-        temperature, work = _from_log(trajectory.log, gathered.start, gathered.first.numbers)
+        series, thermostat, work = _from_log(trajectory.log, gathered.start, gathered.first.numbers)
+    elements = {name: values for name, values in series.items() if name != "all"}
     return Analysis(
         trajectory,
         len(gathered.first),
@@ -193,12 +202,14 @@ def analyse(
         first,
         gathered.parts,
         _shells(gathered.parts),
-        temperature,
+        {name: correlated_mean(values) for name, values in series.items()},
         moved,
         work,
         tuple(notes),
         gathered.closest,
         unsound,
+        thermostat,
+        equipartition(elements, series["all"]).verdict if "all" in series else "",
     )
 
 
@@ -229,7 +240,7 @@ class _Gathered:
     parts: tuple[RadialDistribution, ...]
     positions: np.ndarray
     stride: int
-    temperatures: dict[str, Estimate]
+    temperatures: dict[str, np.ndarray]
     closest: Closest
 
 
@@ -271,34 +282,34 @@ def _gather(
         tuple(counter.distribution() for counter in counters),
         positions[: k // stride + 1],
         stride,
-        {name: _mean(np.array(values)) for name, values in series.items()},
+        {name: np.array(values) for name, values in series.items()},
         closest,
     )
 
 
 def _add_temperatures(series: dict[str, list[float]], atoms: Atoms) -> None:
-    kinds = np.unique(atoms.numbers).tolist()
-    moving = 3 * len(atoms) - 3
-    series.setdefault("all", []).append(atoms.get_temperature() * atoms.get_number_of_degrees_of_freedom() / moving)
-    for z in kinds:
+    free = float(freedom(atoms).sum())
+    series.setdefault("all", []).append(2 * atoms.get_kinetic_energy() / (free * kB) if free > 0 else 0.0)
+    for z in np.unique(atoms.numbers).tolist():
         series.setdefault(chemical_symbols[z], []).append(element_temperature(atoms, z))
-
-
-def _mean(values: np.ndarray) -> Estimate:
-    middle, half = float(values.mean()), 1.96 * block_error(values)
-    return Estimate(middle, middle - half, middle + half)
 
 
 def _from_log(
     log: dict[str, np.ndarray], start: float, numbers: np.ndarray
-) -> tuple[dict[str, Estimate], Estimate | None]:
-    """Temperatures and work from the rows of the log that are analysed, which may be more than there are frames."""
+) -> tuple[dict[str, np.ndarray], str, Estimate | None]:
+    """Temperatures, the verdict on them, and work from the rows of the log that are analysed.
+
+    These may be more than there are frames.
+    """
     rows = log["time_fs"] >= start
     columns = {"all": "temperature_K"} | {chemical_symbols[z]: f"T_{chemical_symbols[z]}" for z in np.unique(numbers)}
-    found = {name: _mean(log[column][rows]) for name, column in columns.items() if column in log and rows.any()}
+    found = {name: log[column][rows] for name, column in columns.items() if column in log and rows.any()}
+    target = log.get("target_K", np.full(len(rows), np.nan))[rows]
+    known = "all" in found and np.isfinite(target).all()
+    verdict = against_thermostat(found["all"], target) if known else ""
     if rows.sum() < 2 or "work_eV" not in log:
-        return found, None
-    return found, rate(log["time_fs"][rows] / 1000, log["work_eV"][rows] * 1000 / len(numbers))
+        return found, verdict, None
+    return found, verdict, rate(log["time_fs"][rows] / 1000, log["work_eV"][rows] * 1000 / len(numbers))
 
 
 def _displacements(
@@ -354,6 +365,8 @@ def to_mapping(a: Analysis) -> dict[str, Any]:
         "length_ps": a.length,
         "target_K": a.trajectory.target or a.trajectory.temperature,
         "temperature_K": {name: plain(t) for name, t in a.temperature.items()},
+        "thermostat": a.thermostat or None,
+        "equipartition": a.equipartition or None,
         "work_meV_per_atom_ps": None if a.work is None else plain(a.work),
         "radial": None
         if a.radial is None

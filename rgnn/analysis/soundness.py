@@ -17,8 +17,9 @@ from rgnn.md.contacts import ContactLimits, Pair, closest_within, pair_name
 from rgnn.md.sweep import HARDWARE
 from rgnn.models.checkpoints import fingerprint, load_model
 
-# A frame of a run that broke off is no part of what was sound where it is this many times hotter than its target.
-TOO_HOT = 2.0
+# A frame of a run that broke off is no part of what was sound where it is this many times hotter than its target, and
+# by so many standard deviations of the temperature of its atoms, (2 / 3N)^(1/2) of it.
+TOO_HOT, DEVIATIONS = 2.0, 6.0
 # Reach of a look at the closest atoms, in limits: so far that a sound pair's closest distance is seen as well.
 REACH = 1.5
 # Distances within so many Angstrom of each other are one; of such, the first counts.
@@ -107,14 +108,15 @@ def sound_part(
         InputError: there are none.
     """
     looked, end, why = Closest(limits_of(trajectory)), trajectory.length, broke_off(trajectory)
-    hot = _hot_rows(trajectory) if why else np.zeros(0, dtype=bool)
+    hotness = _hotness(trajectory) if why else np.zeros(0)
     for frame, atoms in enumerate(trajectory.frames()):
         progress(frame + 1, trajectory.length)
         if looked.look(atoms, frame, time_of(trajectory, atoms, frame)):
             end, why = frame, looked.words
             break
-        if frame < len(hot) and hot[frame]:
-            end, why = frame, f"the temperature is more than {TOO_HOT:g} times its target at frame {frame}"
+        hot = max(TOO_HOT, 1 + DEVIATIONS * (2 / (3 * len(atoms))) ** 0.5)
+        if frame < len(hotness) and hotness[frame] > hot:
+            end, why = frame, f"the temperature is {hotness[frame]:.2g} times its target at frame {frame}"
             break
     if not end:
         raise InputError(f"{trajectory.path}: has no sound part: {looked.words or why} from its first frame on.")
@@ -124,14 +126,14 @@ def sound_part(
     return replace(trajectory, length=end, log=log), why
 
 
-def _hot_rows(trajectory: Trajectory) -> np.ndarray:
-    """[rows] whether the log says that a run, one row a frame, was far hotter than asked for."""
+def _hotness(trajectory: Trajectory) -> np.ndarray:
+    """[rows] temperature over its target, or over 300 K where that is more, as the log has them for each frame."""
     log = trajectory.log or {}
     if "temperature_K" not in log:
-        return np.zeros(0, dtype=bool)
+        return np.zeros(0)
     target = log.get("target_K", np.full(len(log["temperature_K"]), np.nan))
     target = np.where(np.isfinite(target), target, trajectory.target or np.inf)
-    return np.asarray(log["temperature_K"] > TOO_HOT * np.maximum(target, 300.0))
+    return np.asarray(log["temperature_K"] / np.maximum(target, 300.0))
 
 
 def limits_of(trajectory: Trajectory) -> ContactLimits:

@@ -1,6 +1,7 @@
 """What a run folder says of its run: config.yaml before the first step, and the summary after the last."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,11 +77,11 @@ def closest_atoms(
     return found
 
 
-def _uncertainty(log: dict[str, np.ndarray]) -> dict[str, int | float | None]:
+def _uncertainty(log: dict[str, np.ndarray]) -> dict[str, Any]:
     """How often forces were looked at, how often an atom was outside of training, and the worst."""
     ratio = log.get("uncertainty_ratio", np.zeros(0))
     looked = ~np.isnan(ratio)
-    found: dict[str, int | float | None] = {
+    found: dict[str, Any] = {
         "uncertainty_checks": int(looked.sum()),
         "uncertainty_outside": int((ratio > 1).sum()),
     }
@@ -102,6 +103,7 @@ def summarise(
     warming = heating(log, config, len(state.atoms), state.atoms.get_number_of_degrees_of_freedom())
     conserved = Drift() if state.energy is None else drift(log, config, len(state.atoms))
     measured = thermometer(log, config)
+    means: dict[str, Any] = {key: float(log[name][half].mean()) for key, name in MEANS.items() if name in log}
     return MDResult(
         steps=state.step,
         temperature=float(log["temperature_K"][half].mean()),
@@ -121,8 +123,8 @@ def summarise(
         element_temperature_error={n: half_of(e) for n, e in measured.equipartition.elements.items()},
         equipartition=measured.equipartition.verdict,
         closest=closest_atoms(log, state.atoms.numbers, limits),
-        **_uncertainty(log),  # type: ignore[arg-type]
-        **{key: float(log[name][half].mean()) for key, name in MEANS.items() if name in log},
+        **_uncertainty(log),
+        **means,
         drift=conserved.slope,
         drift_error=conserved.error,
         conservation=conserved.verdict,

@@ -76,8 +76,12 @@ def _too_close(ax: Axes, pair: Pair | None, runs: Sequence[Analysis]) -> None:
         transform=ax.get_xaxis_transform(),
     )
     limit = max(a.closest.limits.limit(closest.pair) for a in runs)
-    sound = [line.get_ydata()[line.get_xdata() > limit] for line in ax.get_lines() if len(line.get_xdata()) > 2]
-    ax.set_ylim(0, 1.3 * max((float(values.max()) for values in sound if len(values)), default=1.0))
+    top = 1.0
+    for a in runs:
+        if a.radial is not None:
+            g = a.radial.total if pair is None else a.radial.of(pair)
+            top = max(top, float(g[a.radial.r > limit].max(initial=0.0)))
+    ax.set_ylim(0, 1.3 * top)
 
 
 def _curve(ax: Axes, radial: RadialDistribution, pair: tuple[int, int] | None, colour: str, name: str) -> None:

@@ -99,7 +99,7 @@ def _temperature_table(runs: Sequence[Analysis]) -> Table | None:
 
     elements = list(dict.fromkeys(name for a in runs for name in a.temperature if name != "all"))
     rows = [[a.name, *(kelvin(a.temperature.get(name)) for name in ("all", *elements))] for a in runs if a.temperature]
-    return Table("Temperature, K (± standard error)", ["run", "all", *elements], rows) if rows else None
+    return Table("Temperature, K (± half of the 95% interval)", ["run", "all", *elements], rows) if rows else None
 
 
 def _run_table(runs: Sequence[Analysis]) -> Table:

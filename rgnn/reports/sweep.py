@@ -73,7 +73,7 @@ def _apart(runs: Sequence[Analysis]) -> list[Mapping[str, float]]:
 def _observables(runs: Sequence[Analysis]) -> Table:
 
     rows = [[a.name, kelvin(a.temperature.get("all")), "" if a.work is None else interval(a.work)] for a in runs]
-    title = "Temperature (± standard error), and what the model heats"
+    title = "Temperature (± half of the 95% interval), and what the model heats"
     return Table(title, ["hardware", "T (K)", "work of the forces (meV/atom/ps)"], rows)
 
 

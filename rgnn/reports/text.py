@@ -29,8 +29,10 @@ def half_interval(e: Estimate, scale: float = 1.0, digits: int = 2, unit: str = 
 
 
 def kelvin(t: Estimate | None) -> str:
-    """Mean and standard error."""
-    return "" if t is None else f"{t.value:.1f} ± {(t.high - t.low) / 3.92:.1f}"
+    """Mean and half of the 95% interval, where there is one."""
+    if t is None:
+        return ""
+    return f"{t.value:.1f} ± {(t.high - t.low) / 2:.1f}" if t.bounded else f"{t.value:.1f} (too short)"
 
 
 def percent(x: float) -> str:

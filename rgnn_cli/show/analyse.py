@@ -28,7 +28,11 @@ def result(session: Session, found: Comparison, files: Sequence[Path]) -> None:
 
 
 def notes(report: Reporter, runs: Sequence[Analysis]) -> None:
-    """What was left out, and why."""
+    """What the temperatures say, and what was left out, and why."""
     for a in runs:
+        if a.thermostat:
+            report.say(f"{a.name}: temperature {a.thermostat}.")
+        if a.equipartition:
+            report.say(f"{a.name}: equipartition {a.equipartition}.")
         for note in a.notes:
             report.say(f"{a.name}: {note}.")

@@ -172,8 +172,8 @@ def _dynamics(found: DynamicsContents) -> dict[str, object]:
     if found.measured is not None:
         flat["temperature"] = found.measured.verdict
         flat |= {"equipartition": words} if (words := found.measured.equipartition.verdict) else {}
-    if words := found.summary.get("heating"):
-        flat["heating by the model"] = words
+    if heating := found.summary.get("heating"):
+        flat["heating by the model"] = heating
     if checks := found.summary.get("uncertainty_checks"):
         flat["outside of training"] = f"at {found.summary['uncertainty_outside']} of {checks} looks"
     if words := closest_words(found.closest):

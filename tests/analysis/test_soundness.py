@@ -147,7 +147,7 @@ def test_a_run_that_broke_off_is_no_result(tmp_path) -> None:
     row[2] = "5000"
     (out / "log.csv").write_text("\n".join([*log[:91], ",".join(row), *log[92:]]) + "\n")
     part = fitted(out, sound_part=True)
-    assert part.frames == 90 and "more than 2 times its target" in part.notes[0]
+    assert part.frames == 90 and "the temperature is 17 times its target" in part.notes[0]
 
 
 @pytest.mark.parametrize("name", g2.names)
