@@ -182,7 +182,7 @@ def analyse(
     notes, unsound = list[str](), "" if config.sound_part else broke_off(trajectory)
     if config.sound_part:
         trajectory, why = sound_part(trajectory, progress)
-        notes += [f"analysed before {why}"] if why else []
+        notes += [f"only the part before this: {why}"] if why else []
     first = _skipped(trajectory, config)
     gathered = _gather(trajectory, config, first, progress)
     unsound = gathered.closest.words or unsound

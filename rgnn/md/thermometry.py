@@ -47,10 +47,14 @@ def half_of(e: Estimate) -> float | None:
     return (e.high - e.low) / 2 if e.bounded else None
 
 
+def with_half(value: float, half: float | None) -> str:
+    """As "611 ± 4" or "611 ± 85", or the value alone."""
+    return f"{value:.0f}" if half is None else f"{value:.0f} ± {half:{'.0f' if half >= 10 else '.2g'}}"
+
+
 def kelvin(e: Estimate) -> str:
     """As "611 ± 4 K", or without an interval where it has no ends."""
-    half = half_of(e)
-    return f"{e.value:.0f} K" if half is None else f"{e.value:.0f} ± {half:.2g} K"
+    return f"{with_half(e.value, half_of(e))} K"
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
     else:
         middle.text(0.5, 0.5, "g(r) needs a periodic cell", ha="center", transform=middle.transAxes)
     _displacement(right, out)
+    if close:
+        right.set_title("atoms came too close: no diffusion", fontsize=9, color=style.SECOND)
     if watched:
         watches.closest_panel(panels[-1, 0], log, pairs, limits)
         watches.elements_panel(panels[-1, 1], log, record)

@@ -99,7 +99,11 @@ def _temperature_table(runs: Sequence[Analysis]) -> Table | None:
 
     elements = list(dict.fromkeys(name for a in runs for name in a.temperature if name != "all"))
     rows = [[a.name, *(kelvin(a.temperature.get(name)) for name in ("all", *elements))] for a in runs if a.temperature]
-    return Table("Temperature, K (± half of the 95% interval)", ["run", "all", *elements], rows) if rows else None
+    return (
+        Table("Temperature, K (± half of the 95% interval; alone: too short for one)", ["run", "all", *elements], rows)
+        if rows
+        else None
+    )
 
 
 def _run_table(runs: Sequence[Analysis]) -> Table:
@@ -161,7 +165,7 @@ def _closest_tables(runs: Sequence[Analysis]) -> list[Table]:
             )
         if rows:
             of = "" if len(runs) == 1 else f" of {a.name}"
-            title = f"Closest atoms{of}, Å (no more pairs came near; limit: 0.8 of training, or 0.6 of covalent radii)"
+            title = f"Closest atoms{of}, Å (limit: 0.8 of the closest in training, else 0.6 of the covalent radii)"
             found.append(Table(title, ["", "closest", "at", "in training", "limit", ""], rows))
     return found
 

@@ -3,6 +3,7 @@
 from math import isfinite
 
 from rgnn.base.estimate import Estimate
+from rgnn.md.thermometry import half_of, with_half
 
 
 def interval(e: Estimate, scale: float = 1.0, digits: int = 3) -> str:
@@ -29,10 +30,8 @@ def half_interval(e: Estimate, scale: float = 1.0, digits: int = 2, unit: str = 
 
 
 def kelvin(t: Estimate | None) -> str:
-    """Mean and half of the 95% interval, where there is one."""
-    if t is None:
-        return ""
-    return f"{t.value:.1f} ± {(t.high - t.low) / 2:.1f}" if t.bounded else f"{t.value:.1f} (too short)"
+    """Mean and half of the 95% interval, where the run is long enough for one."""
+    return "" if t is None else with_half(t.value, half_of(t))
 
 
 def percent(x: float) -> str:

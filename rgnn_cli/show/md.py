@@ -130,11 +130,6 @@ def energy_facts(result: MDResult) -> dict[str, str]:
     return facts
 
 
-def _kelvin(value: float, error: float | None) -> str:
-    """A temperature with half of its 95% interval, where it has one."""
-    return f"{value:.0f} K" if error is None else f"{value:.0f} ± {error:.2g} K"
-
-
 def _outside(result: MDResult) -> str:
     """How often some force was more uncertain than in training, and by how much at most."""
     said = f"at {result.uncertainty_outside} of {result.uncertainty_checks} looks at how sure forces are"
@@ -157,6 +152,7 @@ def finish(
     command: str = "rgnn md",
 ) -> None:
     """The figure, the table with `more` facts, the files, and what to type next."""
+    from rgnn.md.thermometry import with_half
     from rgnn.plots.dynamics import run_figure
     from rgnn.reports.dynamics import closest_table, closest_words, dynamics_mapping
 
@@ -164,10 +160,11 @@ def finish(
     figure, peaks = run_figure(folder, folder / "dynamics.png")
     last = settings.ensemble_at(result.steps)
     wanted = "" if last in ("nve", "nph") else f" (thermostat {settings.target(result.steps):g} K at the end)"
-    facts = {"temperature": f"{_kelvin(result.temperature, result.temperature_error)}{wanted}"}
+    facts = {"temperature": f"{with_half(result.temperature, result.temperature_error)} K{wanted}"}
     facts |= {"  judged": result.thermostat} if result.thermostat else {}
     errors = result.element_temperature_error
-    facts |= {f"  of {name}": _kelvin(kelvin, errors.get(name)) for name, kelvin in result.element_temperature.items()}
+    means = result.element_temperature
+    facts |= {f"  of {name}": f"{with_half(kelvin, errors.get(name))} K" for name, kelvin in means.items()}
     facts |= {"equipartition": result.equipartition} if result.equipartition else {}
     facts |= {f"first peak of {pair}": f"{r:.2f} Å" for pair, r in peaks.items()}
     facts["net force" if result.potential_energy is not None else "net force, removed"] = f"{result.net_force:.3g} eV/Å"

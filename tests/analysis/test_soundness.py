@@ -65,7 +65,7 @@ def test_the_sound_part_is_what_came_before(tmp_path) -> None:
     part, cut = fitted(whole, sound_part=True), tmp_path / "cut.traj"
     ase.io.write(cut, ase.io.read(whole, ":60"))
     alone = fitted(cut)
-    assert part.frames == 60 and not part.unsound and "before Li-Li are 0.1" in part.notes[0]
+    assert part.frames == 60 and not part.unsound and "the part before this: Li-Li are 0.1" in part.notes[0]
     for a, b in zip(part.displacements.elements, alone.displacements.elements, strict=True):
         assert a.coefficient == b.coefficient
     untouched = fitted(rattling(tmp_path / "sound.traj"), sound_part=True)

@@ -162,7 +162,9 @@ def dynamics(folder: Path) -> dict:
     for ensemble, hardware in (("nvt", {}), ("bussi", {"noise": 0.0}), ("nve", {"bits": 6})):
         config = MDSettings(steps=20, temperature=400, ensemble=ensemble, write_every=5, seed=3, **hardware)
         result = run_atoms(atoms, ready("default", small("default")), config, folder / ensemble)
-        rows = [line.split(",") for line in (folder / ensemble / "log.csv").read_text().splitlines()[1:]]
+        names, *rows = [line.split(",") for line in (folder / ensemble / "log.csv").read_text().splitlines()]
+        before = [k for k, name in enumerate(names) if not name.startswith("closest_")]  # columns of the version before
+        rows = [[row[k] for k in before] for row in rows]
         found[f"dynamics/{ensemble}"] = [float(x) for row in rows for x in row if x] + [result.work, result.heat]
     return found
 

@@ -106,8 +106,10 @@ def test_elements_that_agree_are_called_unlike_in_few_runs_of_a_hundred() -> Non
 
 def test_a_run_tells_its_temperatures_and_held_atoms_do_not_count(tmp_path) -> None:
     """Springs under a strong thermostat, whose lithium is held: fluorine alone has a temperature."""
-    atoms = crystal()
-    settings = CONFIG.override(steps=3000, temperature=300, friction=0.2, timestep=2.0, write_every=5)
+    atoms = crystal(2)
+    settings = CONFIG.override(
+        steps=2000, temperature=300, friction=0.2, timestep=2.0, write_every=5, close_contacts="ignore"
+    )
     free = run_atoms(atoms, Springs(), settings, tmp_path / "free")
     assert free.thermostat.startswith(("good", "noticeable")) and free.temperature_error is not None
     assert abs(free.temperature - 300) < 3 * free.temperature_error
@@ -117,10 +119,10 @@ def test_a_run_tells_its_temperatures_and_held_atoms_do_not_count(tmp_path) -> N
     held = run_atoms(atoms, Springs(), settings, tmp_path / "held")
     assert set(held.element_temperature_error) == {"F"} and held.equipartition == ""
     log = read_log(tmp_path / "held")
-    half = log["step"] >= 1500
+    half = log["step"] >= 1000
     assert log["T_F"][half].mean() == pytest.approx(log["temperature_K"][half].mean())
     assert log["kinetic_eV"][half].mean() == pytest.approx(
-        0.5 * 3 * 4 * units.kB * log["temperature_K"][half].mean(), rel=1e-6
+        0.5 * 3 * 32 * units.kB * log["temperature_K"][half].mean(), rel=1e-6
     )
     short = run_atoms(crystal(), Springs(), CONFIG, tmp_path / "short")
     assert short.thermostat.startswith("too short to judge: ") and f"{short.temperature:.0f} K" in short.thermostat
