@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from rgnn.analysis import Analysis, Arrhenius, pair_name
 from rgnn.analysis.observables import RadialDistribution
-from rgnn.md.contacts import Pair
+from rgnn.md.contacts import ContactLimits, Pair
 from rgnn.plots import style
 
 COLUMNS = 4
@@ -75,7 +75,7 @@ def _too_close(ax: Axes, pair: Pair | None, runs: Sequence[Analysis]) -> None:
         va="top",
         transform=ax.get_xaxis_transform(),
     )
-    limit = max(a.closest.limits.limit(closest.pair) for a in runs)
+    limit = ContactLimits().limit(closest.pair)
     top = 1.0
     for a in runs:
         if a.radial is not None:

@@ -67,7 +67,7 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
     if periodic:
         rdf = radial_distribution(frames)
         peaks = {} if close else _first_peaks(rdf)
-        _radial(middle, rdf, close, limits)
+        _radial(middle, rdf, close)
     else:
         middle.text(0.5, 0.5, "g(r) needs a periodic cell", ha="center", transform=middle.transAxes)
     _displacement(right, out)
@@ -132,8 +132,8 @@ def _density(axes: Axes, log: dict[str, np.ndarray]) -> None:
     axes.ticklabel_format(useOffset=False)
 
 
-def _radial(axes: Axes, rdf: RadialDistribution, close: Mapping[Pair, float], limits: ContactLimits) -> None:
-    """Pairs that came too close are always drawn, from 0 on, without their peak there deciding the height."""
+def _radial(axes: Axes, rdf: RadialDistribution, close: Mapping[Pair, float]) -> None:
+    """Pairs that came too close are always drawn, from 0 on; a peak of fused atoms does not decide the height."""
     shown, top = list(dict.fromkeys([*close, *_shown(rdf)]))[:PAIRS], 1.0
     for pair, colour in zip(shown, (style.ACCENT, style.SECOND, style.THIRD), strict=False):
         peak = rdf.first_peak(pair)
@@ -141,7 +141,7 @@ def _radial(axes: Axes, rdf: RadialDistribution, close: Mapping[Pair, float], li
         if pair in close:
             peak, mark = close[pair], f", too close: {close[pair]:.2f} Å"
         axes.plot(rdf.r, rdf.of(pair), lw=1, color=colour, label=pair_name(pair) + mark)
-        top = max(top, float(rdf.of(pair)[rdf.r > limits.limit(pair)].max(initial=0.0)))
+        top = max(top, float(rdf.of(pair)[rdf.r > ContactLimits().limit(pair)].max(initial=0.0)))
         if mark:
             axes.axvline(peak, color=colour, lw=0.8, ls=":")
     axes.axhline(1, color=style.GREY, lw=0.6, ls=":")
