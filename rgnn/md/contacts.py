@@ -90,7 +90,8 @@ class ContactWatch:
 
     Args:
         domain: what the training frames span.
-        action: what to do below the limits of `ContactLimits`; "ignore" only measures.
+        action: what to do below the limits of `ContactLimits`; "ignore" only measures. A model that has no record of
+            its training is warned about only, whatever the action.
         warn: called with a sentence, once for each pair of elements.
         reach: distance up to which the closest atoms are measured, Angstrom; None is as far as a limit needs.
 
@@ -119,7 +120,7 @@ class ContactWatch:
         if self.action == "ignore":
             return None
         worst = self.limits.too_close(self.closest)
-        if worst is not None and self.action == "stop":
+        if worst is not None and self.action == "stop" and self.limits.trained:
             return f"{self._words(worst)}: forces mean nothing there"
         for pair, distance in self.closest.items():
             if distance < self.limits.alert(pair) and pair not in self._warned:

@@ -122,7 +122,8 @@ class MDSettings(Settings):
     """Files of frames to write: "xyz", "traj" or "both"."""
     close_contacts: CloseContacts = "stop"
     """What happens in a log row where two atoms are closer than 0.8 of the closest distance of their elements in the
-    training frames: "stop" breaks the run off, "warn" says so once for each pair, "ignore" only logs the distances."""
+    training frames: "stop" breaks the run off, "warn" says so once for each pair, "ignore" only logs the distances. A
+    model without a record of its training frames only warns."""
     keep_velocities: Flag = False
     """Whether a run starts with the velocities of the structure file, and not with drawn ones."""
     engine: Engine = "ase"

@@ -107,9 +107,7 @@ def test_elements_that_agree_are_called_unlike_in_few_runs_of_a_hundred() -> Non
 def test_a_run_tells_its_temperatures_and_held_atoms_do_not_count(tmp_path) -> None:
     """Springs under a strong thermostat, whose lithium is held: fluorine alone has a temperature."""
     atoms = crystal(2)
-    settings = CONFIG.override(
-        steps=2000, temperature=300, friction=0.2, timestep=2.0, write_every=5, close_contacts="ignore"
-    )
+    settings = CONFIG.override(steps=2000, temperature=300, friction=0.2, timestep=2.0, write_every=5)
     free = run_atoms(atoms, Springs(), settings, tmp_path / "free")
     assert free.thermostat.startswith(("good", "noticeable")) and free.temperature_error is not None
     assert abs(free.temperature - 300) < 3 * free.temperature_error

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.io import read, write
 from listeners import Heard
 from springs import CONFIG, Springs, StopAt, crystal
@@ -12,6 +13,7 @@ from springs import CONFIG, Springs, StopAt, crystal
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.provenance import Closest, Provenance, TrainingDomain
 from rgnn.md import MDSettings, read_log, run_atoms
+from rgnn.md.contacts import ContactWatch
 from rgnn.md.state import State
 from rgnn.md.structures import require_velocities
 from rgnn.plots.dynamics import run_figure
@@ -84,6 +86,17 @@ def test_a_run_without_a_record_of_training_is_watched_for_fused_atoms(tmp_path)
     log = read_log(tmp_path / "run")
     assert np.isnan(log["closest_ratio"]).all() and np.isfinite(log["closest_Li-F"]).all()
     assert result.closest["Li-F"].trained is None and closest_words(result.closest) == ""
+
+
+def test_fused_atoms_stop_a_model_that_knows_its_training_and_else_are_told_of() -> None:
+    atoms = crystal()
+    atoms.positions[2] = atoms.positions[0] + (0, 0, 0.4)
+    pair = "-".join(chemical_symbols[z] for z in sorted(atoms.numbers[[0, 2]]))
+    for domain, stops in ((model(1.9).provenance.seen, True), (TrainingDomain(), False)):
+        said: list[str] = []
+        words = ContactWatch(domain, "stop", said.append).look(3, atoms)
+        assert (words is not None) == stops == (not said)
+        assert f"the closest {pair} are 0.4 Angstrom apart, less than 0.6 of the sum" in (words or said[0])
 
 
 def moving(**changes) -> Atoms:
