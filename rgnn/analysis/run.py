@@ -84,7 +84,8 @@ class Analysis:
         displacements: None where the time between frames is not known, or too few.
         work: done by the forces, meV/atom/ps, which is what the model heats; None without a log.
         notes: sentences on what was left out, and why.
-        closest: the closest atoms of each pair of elements.
+        closest: the closest atoms of each pair of elements: in all frames of pairs that were too close, of others in
+            those that g(r) was averaged over.
         unsound: why no diffusion coefficient is given: atoms that were too close, or a run that broke off; empty
             where all is well.
         thermostat: the temperature against that of the thermostat, in words; empty where there is none.
@@ -266,7 +267,7 @@ def _gather(
             positions = np.empty((-(-n // stride) if known else 0, len(atoms), 3))
         elif not np.array_equal(atoms.numbers, start.numbers):
             raise InputError(f"{trajectory.path}: frame {first + k} holds other atoms than the first; cut the file.")
-        closest.look(atoms, first + k, time_of(trajectory, atoms, first + k))
+        closest.look(atoms, first + k, time_of(trajectory, atoms, first + k), wide=k in part_of or not periodic)
         if k in part_of:
             counters[part_of[k]].add(atoms)
         if known and k % stride == 0:

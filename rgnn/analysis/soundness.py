@@ -13,15 +13,15 @@ from rgnn.analysis.trajectory import Trajectory
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import TrainingDomain
 from rgnn.base.settings import read_yaml
-from rgnn.md.contacts import ContactLimits, Pair, closest_within, pair_name
+from rgnn.md.contacts import ContactLimits, Pair, closest_within, pair_name, pairs_of
 from rgnn.md.sweep import HARDWARE
 from rgnn.models.checkpoints import fingerprint, load_model
 
 # A frame of a run that broke off is no part of what was sound where it is this many times hotter than its target, and
 # by so many standard deviations of the temperature of its atoms, (2 / 3N)^(1/2) of it.
 TOO_HOT, DEVIATIONS = 2.0, 6.0
-# Reach of a look at the closest atoms, in limits: so far that a sound pair's closest distance is seen as well.
-REACH = 1.5
+# Reach of a wide look at the closest atoms, in limits: so far that a sound pair's closest distance is seen as well.
+WIDE = 1.5
 # Distances within so many Angstrom of each other are one; of such, the first counts.
 SAME = 1e-6
 
@@ -62,9 +62,10 @@ class Closest:
     approaches: dict[Pair, Approach] = field(default_factory=dict)
     first: Approach | None = None
 
-    def look(self, atoms: Atoms, frame: int, time: float | None) -> bool:
-        """At a frame; whether two of its atoms are too close."""
-        closest = closest_within(atoms, REACH * self.limits.reach(atoms.numbers))
+    def look(self, atoms: Atoms, frame: int, time: float | None, *, wide: bool = False) -> bool:
+        """At a frame; whether two of its atoms are too close. A wide look takes longer, and measures all pairs."""
+        limit = max(self.limits.limit(pair) for pair in pairs_of(atoms.numbers))
+        closest = closest_within(atoms, WIDE * limit if wide else limit)
         for pair, distance in closest.items():
             if pair not in self.approaches or distance < self.approaches[pair].distance - SAME:
                 self.approaches[pair] = Approach(pair, distance, frame, time)

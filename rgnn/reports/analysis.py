@@ -153,9 +153,9 @@ def _shell_table(runs: Sequence[Analysis], reference: Analysis | None) -> Table 
 
 
 def _closest_tables(runs: Sequence[Analysis]) -> list[Table]:
-    """The closest atoms of each pair of elements of each run, where any were near, beside what they may be."""
+    """The closest atoms of each pair of elements of a run, beside what they may be; of several, of those unsound."""
     found = []
-    for a in runs:
+    for a in (a for a in runs if len(runs) == 1 or a.unsound):
         limits, rows = a.closest.limits, []
         for pair, near in sorted(a.closest.approaches.items()):
             verdict = "too close" if near.distance < limits.limit(pair) else ""

@@ -123,6 +123,21 @@ def test_what_is_missing_for_diffusion_is_said(cli, workdir, monkeypatch) -> Non
     assert "diffuses" in cli("analyse", "bare.xyz", "--skip", 0, "--interval", 100)
 
 
+def test_fused_atoms_are_said_and_the_sound_part_is_an_option(cli, refused, workdir) -> None:
+    frames = ase.io.read(walks("w.traj", 800, 0.2, 0), ":")
+    for atoms in frames[200:]:
+        atoms.positions[1] = atoms.positions[0] + (0.1, 0, 0)
+    ase.io.write("fused.traj", frames)
+    out = cli("analyse", "fused.traj", "--skip", 0, "--out", "a")
+    assert "Li-Li are 0.1 Angstrom apart at 20 ps" in out and "--sound-part" in out and "too close" in out
+    assert "Diffusion coefficients" not in out and not Path("a/msd.png").exists()
+    said = refused(2, "analyse", "fused.traj", "--skip", 0, "--arrhenius", "--out", "b")
+    assert "no activation energy: fused: Li-Li are 0.1" in said and "--sound-part" in said
+    part = cli("analyse", "fused.traj", "--skip", 0, "--sound-part", "--out", "c")
+    assert "Diffusion coefficients" in part and "only the part before this: Li-Li" in part
+    assert json.loads(Path("c/analysis.json").read_text())["runs"][0]["frames"] == 200
+
+
 def test_bad_words_are_refused(refused, cli, md_runs) -> None:
     assert "--skip is 'much'" in refused(2, "analyse", "cold", "--skip", "much")
     assert "skip is 1.0" in refused(2, "analyse", "cold", "--skip", "100%")

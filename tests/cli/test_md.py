@@ -98,6 +98,21 @@ def test_structures_that_cannot_run(refused, run, structure) -> None:
     assert not Path("md").exists()
 
 
+def test_velocities_are_kept_where_the_file_has_them(cli, refused, run, structure) -> None:
+    assert "structure.xyz: has no velocities" in refused(2, "md", structure, "--keep-velocities")
+    assert not Path("md").exists()
+    atoms = ase.io.read(structure)
+    atoms.set_velocities(np.random.default_rng(0).normal(0, 0.01, (len(atoms), 3)))
+    ase.io.write("moving.xyz", atoms, format="extxyz")
+    out = cli("md", "moving.xyz", "--keep-velocities", "--steps", 4, "--every", 2, "--out", "m")
+    assert "Velocities are those of the structure" in out and "too short to judge" in out and "closest atoms" not in out
+    first = ase.io.read("m/trajectory.traj", 0)
+    drift = atoms.get_momenta().sum(axis=0) / atoms.get_masses().sum()
+    np.testing.assert_allclose(first.get_velocities(), atoms.get_velocities() - drift, atol=1e-7)
+    shown = cli("info", "m")
+    assert "keep_velocities" in shown and "ended" in shown and "too short to judge" in shown and "Li-O" in shown
+
+
 def test_without_a_model_it_says_how_to_get_one(refused, structure) -> None:
     assert "rgnn train" in refused(2, "md", structure)
     assert "name one" in refused(2, "md")
