@@ -105,7 +105,8 @@ def test_velocities_are_kept_where_the_file_has_them(cli, refused, run, structur
     atoms.set_velocities(np.random.default_rng(0).normal(0, 0.01, (len(atoms), 3)))
     ase.io.write("moving.xyz", atoms, format="extxyz")
     out = cli("md", "moving.xyz", "--keep-velocities", "--steps", 4, "--every", 2, "--out", "m")
-    assert "Velocities are those of the structure" in out and "too short to judge" in out and "of the closest in training" in out
+    for words in ("Velocities are those of the structure", "too short to judge", "of the closest in training"):
+        assert words in out
     first = ase.io.read("m/trajectory.traj", 0)
     drift = atoms.get_momenta().sum(axis=0) / atoms.get_masses().sum()
     np.testing.assert_allclose(first.get_velocities(), atoms.get_velocities() - drift, atol=1e-7)
