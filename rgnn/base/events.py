@@ -9,6 +9,9 @@ class Listener:
     def progress(self, done: float, total: float, note: str = "") -> None:
         """`done` of `total` units of work are finished; `note` says something about the last of them."""
 
+    def time_left(self, seconds: float | None) -> None:
+        """How long the work will still take, said before its progress by work that knows; None where it does not."""
+
     def info(self, text: str) -> None:
         """A sentence that a user may want to read."""
 

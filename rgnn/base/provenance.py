@@ -1,5 +1,7 @@
 """Where a model comes from, and what its training data span."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from rgnn.base.choices import Split
@@ -64,7 +66,25 @@ class Provenance(Settings):
     """How the validation frames were chosen, see `split_frames`."""
     seed: Whole = 0
     """Seed of the split."""
+    held_out: tuple[tuple[Whole, Whole], ...] = ()
+    """First and last frame of each run of frames to evaluate on: those to test on, else those of the validation; empty
+    where validation and split say which, or where they lie in another store."""
+    validation_data: str = ""
+    """Path of the store of the validation frames; empty where they are held out of that of the training data."""
+    started_from: str = ""
+    """Path of the model whose weights the training began with; empty where it began with none."""
     rgnn: str = "unknown"
     """Version of the program that trained or imported the model."""
     seen: TrainingDomain = TrainingDomain()
     """What the training set spans; empty in imported models, and in those trained before this was recorded."""
+
+
+def ranges_of(frames: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of consecutive numbers, ascending."""
+    found: list[tuple[int, int]] = []
+    for frame in sorted(frames):
+        if found and frame == found[-1][1] + 1:
+            found[-1] = found[-1][0], frame
+        else:
+            found.append((frame, frame))
+    return found

@@ -10,7 +10,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.files import locked
 
 _FILES = [
-    "config.yaml", "log.csv", "speed.csv", "best", "last", "state.safetensors", "members", "training.png",
+    "config.yaml", "log.csv", "speed.csv", "best", "last", "state.safetensors", "members", "training.png", "split.yaml",
     "trajectory.traj", "trajectory.xyz", "restart.safetensors", "minimised.xyz", "broken.xyz", "final.xyz",
     "summary.json", "dynamics.png", "eval.json", "eval.csv", "parity.png", "heatmap.png", "curves.png", "layers.png",
     "parity-energy-stress.png", "predictions.xyz",

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from rgnn.base.rng import torch_stream
+from rgnn.data.heldout import ValidatedElsewhere
+from rgnn.data.replay import ReplayedFrames
 from rgnn.data.store.reader import WINDOW, GraphStore
 
 AHEAD = 8  # items that are made before they are asked for
@@ -25,6 +27,9 @@ Made = TypeVar("Made")
 
 def epoch_order(frames: object, train: Sequence[int], seed: int, epoch: int) -> list[int]:
     """The numbers of the training frames in the order of an epoch."""
+    frames = frames.training if isinstance(frames, ValidatedElsewhere) else frames
+    if isinstance(frames, ReplayedFrames):
+        return frames.drawn(train, seed, epoch)
     generator = torch_stream(seed, "order", epoch)
     if not isinstance(frames, GraphStore) or frames.in_memory:
         return [train[k] for k in torch.randperm(len(train), generator=generator).tolist()]

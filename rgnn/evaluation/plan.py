@@ -236,7 +236,7 @@ def plan(
 
 
 def _training_store(model: ForceField, newest_store: Callable[[], Path] | None) -> Path:
-    trained_on = model.provenance.data
+    trained_on = model.provenance.validation_data or model.provenance.data
     if trained_on and Path(trained_on).exists():
         return Path(trained_on)
     if newest_store is None:

@@ -2,7 +2,7 @@
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -22,6 +22,7 @@ from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
 from rgnn.kernels import choose
 from rgnn.models.operations import Operations, Workload
+from rgnn.models.parts.elements import ElementAxis
 from rgnn.models.parts.repulsion import Repulsion
 from rgnn.models.reading import ChipReading, Monitor
 from rgnn.models.settings import ModelSettings
@@ -160,6 +161,21 @@ class ForceField(nn.Module, ABC):
     def linear(self) -> LinearReadout | None:
         """The weights of the model where forces are linear in all that is trained; None otherwise."""
         return None
+
+    @property
+    def element_axes(self) -> Mapping[str, ElementAxis]:
+        """The axis of elements in each tensor that has one, by its name; tensors of no element are not named."""
+        return {}
+
+    def mixture_inputs(self, g: Graph, reading: ChipReading) -> list[Tensor]:
+        """[rows, channels] what each set of trained linear mixtures of channels of the chip meets; none by default.
+
+        A model that moves to other cells matches these sets (`rgnn.models.transfer`).
+        """
+        return []
+
+    def change_mixtures(self, number: int, change: Tensor) -> None:
+        """Let a set of mixtures take channels of other cells: new weights are `change` [channels, channels] @ old."""
 
     # What all families share
 

@@ -14,7 +14,7 @@ from rgnn.base.provenance import Provenance
 from rgnn.base.settings import dump_yaml
 from rgnn.base.tensorfiles import read_tensors, write_tensors
 from rgnn.chip.hardware import Hardware
-from rgnn.models import families
+from rgnn.models import families, sample
 from rgnn.models.base import ForceField
 from rgnn.models.committee import Committee
 from rgnn.models.settings import ModelSettings
@@ -45,7 +45,7 @@ def save_model(model: ForceField, folder: str | Path) -> None:
 
 
 def find_model(path: str | Path) -> Path:
-    """The model folder at `path`: itself, or `best` in a training run.
+    """The model folder at `path`: itself, or `best` in a training run; "sample" is the packaged model.
 
     Raises:
         InputError: there is none.
@@ -54,6 +54,8 @@ def find_model(path: str | Path) -> Path:
     for folder in (path, path / "best"):
         if (folder / "model.safetensors").is_file():
             return folder
+    if str(path) == sample.NAME and not path.exists():
+        return sample.FOLDER
     what = "does not exist" if not path.exists() else "holds no model (no model.safetensors, no best/)"
     raise InputError(f"{path}: {what}; name a model folder or a training run.")
 

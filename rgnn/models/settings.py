@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from rgnn.base.choices import Envelope, ShortRange
+from rgnn.base.choices import Envelope, Preset, ShortRange
 from rgnn.base.errors import InputError
 from rgnn.base.settings import Must, Number, Variants, Whole, require
 
@@ -60,8 +60,17 @@ class ModelSettings(Variants):
         """Whether all trained weights are solved for in one pass, since forces are linear in them."""
         return False
 
+    @property
+    def training_preset(self) -> Preset:
+        """Name of the preset whose way of training suits such a model."""
+        return "default"
+
     def for_elements(self, elements: tuple[int, ...]) -> Self:
         """The settings completed with the elements of the training data, where the family needs to know them."""
+        return self
+
+    def with_elements(self, more: tuple[int, ...]) -> Self:
+        """The settings of the same model for further elements, where the family needs to know them."""
         return self
 
     def narrower(self) -> Iterator[Self]:
@@ -171,6 +180,11 @@ class NeighbourhoodSettings(ModelSettings):
         return elements
 
     @property
+    def training_preset(self) -> Preset:
+        """That of moments, which take few milliseconds a step."""
+        return "moments"
+
+    @property
     def recommended_cutoff(self) -> float:
         """5 Angstrom, see docs/learning.md."""
         return 5.0
@@ -197,6 +211,10 @@ class NeighbourhoodSettings(ModelSettings):
             )
         return self if self.elements else self.override(elements=elements)
 
+    def with_elements(self, more: tuple[int, ...]) -> Self:
+        """The settings with rows for these elements, too."""
+        return self.override(elements=tuple(sorted({*self.elements, *more})))
+
 
 class EnergySettings(NeighbourhoodSettings):
     """The shape of a model of energies, whose forces and stress are derivatives."""
@@ -207,6 +225,11 @@ class EnergySettings(NeighbourhoodSettings):
     """Number H of trained mixtures of the channels, separate for each element and rank."""
     widths: Widths = (64, 32)
     """Widths of the hidden layers of the digital part."""
+
+    @property
+    def training_preset(self) -> Preset:
+        """That of energies."""
+        return "energy"
 
     def describe(self) -> str:
         """The layers in words, for people."""

@@ -20,11 +20,13 @@ from rgnn.md.contacts import ContactLimits
 from rgnn.md.record import closest_atoms
 from rgnn.md.settings import ClosestAtoms, MDRecord
 from rgnn.md.thermometry import Thermometer, thermometer
+from rgnn.models import sample
 from rgnn.models.base import Locality
 from rgnn.models.checkpoints import fingerprint, load_model
 from rgnn.models.uncertainty import Calibration, load_uncertainties
 from rgnn.reports.dynamics import closest_mapping
 from rgnn.training.log import Epoch, read_epochs
+from rgnn.training.outlook import Outlook
 from rgnn.training.run import RunSettings
 
 # Units of the settings of dynamics, as they are named in a mapping.
@@ -166,6 +168,19 @@ def epoch_mapping(row: Epoch) -> dict[str, Any]:
     return {f"{name}{units.get(name, '')}": value for name, value in asdict(row).items()}
 
 
+def outlook_mapping(expected: Outlook) -> dict[str, Any]:
+    """What validation says of other trajectories as plain numbers; errors are fractions."""
+    n = expected.nearness
+    return {
+        "training_relative_error": expected.trained,
+        "displacement_to_training_angstrom": n.displacement,
+        "displacement_of_unrelated_frames_angstrom": n.unrelated,
+        "neighbourhood_distance": n.neighbourhood,
+        "neighbourhood_distance_elsewhere": n.elsewhere,
+        "factor_elsewhere": expected.factor,
+    }
+
+
 @dataclass(frozen=True)
 class TrainingContents:
     """What a training run has come to.
@@ -302,6 +317,8 @@ def contents(path: str | Path, verify: bool = False) -> Contents:
         InputError: there is nothing that rgnn knows, or it is damaged.
     """
     path = Path(path)
+    if str(path) == sample.NAME and not path.exists():
+        path = sample.FOLDER
     if not path.exists():
         raise InputError(f"{path}: there is nothing of this name.")
     if (path / "zarr.json").is_file() or path.suffix == ".zarr":

@@ -37,7 +37,7 @@ from rgnn.training.losses import StepLoss
 from rgnn.training.optimizer import Adam, Plateau
 from rgnn.training.references import fit_references
 from rgnn.training.running_statistics import RunningStatistics
-from rgnn.training.schedule import Clock, cosine, hardware_of_step
+from rgnn.training.schedule import Clock, cosine, hardware_of_step, passes
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult, ValidationErrors, validate
 
@@ -102,20 +102,22 @@ class GradientFit:
         """Train until the last epoch, or until the validation error has long stopped falling."""
         config = self.config
         self.train = train
-        steps = math.ceil(len(train) / config.batch_size)
-        if self.processes.first and not self.following.begun:
-            first = epoch_order(frames, train, config.seed, 0)[: min(2, config.batch_size)]
-            self.initialise_statistics(Graph.batch([frames.graph(k) for k in first]))
+        steps = math.ceil(len(epoch_order(frames, train, config.seed, 0)) / config.batch_size)
+        repeats = passes(config, steps)
+        if self.processes.first and self.progress.step == 0:
+            if not self.following.begun:  # else trained weights begin with their ranges and statistics
+                first = epoch_order(frames, train, config.seed, 0)[: min(2, config.batch_size)]
+                self.initialise_statistics(Graph.batch([frames.graph(k) for k in first]))
             fit_references(self.model, frames, train, config.seed)
         self._agree()
         at = self.progress
-        self.clock = Clock(config, steps, at.step, at.elapsed)
+        self.clock = Clock(config, repeats * steps, at.step, at.elapsed)
         while self._read_clock().goes_on(at.epoch, at.epochs_since_best):
             began = time.monotonic()
-            order = epoch_order(frames, train, config.seed, at.epoch)
-            size = config.batch_size
-            batches = [order[first : first + size] for first in range(at.step_in_epoch * size, len(order), size)]
-            for parts in prefetched(lambda batch: self._parts(frames, batch), batches):
+            size, turns = config.batch_size, range(at.epoch * repeats, (at.epoch + 1) * repeats)
+            orders = [epoch_order(frames, train, config.seed, turn) for turn in turns]
+            batches = [order[first : first + size] for order in orders for first in range(0, len(order), size)]
+            for parts in prefetched(lambda batch: self._parts(frames, batch), batches[at.step_in_epoch :]):
                 if self.processes.any(listener.stop()):
                     at.seconds += time.monotonic() - began
                     self.save()
@@ -123,7 +125,9 @@ class GradientFit:
                     said = f"stopped in epoch {at.epoch + 1} as asked, the state is saved"
                     raise Interrupted(said, "training", self.out)
                 loss = self._step_or_as_before(parts)
-                listener.progress(*self._read_clock().progress, f"loss {loss:.4f}")
+                clock = self._read_clock()
+                listener.time_left(clock.left)
+                listener.progress(*clock.progress, f"loss {loss:.4f}")
                 if self.clock.is_over:
                     break
             seconds = at.seconds + time.monotonic() - began
@@ -341,7 +345,7 @@ class GradientFit:
                     f"{file}: the run was started with another {what.replace('_', ' ')} than now; "
                     "bring that back, or start a new run."
                 )
-        free = {"epochs", "stop_after"}  # a run may be made longer
+        free = {"epochs", "steps", "least_atoms", "stop_after"}  # a run may be made longer
         config, mine = TrainingSettings.from_mapping(saved["config"], str(file)).to_mapping(), self.config.to_mapping()
         for key in sorted(set(mine) - free):
             if config[key] != mine[key]:

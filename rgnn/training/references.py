@@ -7,11 +7,15 @@ from torch import Tensor
 
 from rgnn.base.estimate import evenly
 from rgnn.base.rng import torch_stream
+from rgnn.data.heldout import ValidatedElsewhere
+from rgnn.data.replay import ReplayedFrames
 from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import ForceField
 
 # Frames that are looked at, evenly chosen.
 MOST_FRAMES = 24
+# Weight of a replayed frame beside a new one.
+REPLAYED = 0.01
 
 
 @torch.no_grad()
@@ -34,14 +38,18 @@ def fit_references(
         return
     compositions: list[Tensor] = []
     missing: list[float] = []
-    for index in evenly(train, most):
+    learned = frames.training if isinstance(frames, ValidatedElsewhere) else frames
+    chosen = learned.sample(train, most) if isinstance(learned, ReplayedFrames) else evenly(train, most)
+    for index in chosen:
         g = frames.graph(index).to(model.device)
         if g.labels.energy is None or not bool(g.labels.energy.isfinite().all()):
             continue
         found = model(g, model.read(None, torch_stream(seed, "reference energies", int(index)))).energy
         assert found is not None
-        compositions.append(torch.bincount(g.atomic_numbers, minlength=len(model.reference)).double())
-        missing.append(float((g.labels.energy - found).sum()))
+        # Replayed frames decide on what the new ones leave open, and no more: their labels may have another zero.
+        weight = REPLAYED if isinstance(learned, ReplayedFrames) and learned.is_replayed(index) else 1.0
+        compositions.append(weight * torch.bincount(g.atomic_numbers, minlength=len(model.reference)).double())
+        missing.append(weight * float((g.labels.energy - found).sum()))
     if compositions:
         counts = torch.stack(compositions)
         change = torch.linalg.pinv(counts, rtol=1e-9) @ torch.tensor(missing, dtype=torch.float64, device=counts.device)

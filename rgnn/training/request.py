@@ -1,11 +1,12 @@
 """What a user asks of a training run, made into complete settings."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from rgnn.base.choices import Preset
+from rgnn.base.choices import Preset, Split
 from rgnn.base.errors import InputError
 from rgnn.base.events import SILENT, Listener
 from rgnn.chip.board.settings import BoardSettings
@@ -13,6 +14,7 @@ from rgnn.chip.presets import load_hardware
 from rgnn.data.store.reader import GraphStore
 from rgnn.training.published import is_published, read_published
 from rgnn.training.run import RunSettings, TrainingRun
+from rgnn.training.start import replay_of
 from rgnn.training.validation import FitResult
 
 
@@ -33,6 +35,11 @@ class TrainingRequest:
         narrow: whether the model is made as narrow as the chip demands.
         board: that products are measured on; None is that of the file or of the resumed run, or none.
         reuse_cells: whether a chip that is too small gives its cells several times.
+        from_model: a trained model that the training begins with.
+        replay: store whose frames are trained on among the new ones; "none", or None for the store of the model that
+            the training begins with, where it is still there.
+        replay_share: of the frames of an epoch; None is that of the settings.
+        validation_store: store of frames to validate on; None holds frames out.
     """
 
     store: Path | None = None
@@ -47,10 +54,22 @@ class TrainingRequest:
     narrow: bool = False
     board: BoardSettings | None = None
     reuse_cells: bool = False
+    from_model: Path | None = None
+    replay: str | None = None
+    replay_share: float | None = None
+    validation_store: Path | None = None
 
     def __post_init__(self) -> None:
-        if sum(given is not None for given in (self.config, self.preset, self.adds_to)) > 1:
-            raise InputError("a settings file, a preset and a run to add to each set everything; give one of them.")
+        if sum(given is not None for given in (self.config, self.preset, self.adds_to, self.from_model)) > 1:
+            raise InputError(
+                "a settings file, a preset, a run to add to and a model to begin with each set everything; give one."
+            )
+        if self.from_model is None and (self.replay is not None or self.replay_share is not None):
+            raise InputError("replay is for a training that begins with a model; name that, or leave replay out.")
+        if self.from_model is not None and self.narrow:
+            raise InputError(
+                f"{self.from_model}: a training that begins with a model keeps its width; leave narrow out."
+            )
         if self.adds_to is not None and (self.chip is not None or self.chips is not None):
             raise InputError("added frames are read on the chips of the run; leave chip and chips out.")
         if self.adds_to is not None and self.store is None:
@@ -67,13 +86,17 @@ class TrainingRequest:
             run = run.override(store=str(self.store if self.store is not None else newest_store()))
         if self.chip is not None:
             run = run.override(chip=str(self.chip))
+        if self.validation_store is not None:
+            run = run.override(validation_store=str(self.validation_store))
         if self.reuse_cells:
             if self.narrow:
                 raise InputError("narrow makes a model that fits and reuse_cells one that does not; give one of them.")
             run = run.override(reuse_cells=True)
         if self.chips is not None:
             run = run.override(chips=self.chips)
-        if self.config is None and self.adds_to is None and self.preset != "published":
+        if self.from_model is not None:
+            run = self._replaying(run)
+        elif self.config is None and self.adds_to is None and self.preset != "published":
             # Nobody asked for a cutoff, so that of the store will do.
             run = run.override(model=run.model.override(cutoff=GraphStore(run.store).cutoff))
         changed = self.changed(run)
@@ -85,28 +108,54 @@ class TrainingRequest:
         Raises:
             InputError: a training setting that has no effect on weights that are solved for.
         """
-        of_steps = sorted({"epochs", "minutes", "learning_rate", "batch_size", "loss"} & self.training.keys())
+        of_steps = sorted({"epochs", "steps", "minutes", "learning_rate", "batch_size", "loss"} & self.training.keys())
         if run.model.is_solved and of_steps:
             unused = ", ".join(name.replace("_", " ") for name in of_steps)
             raise InputError(f"weights that are solved for in one pass have no use for {unused}; leave that out.")
         hardware = run.hardware if self.hardware is None else load_hardware(self.hardware)
         changes = dict(self.training)
-        if changes.get("minutes") is not None:  # a training of a given length ends with the smallest rate
-            changes.setdefault("rate_schedule", "cosine")
-        elif "epochs" in changes:
-            changes["minutes"] = None
+        split_file = run.split_file
+        if "split" in changes:
+            split_file = None if changes["split"] in get_args(Split) else str(changes.pop("split"))
+        lengths = [name for name in ("minutes", "steps", "epochs") if changes.get(name) is not None]
+        if len(lengths) > 1:
+            raise InputError(f"the length of a training is given in {' and in '.join(lengths)}; give one of them.")
+        if lengths:
+            others = {name: None for name in ("minutes", "steps") if name not in lengths}
+            changes = {**others, "least_atoms": 0, **changes}
+            if lengths != ["epochs"] and "rate_schedule" not in changes:  # it ends with the smallest rate
+                changes["rate_schedule"] = "cosine"
         return run.override(
             hardware=hardware.override(**self.hardware_changes),
             training=run.training.override(**changes),
             board=run.board if self.board is None else self.board,
+            split_file=split_file,
         )
 
+    def _replaying(self, run: RunSettings) -> RunSettings:
+        """A run that begins with a model, with the store that it replays."""
+        assert run.from_model is not None
+        if self.replay is None:
+            replay = replay_of(run.from_model, GraphStore(run.store))
+        else:
+            replay = None if self.replay == "none" else self.replay
+        share = run.replay_share if self.replay_share is None else self.replay_share
+        return run.override(replay=replay, replay_share=share)
+
     def _start(self) -> RunSettings:
+        if self.from_model is not None:
+            link = self.from_model.is_symlink()  # such as runs/latest, which will point to the new run
+            return RunSettings.beginning_with(os.path.relpath(self.from_model.resolve()) if link else self.from_model)
         if self.adds_to is not None:
             return RunSettings.adding_to(self.adds_to)
         if self.config is None:
             return RunSettings.preset(self.preset or "default")
         return read_published(self.config).run if is_published(self.config) else RunSettings.read(self.config)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing else than the default preset is asked for."""
+        return all(given is None for given in (self.preset, self.config, self.adds_to, self.from_model))
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -129,6 +178,10 @@ def train(
     narrow: bool = False,
     driver: str | None = None,
     reuse_cells: bool = False,
+    from_model: str | Path | None = None,
+    replay: str | Path | None = None,
+    replay_share: float | None = None,
+    validation_store: str | Path | None = None,
     device: str = "cpu",
     resume: bool = False,
     listener: Listener = SILENT,
@@ -151,10 +204,16 @@ def train(
         narrow: make the model as narrow as the chip demands, where it has too few weights.
         driver: board that products are measured on, as of `rgnn train --driver`; None simulates them.
         reuse_cells: take cells of a chip with too few weights again, in other orders of rows and columns.
+        from_model: a trained model, or the run of one, that the training begins with, in place of a preset: with its
+            shape, hardware, weights and (unless `chip` is given) cells, and rows for further elements of the store.
+        replay: store whose frames are trained on among the new ones, against forgetting; None is the store that the
+            model was trained on, where it is there and `store` does not hold its frames; "none" replays nothing.
+        replay_share: share of the frames of an epoch that are replayed; None is 0.25.
+        validation_store: store of frames to validate on, such as those of another run; None holds some of `store` out.
         device: where to compute, as torch names it.
         resume: continue an interrupted run with the same arguments.
         listener: receives progress, and may ask to stop.
-        training: fields of `TrainingSettings`, such as epochs and seed.
+        training: fields of `TrainingSettings`, such as epochs and seed; `split` may also be the path of a split file.
 
     Raises:
         InputError, BrokenRunError, Interrupted, OSError: as `rgnn.fit`; InputError also where `out` holds a run and
@@ -162,11 +221,13 @@ def train(
     """
     path = store.path if isinstance(store, GraphStore) else Path(store)
     changes = {name: value for name, value in (("bits", bits), ("noise", noise)) if value is not None}
-    paths = {"config": config, "chip": chip, "adds_to": adds_to}
+    paths = {"config": config, "chip": chip, "adds_to": adds_to, "from_model": from_model}
+    paths["validation_store"] = validation_store
     named = {name: None if given is None else Path(given) for name, given in paths.items()}
     request = TrainingRequest(
         path, preset, chips=chips, hardware=hardware, hardware_changes=changes, training=training,
-        narrow=narrow, board=None if driver is None else BoardSettings(driver=driver), reuse_cells=reuse_cells, **named,
+        narrow=narrow, board=None if driver is None else BoardSettings(driver=driver), reuse_cells=reuse_cells,
+        replay=None if replay is None else str(replay), replay_share=replay_share, **named,
     )  # fmt: skip
     if not resume and (Path(out) / "config.yaml").exists():
         raise InputError(f"{out}: holds a run already; resume it, or choose another folder.")

@@ -12,12 +12,13 @@ from pydantic import Field, model_validator
 
 from rgnn.base.choices import Preset
 from rgnn.base.errors import InputError, LostBoard
+from rgnn.base.estimate import evenly
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
-from rgnn.base.provenance import Provenance
+from rgnn.base.provenance import Provenance, ranges_of
 from rgnn.base.rng import stream_seed
 from rgnn.base.run_folder import held
-from rgnn.base.settings import Flag, Settings, Whole, dump_yaml, read_yaml
+from rgnn.base.settings import Flag, Number, Settings, Whole, dump_yaml, read_yaml
 from rgnn.base.versions import Versions
 from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.cells import Cells
@@ -25,8 +26,11 @@ from rgnn.chip.chip import Chip
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.reuse import Reuse, statistics
 from rgnn.data.domain import training_domain
+from rgnn.data.heldout import ValidatedElsewhere
 from rgnn.data.store.reader import GraphStore, require_cutoff
-from rgnn.data.store.split import split_frames
+from rgnn.data.store.split import FILE as SPLIT_FILE
+from rgnn.data.store.split import Partition, partition
+from rgnn.graphs.graph import LabelledFrames
 from rgnn.models import families
 from rgnn.models.base import ForceField
 from rgnn.models.boards import on_board, set_tap
@@ -36,8 +40,10 @@ from rgnn.models.settings import EnergySettings, MessagePassingSettings, ModelSe
 from rgnn.training.chip_size import narrowed, require_room, weights_on_chip
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.fit import fitter_for, require_frames_for
+from rgnn.training.outlook import Outlook, outlook
 from rgnn.training.settings import TrainingSettings
-from rgnn.training.validation import FitResult
+from rgnn.training.start import REMEMBERED, Memory, begun, load_start
+from rgnn.training.validation import FitResult, validate
 
 
 class RunSettings(Settings):
@@ -54,6 +60,16 @@ class RunSettings(Settings):
     """Whether a chip with too few weights gives them several times, in other orders of rows and columns."""
     adds_to: str | None = None
     """Path of a run with a ridge readout, to whose sums over its own frames this run adds; None starts from none."""
+    split_file: str | None = None
+    """Path of a file with the numbers of the frames that train, validate and test; None is `training.split`."""
+    validation_store: str | None = None
+    """Path of a store of frames to validate on, in place of frames that are held out; all of `store` then trains."""
+    from_model: str | None = None
+    """Path of a trained model whose weights the training begins with, on its own cells unless a chip is named."""
+    replay: str | None = None
+    """Path of a store whose frames are trained on among those of the run, lest the model that it began with forgets."""
+    replay_share: Number = Field(default=0.25, ge=0, lt=1)
+    """Share of the frames of an epoch that are replayed; with 0 what is forgotten is only measured."""
     model: ModelSettings = MessagePassingSettings()
     """Shape of the model."""
     hardware: Hardware = Hardware()
@@ -73,6 +89,12 @@ class RunSettings(Settings):
             raise InputError(f"chips is {self.chips}, but only a ridge readout can have several; take --preset ridge.")
         if self.reuse_cells and self.chip is None:
             raise InputError("reuse_cells is for a measured chip, and a synthetic one has cells enough; name a chip.")
+        if self.split_file is not None and self.validation_store is not None:
+            raise InputError("a split file and a validation store each say what to validate on; give one of them.")
+        if self.replay is not None and self.from_model is None:
+            raise InputError(
+                "replay is for a training that begins with a model; name that, or convert both stores to one."
+            )
         return self
 
     @classmethod
@@ -104,7 +126,7 @@ class RunSettings(Settings):
         trainings = {"moments": TrainingSettings.moments(), "energy": TrainingSettings.energy()}
         if name in models:
             model = models[name].override(repulsion="zbl")
-            return cls(model=model, training=trainings.get(name, TrainingSettings()))
+            return cls(model=model, training=trainings.get(name, TrainingSettings()).override(split="auto"))
         raise InputError(f"there is no preset '{name}'; take default, published, gnnff, ridge, moments or energy.")
 
     @classmethod
@@ -126,6 +148,17 @@ class RunSettings(Settings):
             )
         return config.override(store="", adds_to=str(run))
 
+    @classmethod
+    def beginning_with(cls, model: str | Path) -> "RunSettings":
+        """Settings of a training that begins with a trained model; only the store is still to be named.
+
+        Raises:
+            InputError: no model there, or one whose weights are solved for.
+        """
+        found = load_start(model)
+        preset = cls.preset(found.settings.training_preset).training
+        return cls(from_model=str(model), model=found.settings, hardware=found.hardware, training=preset.continued())
+
     def _member(
         self, number: int, measured: Chip | None, shapes: Sequence[Sequence[tuple[int, int]]]
     ) -> tuple[Chip, list[list[Cells]], int]:
@@ -143,10 +176,30 @@ class RunSettings(Settings):
         Raises:
             InputError: there is none, or the chip or the store cannot be read.
         """
-        if self.chip is None:
+        if self.chip is None or self.from_model is not None:
             return self
         shape = self.model.for_elements(GraphStore(self.store).elements)
         return self.override(model=narrowed(shape, Chip.load(self.chip)))
+
+    def begin(self, store: GraphStore, train: Sequence[int]) -> ForceField:
+        """The model that the training begins with, ready for the frames of a store.
+
+        Raises:
+            InputError: as `rgnn.training.start.begun`.
+        """
+        t, chip = self.training, None if self.chip is None else Chip.load(self.chip)
+        assert self.from_model is not None
+        model = begun(self.from_model, self.model, self.hardware, chip, store, train, t.seed, self.reuse_cells)
+        model.provenance = model.provenance.override(
+            data=self.store,
+            data_checksum=store.checksum,
+            validation=t.validation,
+            split=t.split,
+            seed=t.seed,
+            started_from=self.from_model,
+            rgnn=version("rgnn"),
+        )
+        return model
 
     def build_model(self, store: GraphStore) -> ForceField:
         """The untrained model for a store.
@@ -193,16 +246,21 @@ class TrainingRun:
     Attributes:
         config: complete settings.
         store, model: of the run; the model is untrained.
-        train, validation: frame numbers.
+        parts: frames that train and validate.
+        validated: the store of the validation frames, where it is another one.
         processes: that share the run; the first of them writes.
+        memory: frames that the model it begins with was trained on; None where there are none.
+        new_elements: atomic numbers that this model was not trained on.
     """
 
     config: RunSettings
     store: GraphStore
     model: ForceField
-    train: list[int]
-    validation: list[int]
+    parts: Partition
+    validated: GraphStore | None = None
     processes: Processes = ALONE
+    memory: Memory | None = None
+    new_elements: tuple[int, ...] = ()
 
     @classmethod
     def prepare(
@@ -216,13 +274,24 @@ class TrainingRun:
         if not config.model.is_solved:
             require_frames_for(config.training, processes)
         store = GraphStore(config.store)
-        model = config.build_model(store).to(device)
         t = config.training
-        train, validation = split_frames(len(store), t.validation, t.seed, how=t.split)
-        mine = model.provenance.override(seen=training_domain(store, train))
+        validated = None if config.validation_store is None else GraphStore(config.validation_store)
+        if validated is None:
+            parts = partition(store, t.validation, t.seed, config.split_file or t.split)
+        else:
+            require_cutoff(validated, store.cutoff)
+            frames = list(range(len(store))), list(range(len(validated)))
+            parts = Partition(*frames, how=f"All frames of {config.validation_store} validate.", whole=True)
+        train = parts.train
+        model = (config.build_model(store) if config.from_model is None else config.begin(store, train)).to(device)
+        mine = model.provenance.override(
+            seen=training_domain(store, train).joined(model.provenance.seen),
+            held_out=() if validated is not None else tuple(ranges_of(parts.test or parts.validation)),
+            validation_data=config.validation_store or "",
+        )
         for member in model.members:
             if member.repulsion is not None:
-                member.repulsion.fit(mine.seen, store.elements)
+                member.repulsion.fit(mine.seen, mine.elements)
         if config.adds_to is not None:
             earlier = load_model(config.adds_to)
             for member, old in zip(model.members, earlier.members, strict=True):
@@ -237,7 +306,51 @@ class TrainingRun:
                 cells_are_reused=before.cells_are_reused,
             )
         model.provenance = mine
-        return cls(config, store, model, train, validation, processes)
+        atoms = float(store.column("n_atoms").mean())
+        config = config.override(training=t.with_length(len(train), atoms))
+        memory, new = None, tuple[int, ...]()
+        if config.from_model is not None:
+            new = tuple(sorted(set(store.elements) - set(load_start(config.from_model).elements)))
+        if config.replay is not None:
+            memory = Memory(config.replay, store, model, config.replay_share, str(config.from_model), t.seed)
+        return cls(config, store, model, parts, validated, processes, memory, new)
+
+    @property
+    def train(self) -> list[int]:
+        """Numbers of the training frames."""
+        return self.parts.train
+
+    @property
+    def validation(self) -> list[int]:
+        """Numbers of the validation frames in their store."""
+        return self.parts.validation
+
+    @property
+    def validation_store(self) -> GraphStore:
+        """The store of the validation frames."""
+        return self.store if self.validated is None else self.validated
+
+    def outlook(self, result: FitResult) -> Outlook | None:
+        """What the validation error says of other trajectories; None where it is that of other trajectories."""
+        if self.parts.whole:
+            return None
+        error, seed = result.best.relative_error, self.config.training.seed
+        return outlook(result.model, self.store, self.train, self.validation, error, seed)
+
+    def remembered(self, model: ForceField) -> float:
+        """Relative force error of a model on held-out frames of the training before, on the hardware of this one."""
+        assert self.memory is not None
+        return self._error(model, self.memory.store, self.memory.held_out)
+
+    def first_error(self) -> float:
+        """Relative force error on the validation frames before the first step."""
+        return self._error(self.model, self.validation_store, self.validation)
+
+    def _error(self, model: ForceField, store: GraphStore, frames: list[int]) -> float:
+        mode = model.training
+        found = validate(model.eval(), store, evenly(frames, REMEMBERED), self.config.training.seed)
+        model.train(mode)
+        return found.relative
 
     @property
     def reuse(self) -> Reuse | None:
@@ -296,4 +409,10 @@ class TrainingRun:
                 model=self.model.settings, versions=Versions.here(), processes=processes.count
             )
             write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))
-        return fitter.run(self.store, self.train, self.validation, listener)
+            if self.validated is None:
+                self.parts.save(out / SPLIT_FILE)
+        frames: LabelledFrames = self.store if self.memory is None else self.memory.frames
+        if self.validated is None:
+            return fitter.run(frames, self.train, self.validation, listener)
+        elsewhere = ValidatedElsewhere(frames, self.validated)
+        return fitter.run(elsewhere, self.train, [-1 - k for k in self.validation], listener)

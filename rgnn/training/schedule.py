@@ -7,13 +7,16 @@ from rgnn.base.rng import numpy_stream
 from rgnn.chip.hardware import MOST_NOISE, Hardware
 from rgnn.training.settings import TrainingSettings
 
+# Fewest steps of an epoch in a training whose length is in steps or minutes.
+LEAST_STEPS = 100
+
 
 class Clock:
     """How much of a training has passed, by steps or by minutes.
 
     Args:
         config: its length.
-        steps: of an epoch.
+        steps: of an epoch, see `passes`.
         step: finished ones.
         elapsed: seconds of the training before now.
 
@@ -26,6 +29,7 @@ class Clock:
     def __init__(self, config: TrainingSettings, steps: int, step: int = 0, elapsed: float = 0.0) -> None:
         self.config, self.steps, self.step, self.elapsed = config, steps, step, elapsed
         self._began = time.monotonic() - elapsed
+        self._since: tuple[int, float] | None = None
 
     @property
     def now(self) -> float:
@@ -39,36 +43,65 @@ class Clock:
         return min(1.0, done / total)
 
     @property
+    def total(self) -> int:
+        """Steps of a training whose length is in epochs or steps."""
+        return self.config.steps or self.config.epochs * self.steps
+
+    @property
     def is_over(self) -> bool:
-        """Whether the minutes are over, within an epoch too."""
-        return self.config.minutes is not None and self.share >= 1
+        """Whether the minutes or the steps are over, within an epoch too."""
+        return (self.config.minutes is not None or self.config.steps is not None) and self.share >= 1
 
     @property
     def progress(self) -> tuple[int, int]:
         """Steps done, and all; where the length is in minutes, as many as there will be at this pace."""
         if self.config.minutes is None:
-            return self.step, self.config.epochs * self.steps
+            return self.step, self.total
         return self.step, max(self.step, round(self.step / max(self.share, 1e-9)))
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the end, validations included; None before there is a pace.
+
+        The first step, in which programs are compiled, does not count for the pace.
+        """
+        if self.config.minutes is not None:
+            return max(0.0, 60 * self.config.minutes - self.elapsed)
+        if self._since is None:
+            self._since = self.step, self.elapsed
+        step, elapsed = self._since
+        return None if self.step <= step else (self.total - self.step) * (self.elapsed - elapsed) / (self.step - step)
 
     @property
     def _done(self) -> tuple[float, float]:
         if self.config.minutes is not None:
             return self.elapsed, 60 * self.config.minutes
-        return self.step, self.config.epochs * self.steps
+        return self.step, self.total
 
     def goes_on(self, epoch: int, since_best: int) -> bool:
         """Whether another epoch follows, after so many epochs and so many since the best.
 
         A rate that falls to the end is not cut short: its last epochs bring the most.
         """
-        if self.config.minutes is not None:
-            return not self.is_over
         patient = self.config.rate_schedule == "cosine" or since_best < self.config.stop_after
+        if self.config.minutes is not None or self.config.steps is not None:
+            return not self.is_over and patient
         return epoch < self.config.epochs and patient
 
     def stopped_early(self, epoch: int) -> bool:
         """Whether the training ended after so many epochs for want of progress."""
-        return self.config.minutes is None and epoch < self.config.epochs
+        if self.config.minutes is not None or self.config.steps is not None:
+            return not self.is_over
+        return epoch < self.config.epochs
+
+
+def passes(config: TrainingSettings, steps: int) -> int:
+    """Passes over the frames in an epoch, where a pass has so many steps.
+
+    It is one where the length is in epochs. Else few frames are passed over again until there are `LEAST_STEPS`, since
+    the model is validated and saved at the end of each epoch.
+    """
+    return 1 if config.minutes is None and config.steps is None else math.ceil(LEAST_STEPS / steps)
 
 
 def cosine(first: float, last: float, share: float) -> float:

@@ -1,5 +1,6 @@
 """How a model is trained: losses, rates, and the hardware of each step."""
 
+import math
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -8,6 +9,11 @@ from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
 from rgnn.base.choices import ChipGradient, Loss, NoiseSchedule, RateSchedule, Split
 from rgnn.base.settings import Number, Settings, Whole, require
+
+# Learning rate of a training that begins with trained weights, see docs/learning.md.
+CONTINUED_RATE = 1e-3
+# Of the presets of moments and energies: what 50 epochs of 630 frames of 192 atoms see, ten minutes of one core.
+LEAST_ATOMS, MOST_STEPS = 6e6, 30_000
 
 
 class TrainingSettings(Settings):
@@ -41,6 +47,11 @@ class TrainingSettings(Settings):
     minutes: Number | None = Field(default=None, gt=0, json_schema_extra={"unit": "min"})
     """Length of the training with a cosine schedule, minutes; None is `epochs`. Two runs of the same length take
     different numbers of steps, and so do not give the same model."""
+    steps: Whole | None = Field(default=None, ge=1)
+    """Length of the training in steps, whatever the number of frames; None is `epochs`, or `minutes`."""
+    least_atoms: Number = Field(default=0, ge=0)
+    """Atoms that all steps of a training see together at least, so that small data sets get more than `epochs`; at most
+    30,000 steps come of it, and none where steps or minutes are given."""
     plateau_factor: Number = Field(default=0.5, gt=0, lt=1)
     """Factor of the learning rate when the validation error has stopped falling."""
     plateau_patience: Whole = Field(default=2, ge=1)
@@ -80,6 +91,8 @@ class TrainingSettings(Settings):
             self.minutes is None or self.rate_schedule == "cosine", "rate_schedule", self.rate_schedule,
             "cosine where minutes are given",
         )  # fmt: skip
+        both = self.minutes is not None and self.steps is not None
+        require(not both, "steps", self.steps, "left out where minutes are given")
         return self
 
     @classmethod
@@ -96,12 +109,30 @@ class TrainingSettings(Settings):
     @classmethod
     def moments(cls) -> Self:
         """For the network readout of moments: larger batches and more epochs, since a step takes milliseconds."""
-        return cls(epochs=60, batch_size=4, plateau_patience=4, noise_schedule="range")
+        return cls(
+            epochs=60, batch_size=4, rate_schedule="cosine", noise_schedule="range", least_atoms=LEAST_ATOMS
+        )  # fmt: skip
 
     @classmethod
     def energy(cls) -> Self:
-        """For energies: as for moments, with a rate that falls along a cosine."""
-        return cls.moments().override(epochs=50, learning_rate=5e-3, rate_schedule="cosine")
+        """For energies: as for moments, at a higher rate."""
+        return cls.moments().override(epochs=50, learning_rate=5e-3)
+
+    def with_length(self, frames: int, atoms: float) -> "TrainingSettings":
+        """The settings with steps in place of epochs where these see too few atoms.
+
+        Args:
+            frames: that are trained on in an epoch.
+            atoms: of a frame, on average.
+        """
+        if self.steps is not None or self.minutes is not None:
+            return self
+        needed = min(math.ceil(self.least_atoms / max(atoms * self.batch_size, 1)), MOST_STEPS)
+        return self.override(steps=needed) if needed > self.epochs * math.ceil(frames / self.batch_size) else self
+
+    def continued(self) -> "TrainingSettings":
+        """The same for a training that begins with trained weights: a smaller rate, which falls from the first step."""
+        return self.override(learning_rate=CONTINUED_RATE, rate_schedule="cosine", least_atoms=self.least_atoms / 3)
 
     def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The loss over all force components, or other numbers."""

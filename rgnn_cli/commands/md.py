@@ -15,7 +15,7 @@ DYNAMICS, OUTPUT, MACHINES = "Dynamics", "Output", "Many machines"
 
 Structures = Annotated[list[Path] | None, typer.Argument(help="Structure files that ASE reads; several run together.")]
 ModelOption = Annotated[
-    Path | None, typer.Option("--model", help="Model folder or training run; default: the newest here.")
+    Path | None, typer.Option("--model", help="Model folder, training run, or sample; default: the newest here.")
 ]
 Steps = Annotated[
     int | None, typer.Option(min=1, help="Number of steps in total; default: 10000.", rich_help_panel=DYNAMICS)
@@ -153,6 +153,7 @@ def md(
 
     Example: rgnn md structure.xyz --steps 10000 --temperature 600
 
+    Before any training, rgnn md alone runs a packaged structure and model.
     On many machines: mpirun -n 16 rgnn md structure.xyz --engine lammps
 
     Writes log, trajectory (.traj and extended XYZ), restart file, final
@@ -180,6 +181,7 @@ def md(
     elif mpi.is_wanted(request, elements):
         mpi.run(session, request)
     else:
+        request = show.with_example(session, request)
         job = plan(request, session.device, session.newest_model)
         show.introduction(session, job)
         with session.listening("Dynamics", "steps") as listener:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rgnn.base.choices import Loss, Preset, Split
+from rgnn.base.choices import Loss, Preset
 from rgnn_cli.session import options
 from rgnn_cli.session.options import HARDWARE, RUNNING
 
@@ -45,6 +45,14 @@ Minutes = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Length of the training in place of passes, steps; the learning rate falls to its end.",
+        rich_help_panel=TRAINING,
+    ),
+]
 LearningRate = Annotated[
     float | None, typer.Option(help="Initial learning rate; default: the preset's.", rich_help_panel=TRAINING)
 ]
@@ -55,12 +63,16 @@ LossOption = Annotated[
     Loss | None, typer.Option("--loss", help="Loss function; default: the preset's.", rich_help_panel=TRAINING)
 ]
 SplitOption = Annotated[
-    Split | None,
+    str | None,
     typer.Option(
         "--split",
-        help="Validation frames: blocks of neighbours, or single ones; default: blocks.",
+        help="Validation frames: auto, blocks, random, or a file of frame numbers; default: the preset's.",
         rich_help_panel=TRAINING,
     ),
+]
+Validation = Annotated[
+    Path | None,
+    typer.Option(help="Store of frames to validate on; default: frames held out.", rich_help_panel=TRAINING),
 ]
 Narrow = Annotated[
     bool,
@@ -77,6 +89,26 @@ ReuseCells = Annotated[
 AddTo = Annotated[
     Path | None,
     typer.Option(help="Run of --preset ridge to add the store's frames to.", rich_help_panel=TRAINING),
+]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="Trained model to begin with: its shape, hardware, cells and weights.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Replay = Annotated[
+    str | None,
+    typer.Option(
+        help="Store to keep in mind beside --from, or none; default: that of the model.", rich_help_panel=TRAINING
+    ),
+]
+ReplayShare = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=0.99, help="Share of replayed frames in each epoch; default: 0.25.", rich_help_panel=TRAINING
+    ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Run folder; default: runs/train-001 and so on.")]
 Resume = Annotated[Path | None, typer.Option(help="Run to continue.", rich_help_panel=RUNNING)]
@@ -97,11 +129,16 @@ def train(
     preset: PresetOption = "default",
     epochs: Epochs = None,
     minutes: Minutes = None,
+    steps: Steps = None,
     learning_rate: LearningRate = None,
     batch_size: BatchSize = None,
     loss: LossOption = None,
     split: SplitOption = None,
+    validation: Validation = None,
     add_to: AddTo = None,
+    from_model: From = None,
+    replay: Replay = None,
+    replay_share: ReplayShare = None,
     config: options.Config = None,
     out: Out = None,
     resume: Resume = None,
@@ -122,10 +159,7 @@ def train(
     Several processes: torchrun --nproc-per-node 2 --no-python rgnn train ...
     """
     from rgnn.training.request import TrainingRequest
-    from rgnn.training.run import RunSettings, TrainingRun
-    from rgnn.training.settings import TrainingSettings
-    from rgnn_cli.session import workspace
-    from rgnn_cli.session.session import Session, given, was_typed
+    from rgnn_cli.session.session import Session, was_typed
     from rgnn_cli.session.torchrun import together
     from rgnn_cli.show import board
     from rgnn_cli.show import train as show
@@ -137,28 +171,14 @@ def train(
             return
         request = TrainingRequest(
             store, preset if was_typed(ctx, "preset") else None, config, add_to, chip, chips, hardware,
-            {name: n for name, n in (("bits", bits), ("noise", noise)) if n is not None}, given(ctx, TrainingSettings),
-            narrow, board.named(ctx), reuse_cells,
+            {name: n for name, n in (("bits", bits), ("noise", noise)) if n is not None}, show.given_training(ctx),
+            narrow, board.named(ctx), reuse_cells, from_model, replay, replay_share, validation,
         )  # fmt: skip
-        if request.unused:
-            session.report.say(f"Not used of {config}: {', '.join(request.unused)}")
         if resume is None:
-            settings = request.settings(lambda: show.store_of(session))
-            if out is not None:
-                workspace.refuse_existing(out, overwrite, settings.store, settings.chip, add_to)
+            settings, folder = show.new_run(session, request, out, overwrite)
         else:
-            workspace.refuse_beside_resume(
-                store=store, chip=chip, chips=chips, preset=request.preset, add_to=add_to, config=config, out=out,
-                bits=bits, noise=noise, hardware=hardware, narrow=narrow or None, reuse_cells=reuse_cells or None,
-            )  # fmt: skip
-            out = workspace.run_folder(resume)
-            settings = request.changed(RunSettings.read(out / "config.yaml"))
-        run = TrainingRun.prepare(settings, session.device, session.processes)
-        folder = out or workspace.new_folder("runs", "train")
-        show.introduction(session, run, folder)
-        if resume is None:
-            workspace.clear_run(folder)
-        session.processes.broadcast_object({"run": settings.to_mapping(), "folder": str(folder)})
+            settings, folder = show.resumed_run(request, resume, out, bits, noise)
+        run, folder = show.prepared(session, settings, folder, resume is not None)
         with session.listening("Training", "steps", insisting=session.processes.count == 1) as listener:
             result = run.run(folder, resume=resume is not None, listener=listener)
-    show.result(session, run, result, folder)
+    show.result(session, run, result, folder, as_typed=resume is None and request.is_plain)

@@ -5,11 +5,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -94,12 +95,23 @@ class Reporter:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
-            TimeRemainingColumn(),
+            TimeLeft(),
             TextColumn("{task.fields[note]}", markup=False),
         ]
         with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(str(plain(description)), total=total, count="", note="")
+            task = bar.add_task(str(plain(description)), total=total, count="", note="", left=None)
             yield Meter(self, description, total, unit, bar, task)
+
+
+class TimeLeft(TimeRemainingColumn):
+    """The time left as the work knows it, or else as rich guesses it from the last steps."""
+
+    def render(self, task: Task) -> Text:
+        """As of rich, 0:01:05."""
+        left = task.fields.get("left")
+        if left is None:
+            return super().render(task)
+        return Text(str(timedelta(seconds=round(left))), style="progress.remaining")
 
 
 class Meter:
@@ -118,6 +130,7 @@ class Meter:
         self.bar, self.task = bar, task
         self.done, self.first = 0.0, 0.0
         self.began = self.shown = time.monotonic()
+        self.left: float | None = None  # seconds, where the work knows
 
     def start(self, done: float, total: float | None) -> None:
         """Begin at `done` of `total` (a resumed run is not at zero); the rate counts from here."""
@@ -135,10 +148,13 @@ class Meter:
         of = "" if self.total is None else f"/{self.total:g}"
         count = f"{done:g}{of} {self.unit}  {rate:.3g} {self.unit}/s"
         if self.bar is not None:
-            self.bar.update(self.task, completed=done, total=self.total, count=count, note=note)
+            self.bar.update(self.task, completed=done, total=self.total, count=count, note=note, left=self.left)
         elif not self.reporter.silent and now - self.shown >= PLAIN_INTERVAL:
             self.shown = now
-            left = f", {(self.total - done) / rate:.0f} s left" if self.total is not None and rate > 0 else ""
+            known = self.total is not None and rate > 0 and now - self.began > 1  # a first unit is no pace
+            guess = (self.total - done) / rate if known and self.total is not None else None
+            seconds = guess if self.left is None else self.left
+            left = "" if seconds is None else f", {seconds:.0f} s left"
             self.reporter.say(f"{self.description}: {count}{left}  {note}".rstrip())
 
     def advance(self, amount: float = 1, note: str = "") -> None:

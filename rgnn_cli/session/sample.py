@@ -4,9 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rgnn.base.errors import InputError
 from rgnn_cli.session.console import Reporter
 
 STRUCTURE = Path("structure.xyz")
+# The structure that dynamics of the packaged model begins with, and how many steps of it are a first look.
+EXAMPLE, EXAMPLE_STEPS = Path("sample.xyz"), 1000
+
+
+def example_structure(report: Reporter) -> Path:
+    """A packaged frame of amorphous Li3PO4 as a file here, and a line that says what runs.
+
+    Raises:
+        InputError: the file is here with another structure.
+    """
+    import io
+
+    import ase.io
+
+    from rgnn.data.sample import sample_structure
+
+    text = io.StringIO()
+    ase.io.write(text, sample_structure(), format="extxyz")
+    if EXAMPLE.exists() and EXAMPLE.read_text(encoding="utf-8", errors="replace") != text.getvalue():
+        raise InputError(f"{EXAMPLE} is here with another structure; name it to run it, or move it away.")
+    EXAMPLE.write_text(text.getvalue(), encoding="utf-8")
+    report.say(
+        f"Example: [bold]{EXAMPLE}[/], a packaged frame of amorphous Li3PO4, and the packaged model. It was trained "
+        "on labels of CHGNet 0.3.0, not DFT, to show the way; for results train your own."
+    )
+    return EXAMPLE
 
 
 def fetch_sample(folder: Path, report: Reporter) -> Path:

@@ -71,7 +71,7 @@ class Session:
 
     def newest_model(self) -> Path:
         """The model that was trained or imported last here."""
-        return self.newest("model", "train one with rgnn train, or name a model folder")
+        return self.newest("model", "train one with rgnn train, or name a model folder; sample is a packaged one")
 
     def newest_store(self) -> Path:
         """The graph store that was made last here."""
@@ -103,6 +103,10 @@ class ConsoleListener(Listener):
             self.meter.start(done - 1, total)
             self._started = True
         self.meter.update(done, note, total)
+
+    def time_left(self, seconds: float | None) -> None:
+        """What the meter shows as time left, in place of its own guess."""
+        self.meter.left = seconds
 
     def info(self, text: str) -> None:
         """A line."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rgnn.base.errors import BrokenRunError, Interrupted
+from rgnn_cli.session import workspace
+from rgnn_cli.session.sample import EXAMPLE_STEPS, example_structure
 
 if TYPE_CHECKING:
     from rgnn.md import MDResult, MDSettings
-    from rgnn.md.plan import Job
+    from rgnn.md.plan import Job, MDRequest
     from rgnn_cli.session.session import Session
 
 # What moves the atoms, in words.
@@ -25,6 +28,19 @@ MOVED_BY = {
 }
 # What of a cell moves under a pressure, in words.
 CELLS = {"isotropic": "cell in size", "anisotropic": "cell along x, y and z", "full": "cell with its angles"}
+
+
+def with_example(session: Session, request: MDRequest) -> MDRequest:
+    """The request, with the packaged structure and model where no structure is named and no other model is meant."""
+    r = request
+    if r.structures or r.config is not None or r.resume is not None:
+        return r
+    if r.model is None and workspace.last("model") is not None:
+        return r
+    if r.model is not None and str(r.model) != "sample":
+        return r
+    changes = {"steps": EXAMPLE_STEPS, **r.changes}
+    return replace(r, structures=(example_structure(session.report),), model=Path("sample"), changes=changes)
 
 
 def introduction(session: Session, job: Job) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rgnn.base.errors import InputError
 from rgnn_cli.session import workspace
 from rgnn_cli.session.sample import fetch_sample
 
 if TYPE_CHECKING:
-    from rgnn.training.run import TrainingRun
+    import typer
+
+    from rgnn.training.request import TrainingRequest
+    from rgnn.training.run import RunSettings, TrainingRun
     from rgnn.training.validation import FitResult
     from rgnn_cli.session.session import Session
 
@@ -23,6 +26,61 @@ def store_of(session: Session) -> Path:
         store = fetch_sample(Path("data"), session.report)
         session.report.say(f"Store: {store} (no store here yet, so the packaged sample)")
         return store
+
+
+def given_training(ctx: typer.Context) -> dict[str, Any]:
+    """The training settings that the user typed; --validation is a store here, not a fraction."""
+    from rgnn.training.settings import TrainingSettings
+    from rgnn_cli.session.session import given
+
+    found = given(ctx, TrainingSettings)
+    found.pop("validation", None)
+    return found
+
+
+def new_run(
+    session: Session, request: TrainingRequest, out: Path | None, overwrite: bool
+) -> tuple[RunSettings, Path | None]:
+    """Settings of a run that begins, and its folder where one is named."""
+    if request.unused:
+        session.report.say(f"Not used of {request.config}: {', '.join(request.unused)}")
+    settings = request.settings(lambda: store_of(session))
+    if out is not None:
+        read = [settings.store, settings.chip, request.adds_to, settings.from_model, settings.replay]
+        read += [settings.validation_store, settings.split_file]
+        workspace.refuse_existing(out, overwrite, *read)
+    return settings, out
+
+
+def resumed_run(
+    request: TrainingRequest, resume: Path, out: Path | None, bits: int | None, noise: float | None
+) -> tuple[RunSettings, Path]:
+    """Settings of a run that is continued, and its folder."""
+    from rgnn.training.run import RunSettings
+
+    r = request
+    workspace.refuse_beside_resume(
+        store=r.store, chip=r.chip, chips=r.chips, preset=r.preset, add_to=r.adds_to, config=r.config, out=out,
+        bits=bits, noise=noise, hardware=r.hardware, narrow=r.narrow or None, reuse_cells=r.reuse_cells or None,
+        replay=r.replay, replay_share=r.replay_share, validation=r.validation_store,
+        split=r.training.get("split"), **{"from": r.from_model},
+    )  # fmt: skip
+    folder = workspace.run_folder(resume)
+    return request.changed(RunSettings.read(folder / "config.yaml")), folder
+
+
+def prepared(session: Session, settings: RunSettings, out: Path | None, resumes: bool) -> tuple[TrainingRun, Path]:
+    """The run made ready, shown and agreed on with the other processes; and its folder."""
+    from rgnn.training.run import TrainingRun
+
+    assert session.processes is not None
+    run = TrainingRun.prepare(settings, session.device, session.processes)
+    folder = out or workspace.new_folder("runs", "train")
+    introduction(session, run, folder)
+    if not resumes:
+        workspace.clear_run(folder)
+    session.processes.broadcast_object({"run": settings.to_mapping(), "folder": str(folder)})
+    return run, folder
 
 
 def introduction(session: Session, run: TrainingRun, folder: Path) -> None:
@@ -44,9 +102,29 @@ def introduction(session: Session, run: TrainingRun, folder: Path) -> None:
         say(f"Model: {model.describe()}, all digital")
     epochs, minutes = settings.training.epochs, settings.training.minutes
     length = "one pass" if model.is_solved else f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    length = f"{settings.training.steps:,} steps" if settings.training.steps is not None else length
     length = length if minutes is None else f"{minutes:g} min"
     several = f", frames shared by {run.processes.count} processes" if run.processes.count > 1 else ""
+    if settings.from_model is not None:
+        begins(session, run)
+    parts = run.parts
+    say(f"Frames: {len(parts.train)} train, {len(parts.validation)} validate. {parts.how}")
     say(f"Run: {folder}, {length}{several}")
+
+
+def begins(session: Session, run: TrainingRun) -> None:
+    """What a run begins with, what it replays, and the errors before it."""
+    from ase.data import chemical_symbols
+
+    settings, memory, say = run.config, run.memory, session.report.say
+    new = " ".join(chemical_symbols[z] for z in run.new_elements)
+    say(f"Begins with: {settings.from_model}{f', with new rows for {new}' if new else ''}")
+    before = f"{100 * run.first_error():.1f}% on the validation frames"
+    if memory is not None:
+        before += f", {100 * run.remembered(run.model):.1f}% on held-out frames of {settings.replay}"
+        if memory.share:
+            say(f"Replay: {100 * memory.share:.0f}% of the frames of an epoch are of {settings.replay}")
+    say(f"Relative force error before: {before}")
 
 
 def take_part(session: Session) -> None:
@@ -61,10 +139,10 @@ def take_part(session: Session) -> None:
         run.run(said["folder"], listener=listener)
 
 
-def result(session: Session, run: TrainingRun, result: FitResult, folder: Path) -> None:
+def result(session: Session, run: TrainingRun, result: FitResult, folder: Path, as_typed: bool = False) -> None:
     """The best model, the curve, what the converters clip, and what to type next."""
     from rgnn.plots.learning import training_curve
-    from rgnn.reports.contents import epoch_mapping
+    from rgnn.reports.contents import epoch_mapping, outlook_mapping
 
     settings, best, say = run.config, result.best, session.report.say
     curve = ""
@@ -82,13 +160,38 @@ def result(session: Session, run: TrainingRun, result: FitResult, folder: Path) 
         say(f"Energy: validation error {1000 * best.energy_error:.2f} meV/atom")
     if best.relative_error >= 1:
         session.report.warn("this model is no better than forces of zero; lower the learning rate, or train longer.")
+    found: dict[str, object] = {"run": str(folder), "epochs": len(result.history), "best": epoch_mapping(best)}
+    if run.memory is not None:
+        found["old_data_relative_error"] = kept = run.remembered(result.model)
+        say(f"On the held-out frames of {settings.replay} it now has {100 * kept:.1f}%")
+    if (expected := run.outlook(result)) is not None:
+        (session.report.warn if expected.is_worse else say)(expected.describe())
+        found["outlook"] = outlook_mapping(expected)
     _clipped(session, run, result)
     if settings.model.is_solved:
         by = "the spread of the chips and the posterior" if settings.chips > 1 else "the posterior"
         say(f"Uncertainty of forces: by {by}, calibrated on the validation frames; rgnn eval shows how well")
+    if as_typed:
+        reference(session, run)
     say(f"Next: rgnn eval {folder}   or   rgnn md STRUCTURE --steps 10000")
-    found = {"run": str(folder), "epochs": len(result.history), "best": epoch_mapping(best)}
     session.result({**found, "stopped_early": result.stopped_early})
+
+
+def reference(session: Session, run: TrainingRun) -> None:
+    """What the best preset has reached where this architecture was measured, too."""
+    from rgnn.training.reference import BEST
+    from rgnn.training.run import RunSettings
+
+    cutoff, convert = RunSettings.preset(BEST.preset).model.recommended_cutoff or 0.0, ""
+    if run.store.cutoff < cutoff:
+        convert = f"rgnn convert {run.config.store} --out wide.zarr --cutoff {cutoff:g}, then "
+    store = "wide.zarr" if convert else run.config.store
+    command = f"{convert}rgnn train {store} --preset {BEST.preset} --minutes {BEST.minutes:g}"
+    session.report.say(
+        f"For reference: on another sample of {BEST.material} --preset {BEST.preset} has {100 * BEST.error:.1f}% after "
+        f"{BEST.minutes:g} minutes of one core, this architecture {100 * BEST.published:.1f}% after "
+        f"{BEST.published_minutes:g}. To try it: {command}"
+    )
 
 
 def _clipped(session: Session, run: TrainingRun, result: FitResult) -> None:
@@ -96,7 +199,7 @@ def _clipped(session: Session, run: TrainingRun, result: FitResult) -> None:
 
     model = result.model
     if model.uses_chip:
-        found = diagnose(model, run.store, run.validation, model.hardware)
+        found = diagnose(model, run.validation_store, run.validation, model.hardware)
         saturated = "" if found.saturated is None else f", {100 * found.saturated:.3f}% of the output conversions"
         clipped = f"{100 * found.clipped:.3f}% of inputs{saturated}"
         session.report.say(f"Outside of the converters' ranges on validation frames: {clipped}")

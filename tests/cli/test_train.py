@@ -31,6 +31,7 @@ def test_a_run_folder_holds_what_would_repeat_it(cli, run) -> None:
         "last",
         "state.safetensors",
         "training.png",
+        "split.yaml",
     }
     record = yaml.safe_load((run / "config.yaml").read_text())
     assert record["hardware"]["bits"] == 4

@@ -1,6 +1,6 @@
 """Energies from moments of neighbourhoods; their derivatives come from further reads of the same cells."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ from rgnn.models.energy.operations import energy_operations
 from rgnn.models.energy.pairs import PairPotential
 from rgnn.models.energy.readout import ByElement, EnergyReadout
 from rgnn.models.operations import Operations, Workload
-from rgnn.models.parts.elements import Elements
-from rgnn.models.parts.moments import MomentLayer
+from rgnn.models.parts.elements import ElementAxis, Elements
+from rgnn.models.parts.moments import RANKS, MomentLayer, norm_axes
 from rgnn.models.parts.radial import Gaussians
 from rgnn.models.reading import ChipReading
 from rgnn.models.settings import EnergySettings
@@ -156,3 +156,24 @@ class MomentEnergy(ForceField):
         yield g.atomic_numbers, self.gaussians(g.edge_length.to(self.dtype))
         edges = read_edges(g, g.whole, self.gaussians, self.moments.crossbar, rows, self.settings.cutoff, reading)
         yield self.moments.standardised(edges.moments(reading), rows).flatten(1), edges.channels
+
+    @property
+    def element_axes(self) -> Mapping[str, ElementAxis]:
+        """Statistics, mixtures and the last layer by element; the pair potential by pair."""
+        own = {f"readout.{name}": ElementAxis(int(name == "mix")) for name in ("mix", "bias", "last", "linear")}
+        return norm_axes() | own | {"pairs.weight": ElementAxis(pairs=True)}
+
+    @torch.no_grad()
+    def mixture_inputs(self, g: Graph, reading: ChipReading) -> list[Tensor]:
+        """Standardised moments by rank and, within it, by element: every element mixes its own."""
+        rows = self.table(g.atomic_numbers)
+        edges = read_edges(g, g.whole, self.gaussians, self.moments.crossbar, rows, self.settings.cutoff, reading)
+        moments = self.moments.standardised(edges.moments(reading), rows)
+        return [moments[rows == z, rank].flatten(0, 1) for rank in RANKS for z in range(len(self.table))]
+
+    @torch.no_grad()
+    def change_mixtures(self, number: int, change: Tensor) -> None:
+        """A set for each rank and element, as `mixture_inputs` lists them."""
+        rank, z = divmod(number, len(self.table))
+        mix = self.readout.mix[rank, z]
+        mix.copy_(change.to(mix) @ mix)

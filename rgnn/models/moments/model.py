@@ -1,6 +1,6 @@
 """Forces from moments of neighbourhoods: one product on the chip for each edge, and no triplets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,9 +16,17 @@ from rgnn.models.moments.network import NetworkReadout
 from rgnn.models.moments.operations import moment_operations
 from rgnn.models.moments.ridge import RidgeReadout
 from rgnn.models.operations import Operations, Workload
-from rgnn.models.parts.elements import Elements
+from rgnn.models.parts.elements import ElementAxis, Elements
 from rgnn.models.parts.envelope import envelope
-from rgnn.models.parts.moments import EdgeInputs, MomentLayer, by_component, edge_inputs, invariants
+from rgnn.models.parts.moments import (
+    RANKS,
+    EdgeInputs,
+    MomentLayer,
+    by_component,
+    edge_inputs,
+    invariants,
+    norm_axes,
+)
 from rgnn.models.parts.radial import Gaussians
 from rgnn.models.reading import ChipReading
 from rgnn.models.settings import MomentSettings, NetworkSettings, RidgeSettings
@@ -106,6 +114,27 @@ class MomentForces(DirectForces):
         moments = self.moments(e, g, fc, reading)
         components = by_component(moments)
         yield moments.flatten(1), invariants(edge_inputs(e, g, g.whole, fc, self.table, (components, components)))
+
+    @property
+    def element_axes(self) -> Mapping[str, ElementAxis]:
+        """Statistics by element; biases and outputs of a network by pair."""
+        pair, last = ElementAxis(pairs=True), len(getattr(self.readout, "layers", ())) - 1
+        names = "readout.first.weight", f"readout.layers.{last}.weight", f"readout.layers.{last}.bias"
+        return norm_axes() | dict.fromkeys(names, pair)
+
+    @torch.no_grad()
+    def mixture_inputs(self, g: Graph, reading: ChipReading) -> list[Tensor]:
+        """Moments by rank, which the first layer of a network mixes."""
+        e, fc = self._edges(g)
+        moments = self.moments(e, g, fc, reading)
+        return [moments[:, rank].flatten(0, 1) for rank in RANKS]
+
+    @torch.no_grad()
+    def change_mixtures(self, number: int, change: Tensor) -> None:
+        """A set for each rank, at either end of an edge."""
+        assert isinstance(self.readout, NetworkReadout)
+        for weight in (self.readout.centre[number], self.readout.neighbour[number]):
+            weight.copy_(change.to(weight) @ weight)
 
     def _edges(self, g: Graph) -> tuple[Tensor, Tensor | None]:
         """Gaussians [E, G] and envelope [E] of the edges."""

@@ -1,9 +1,24 @@
 """The elements that a model tells apart, as rows of its tables."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from rgnn.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class ElementAxis:
+    """The axis of a tensor whose entries belong to elements, as many to each.
+
+    Attributes:
+        number: of the axis.
+        pairs: whether its entries belong to pairs (centre, neighbour) instead.
+    """
+
+    number: int = 0
+    pairs: bool = False
 
 
 class Elements(nn.Module):

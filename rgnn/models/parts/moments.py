@@ -24,7 +24,7 @@ from rgnn.chip.crossbar import Crossbar
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
 from rgnn.kernels.plain import PARITY, harmonics
-from rgnn.models.parts.elements import Elements
+from rgnn.models.parts.elements import ElementAxis, Elements
 from rgnn.models.parts.standardise import PerElementNorm
 from rgnn.models.reading import ChipReading
 
@@ -117,6 +117,12 @@ class MomentLayer(nn.Module):
         phi = reading.product(self.crossbar, placed.flatten(1))
         u = unit_vectors(g, part, e.dtype)
         return reading.kernels.edges.moments(part, phi, u, None if fc is None else fc[part.out])
+
+
+def norm_axes() -> dict[str, ElementAxis]:
+    """The axes of elements in the statistics of a `MomentLayer` named moments."""
+    names = [f"moments.norms.{rank}.{name}" for rank in range(len(RANKS)) for name in ("mean", "square", "batches")]
+    return {name: ElementAxis() for name in names}
 
 
 def edge_inputs(

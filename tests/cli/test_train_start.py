@@ -1,0 +1,92 @@
+"""rgnn train --from, --steps, --split FILE and --validation; what is said after training."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rgnn import GraphStore, load_model
+from rgnn.data.store.split import partition
+from rgnn.training.reference import BEST
+from rgnn.training.run import RunSettings
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_a_run_begins_with_another(cli, store, run) -> None:
+    """On the same frames, so that there is nothing to replay; the link to the newest run is followed."""
+    said = cli("train", store, "--from", "runs/latest", "--epochs", 1, "--out", "runs/b")
+    config = RunSettings.read("runs/b/config.yaml")
+    assert Path(config.from_model).resolve() == run.resolve()
+    assert "Begins with: " in said and "Relative force error before: " in said and "Replay" not in said
+    assert (config.replay, config.hardware) == (None, load_model(run).hardware)
+    assert "For reference" not in said
+
+
+def test_what_was_forgotten_is_said(cli, store, run, trajectory) -> None:
+    cli("convert", trajectory, "--every", 3, "--out", "data/few.zarr", "--quiet")
+    options = ["train", "data/few.zarr", "--from", run, "--steps", 3, "--replay", store]
+    said = cli(*options, "--out", "runs/c")
+    assert f"Replay: 25% of the frames of an epoch are of {store}" in said
+    assert f"On the held-out frames of {store} it now has " in said
+    found = json.loads(cli(*options, "--replay-share", 0, "--out", "runs/d", "--json"))
+    assert found["old_data_relative_error"] > 0
+
+
+def test_options_that_do_not_go_together(refused, store, run) -> None:
+    assert "model to begin with" in refused(2, "train", store, "--from", run, "--preset", "energy")
+    assert "--from" in refused(2, "train", "--resume", run, "--from", run)
+    assert "--split" in refused(2, "train", "--resume", run, "--split", "mine.yaml")
+    assert "replay" in refused(2, "train", store, "--replay", store)
+    assert "in steps" in refused(2, "train", store, "--steps", 3, "--minutes", 1)
+    assert "does not exist" in refused(2, "train", store, "--from", "nowhere")
+
+
+def test_a_split_file_is_obeyed_and_kept(cli, refused, store) -> None:
+    Path("mine.yaml").write_text("validation: 3-5\ntest: 20-24\n")
+    cli("train", store, "--epochs", 1, "--split", "mine.yaml", "--out", "runs/s", "--quiet")
+    kept = yaml.safe_load(Path("runs/s/split.yaml").read_text())
+    assert kept == {"train": "0-2, 6-19, 25-29", "validation": "3-5", "test": "20-24"}
+    assert "5 held out" in cli("eval", "runs/s", "--repeats", 1)
+    cli("train", store, "--epochs", 1, "--split", "runs/s/split.yaml", "--out", "runs/t", "--quiet")
+    assert RunSettings.read("runs/t/config.yaml").split_file == "runs/s/split.yaml"
+    Path("mine.yaml").write_text("validation: 3-55\n")
+    assert "store has 30 frames" in refused(2, "train", store, "--split", "mine.yaml")
+
+
+def test_another_store_validates(cli, store, trajectory) -> None:
+    """All frames of the first train, and rgnn eval takes the second."""
+    cli("convert", trajectory, "--every", 5, "--out", "data/other.zarr", "--quiet")
+    said = cli("train", store, "--epochs", 1, "--validation", "data/other.zarr", "--out", "runs/v")
+    assert "Frames: 30 train, 6 validate. All frames of data/other.zarr validate." in said
+    assert "other trajectories may" not in said
+    assert "all 6" in cli("eval", "runs/v", "--repeats", 1)
+
+
+def test_what_validation_is_worth_is_said(cli, store) -> None:
+    out = cli("train", store, "--epochs", 1, "--out", "runs/o")
+    assert "Validation frames lie 0." in out and "the validation error." in out
+    found = json.loads(cli("train", store, "--epochs", 1, "--out", "runs/p", "--json"))
+    outlook = found["outlook"]
+    assert outlook["displacement_to_training_angstrom"] < outlook["displacement_of_unrelated_frames_angstrom"]
+    assert outlook["factor_elsewhere"] >= 1
+    split = partition(GraphStore(store), 0.1, 0, "auto")
+    assert f"Frames: {len(split.train)} train, {len(split.validation)} validate." in out
+
+
+@pytest.mark.parametrize(
+    ("page", "row", "figure"),
+    [("energy.md", "| Li3PO4, 700 frames, test 200", BEST.error), ("learning.md", "| default, 3.8 Å", BEST.published)],
+)
+def test_the_reference_is_what_was_measured(cli, store, page: str, row: str, figure: float) -> None:
+    text = (PROJECT / "docs" / page).read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith(row))
+    assert f"{100 * figure:.2f}" in line
+
+
+def test_the_published_architecture_names_the_best_preset(cli, store) -> None:
+    said = cli("train", store, "--epochs", 1, "--out", "runs/r")
+    assert "For reference: on another sample of Li3PO4" in said
+    assert "rgnn convert data/tiny.zarr --out wide.zarr --cutoff 5, then rgnn train wide.zarr --preset energy" in said
+    assert "For reference" not in cli("train", store, "--preset", "gnnff", "--epochs", 1, "--out", "runs/q")

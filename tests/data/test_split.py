@@ -1,0 +1,168 @@
+"""Which frames are held out: whole trajectories, blocks as long as frames stay correlated, split files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from rgnn import GraphStore
+from rgnn.base.errors import InputError
+from rgnn.base.provenance import Provenance, ranges_of
+from rgnn.data.frames import Frame
+from rgnn.data.nearness import nearness
+from rgnn.data.store.correlation import correlation_length, trajectories
+from rgnn.data.store.ledger import Source
+from rgnn.data.store.split import held_out_frames, partition, read_partition, split_frames
+from rgnn.data.store.writer import StoreWriter
+
+CELL = 8.0 * np.eye(3)
+REST = np.stack(np.meshgrid(*[np.arange(4) * 2.0] * 3), axis=-1).reshape(-1, 3)
+NUMBERS = np.resize([3, 8], len(REST))
+
+
+def walk(n: int, memory: float, seed: int, kelvin: float | None = None, sites: int = 0) -> list[Frame]:
+    """Atoms that move about their sites as an autoregressive process: the correlation falls by `memory` each frame."""
+    rng = np.random.default_rng(seed)
+    rest = REST + np.random.default_rng(1000 + sites).normal(0, 0.15, REST.shape) if sites else REST
+    x, frames = rng.normal(size=REST.shape), []
+    for _ in range(n):
+        x = memory * x + np.sqrt(1 - memory**2) * rng.normal(size=x.shape)
+        frames.append(Frame(NUMBERS, (rest + 0.1 * x) % 8.0, CELL, np.ones(3, bool), -x, temperature=kelvin))
+    return frames
+
+
+def stored(path: Path, *files: list[Frame]) -> GraphStore:
+    for k, frames in enumerate(files):
+        with StoreWriter(path, 3.0, append=k > 0, sources=[Source(f"{k}.xyz")]) as writer:
+            for number, frame in enumerate(frames):
+                writer.add(frame, f"{k}: {number}")
+    return GraphStore(path)
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.6, 0.9])
+def test_correlation_is_that_of_the_process(tmp_path, memory: float) -> None:
+    """1 + 2 sum of memory^k while that is above 1 / e."""
+    store = stored(tmp_path / "s.zarr", walk(300, memory, 0))
+    lags = np.arange(1, 300)
+    expected = 1 + 2 * (memory**lags)[memory**lags >= np.exp(-1)].sum() if memory else 1
+    assert correlation_length(store, trajectories(store)) == pytest.approx(expected, rel=0.25)
+
+
+def test_blocks_are_as_long_as_frames_stay_correlated(tmp_path) -> None:
+    store = stored(tmp_path / "s.zarr", walk(400, 0.9, 1))
+    length = correlation_length(store, trajectories(store))
+    found = partition(store, 0.1, 0, "auto")
+    runs = ranges_of(found.validation)
+    assert min(b - a + 1 for a, b in runs) >= length
+    assert 0.05 <= len(found.validation) / 400 <= 0.15
+    for a, b in runs:  # nothing trains right beside a block
+        assert not set(found.train) & {a - 2, a - 1, b + 1, b + 2}
+    assert len(found.train) + len(found.validation) >= 0.9 * 400
+    assert found == partition(store, 0.1, 0, "auto")
+    assert found.validation != partition(store, 0.1, 1, "auto").validation
+
+
+def test_each_temperature_is_validated(tmp_path) -> None:
+    frames = [frame for k in (300.0, 600.0, 900.0) for frame in walk(60, 0.8, int(k), k)]
+    store = stored(tmp_path / "s.zarr", frames)
+    found = partition(store, 0.1, 0, "auto")
+    assert len(found.validation) <= 0.2 * len(store)
+    kelvin = store.column("temperature")[partition(store, 0.1, 0, "auto").validation]
+    assert set(kelvin) == {300.0, 600.0, 900.0}
+
+
+def test_whole_trajectories_are_held_out_where_there_are_several(tmp_path) -> None:
+    store = stored(tmp_path / "s.zarr", *(walk(20, 0.9, k) for k in range(8)))
+    pieces = trajectories(store)
+    assert len(np.unique(pieces)) == 8
+    found = partition(store, 0.2, 0, "auto")
+    assert found.whole
+    assert not set(pieces[found.train]) & set(pieces[found.validation])
+    assert len(set(pieces[found.validation])) == 2
+
+
+def test_a_temperature_of_one_trajectory_is_not_held_out_whole(tmp_path) -> None:
+    store = stored(tmp_path / "s.zarr", *(walk(30, 0.5, k, 300.0 * (k + 1)) for k in range(6)))
+    found = partition(store, 0.1, 0, "auto")
+    assert not found.whole
+    assert len(set(store.column("temperature")[found.validation])) == 6
+
+
+def test_few_frames_are_split_as_ever(tmp_path) -> None:
+    store = stored(tmp_path / "s.zarr", walk(15, 0.9, 0))
+    found = partition(store, 0.1, 3, "auto")
+    assert (found.train, found.validation) == split_frames(15, 0.1, 3)
+
+
+def test_a_split_file_says_it_all(tmp_path) -> None:
+    store = stored(tmp_path / "s.zarr", walk(30, 0.5, 0))
+    file = tmp_path / "mine.yaml"
+    file.write_text("validation: 0-4, 7\ntest: [20, 21]\n")
+    found = partition(store, 0.5, 0, str(file))
+    assert (found.validation, found.test) == ([0, 1, 2, 3, 4, 7], [20, 21])
+    assert found.train == [5, 6, *range(8, 20), *range(22, 30)]
+    found.save(tmp_path / "again.yaml")
+    again = read_partition(tmp_path / "again.yaml", 30)
+    assert (again.train, again.validation, again.test) == (found.train, found.validation, found.test)
+    assert yaml.safe_load((tmp_path / "again.yaml").read_text())["train"] == "5-6, 8-19, 22-29"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("validation: 0-40", "has 30 frames"),
+        ("validation: 3\ntest: 3", "frame 3 is named twice"),
+        ("train: 0-29", "30 training and 0 validation"),
+        ("validation: all", "write frame numbers"),
+        ("validation: -3", "write frame numbers"),
+        ("validation: [1.5]", "write frame numbers"),
+        ("valid: 1", "keys train, validation and test"),
+        ("[1, 2]", "keys train, validation and test"),
+        ("a: [", "neither auto, blocks or random nor a split file"),
+    ],
+)
+def test_split_files_that_cannot_be_used(tmp_path, text: str, said: str) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_partition(tmp_path / "s.yaml", 30)
+
+
+def test_held_out_frames_are_those_of_the_provenance(tmp_path) -> None:
+    store = stored(tmp_path / "s.zarr", walk(30, 0.5, 0))
+    known = Provenance(data_checksum=store.checksum, validation=0.1, held_out=((2, 4), (9, 9)))
+    assert held_out_frames(known, store) == [2, 3, 4, 9]
+    assert held_out_frames(known.override(held_out=()), store) == split_frames(30, 0.1, 0)[1]
+    assert held_out_frames(known.override(held_out=(), validation_data="other.zarr"), store) is None
+    assert held_out_frames(known.override(data_checksum="0"), store) is None
+
+
+def test_distances_are_those_of_the_displacements(tmp_path) -> None:
+    """Independent displacements of sigma 0.1 in each of three directions, of both frames: sqrt(6) sigma, moved as one
+    or wrapped or not; other sites are farther."""
+    frames = walk(120, 0.0, 5)
+    moved = [Frame(f.numbers, (f.positions + 0.3 * k) % 8.0, f.cell, f.pbc, f.forces) for k, f in enumerate(frames)]
+    store = stored(tmp_path / "s.zarr", moved)
+    found = nearness(store, range(100), range(100, 120))
+    assert found.unrelated == pytest.approx(0.1 * np.sqrt(6), rel=0.03)
+    assert found.displacement == pytest.approx(found.unrelated, rel=0.12)  # the nearest of a hundred
+    assert found.ratio == pytest.approx(1, abs=0.1)
+
+
+def test_other_trajectories_are_farther_than_frames_between_others(tmp_path) -> None:
+    store = stored(tmp_path / "s.zarr", walk(80, 0.97, 6, sites=1), walk(80, 0.97, 7, sites=2))
+    every = [k for k in range(160) if k % 8 == 4]
+    found = nearness(store, [k for k in range(160) if k not in every], every)
+    assert found.displacement < 0.5 * found.unrelated
+    assert found.ratio > 1.5
+
+
+def test_molecules_may_turn(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    positions, frames = rng.uniform(0, 3, (6, 3)) * 1.5, []
+    for _ in range(30):
+        q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        q *= np.sign(np.linalg.det(q))
+        frames.append(Frame(np.full(6, 8), positions @ q, np.zeros((3, 3)), np.zeros(3, bool), rng.normal(size=(6, 3))))
+    store = stored(tmp_path / "s.zarr", frames)
+    assert nearness(store, range(20), range(20, 30)).displacement == pytest.approx(0, abs=1e-6)
