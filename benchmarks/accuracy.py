@@ -293,9 +293,12 @@ def draw(cells: Sequence[Cell], path: Path) -> Path:
                 marker = "D" if mine[0].asked is None else "o" if program.startswith("rgnn") else "s"
                 values = [100 * c.relative_error for c in mine]
                 axes.plot([c.minutes for c in mine], values, f"{marker}-", color=colour, ms=6, lw=1.2, label=program)
+        every = [100 * c.relative_error for c in cells if c.data == data]
+        low, high = 0.8 * min(every), 1.25 * max(every)
         axes.set(xscale="log", yscale="log", xlabel="processor minutes", title=f"{data} ({SETS[data].labels})")
+        axes.set(xlim=(0.8, 40), ylim=(low, high))
         axes.set_xticks([1, 3, 10, 30])
-        axes.set_yticks([y for y in (3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30) if _within(y, axes.get_ylim())])
+        axes.set_yticks([y for y in (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 50) if low <= y <= high])
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
@@ -304,10 +307,6 @@ def draw(cells: Sequence[Cell], path: Path) -> Path:
         style.tidy(axes)
     drawing.axes[0].set_ylabel("relative force error on test frames (%)")
     return style.save(drawing, path)
-
-
-def _within(value: float, limits: tuple[float, float]) -> bool:
-    return limits[0] <= value <= limits[1]
 
 
 def chosen(text: str | None, known: Sequence[str]) -> list[str]:

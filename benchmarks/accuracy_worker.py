@@ -159,18 +159,35 @@ class Allegro(NequipFramework):
         return peers.allegro(labels, CUTOFF)
 
 
-class Average:
-    """Moving average of weights; young ones count more while there are few."""
+class State:
+    """A training so far, kept in a file every minute: weights, their moving average, optimizer, steps, seconds."""
 
-    def __init__(self, model: Any, decay: float = 0.99) -> None:
-        self.decay, self.steps = decay, 0
-        self.values = {k: p.detach().clone() for k, p in model.named_parameters()}
+    def __init__(self, model: Any, optimizer: Any, decay: float = 0.99) -> None:
+        self.model, self.optimizer, self.decay = model, optimizer, decay
+        self.step, self.seconds = 0, 0.0
+        self.average = {k: p.detach().clone() for k, p in model.named_parameters()}
 
-    def update(self, model: Any) -> None:
-        self.steps += 1
-        keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for k, p in model.named_parameters():
-            self.values[k].lerp_(p.detach(), 1 - keep)
+    def update(self) -> None:
+        """After a step; young weights count more while there are few."""
+        self.step += 1
+        keep = min(self.decay, (1 + self.step) / (10 + self.step))
+        for k, p in self.model.named_parameters():
+            self.average[k].lerp_(p.detach(), 1 - keep)
+
+    def save(self, file: Path) -> None:
+        import torch
+
+        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average}
+        torch.save({**parts, "step": self.step, "seconds": self.seconds}, file.with_name("unfinished"))
+        file.with_name("unfinished").replace(file)
+
+    def load(self, file: Path) -> None:
+        import torch
+
+        kept = torch.load(file, weights_only=True)
+        self.model.load_state_dict(kept["model"])
+        self.optimizer.load_state_dict(kept["optimizer"])
+        self.average, self.step, self.seconds = kept["average"], kept["step"], kept["seconds"]
 
 
 def prepared(peer: Peer, request: Request, files: Sequence[str]) -> tuple[Any, list[Atoms], list[Any]]:
@@ -195,28 +212,17 @@ def train(peer: Peer, request: Request) -> dict[str, Any]:
     forces = [torch.tensor(f.get_forces(), dtype=torch.float32) for f in frames]
     sizes = torch.tensor([len(f) for f in frames])
     optimizer = torch.optim.Adam(model.parameters(), lr=peer.rate, amsgrad=peer.amsgrad)
-    average, step, limit = Average(model), 0, 60 * request.minutes
-    before = 0.0
-    trunk = earlier(request)
-    if trunk is not None:
-        kept = torch.load(trunk, weights_only=True)
-        model.load_state_dict(kept["model"])
-        optimizer.load_state_dict(kept["optimizer"])
-        average.values, average.steps, step, before = kept["average"], kept["step"], kept["step"], kept["seconds"]
+    state, limit, of_epoch = State(model, optimizer), 60 * request.minutes, len(frames) // peer.batch
+    if (file := earlier(request)) is not None:
+        state.load(file)
     model.train()
-    began, saved, shown = time.process_time() - before, False, before
-    of_epoch = len(frames) // peer.batch
-    while (spent := time.process_time() - began) < limit:
-        share = spent / limit
-        if share >= CONSTANT and not saved:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
-            torch.save({**state, "step": step, "seconds": spent}, request.file("constant"))
-            saved = True
-        rate = peer.rate * min(1.0, (step + 1) / WARM_UP, (1 - share) / (1 - CONSTANT))
+    began, kept = time.process_time() - state.seconds, state.seconds
+    while state.seconds < limit:
+        share = state.seconds / limit
         for group in optimizer.param_groups:
-            group["lr"] = rate
-        order = np.random.default_rng([request.seed, step // of_epoch]).permutation(len(frames))
-        chosen = order[peer.batch * (step % of_epoch) :][: peer.batch]
+            group["lr"] = peer.rate * min(1.0, (state.step + 1) / WARM_UP, (1 - share) / (1 - CONSTANT))
+        order = np.random.default_rng([request.seed, state.step // of_epoch]).permutation(len(frames))
+        chosen = order[peer.batch * (state.step % of_epoch) :][: peer.batch]
         energy, force = peer.predict(model, peer.batched([graphs[k] for k in chosen]), training=True)
         per_atom = ((energy - energies[chosen]) / sizes[chosen]).square().mean()
         target = torch.cat([forces[k] for k in chosen])
@@ -225,21 +231,27 @@ def train(peer: Peer, request: Request) -> dict[str, Any]:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
-        average.update(model)
-        step += 1
-        if spent - shown >= 20:
-            shown = spent
+        state.update()
+        before, state.seconds = share, time.process_time() - began
+        if before < CONSTANT <= state.seconds / limit:
+            state.save(request.file("constant"))
+        if state.seconds - kept >= 60:
+            kept = state.seconds
+            state.save(request.file("state"))
             error = float((force.detach() - target).abs().sum() / target.abs().sum())
-            print(f"{spent / 60:.1f} min, step {step}, rate {rate:.5f}, batch at {100 * error:.1f}%", flush=True)
-    torch.save(average.values, request.file("weights"))
+            print(f"{kept / 60:.1f} min, step {state.step}, last batch at {100 * error:.1f}%", flush=True)
+    torch.save(state.average, request.file("weights"))
+    request.file("state").unlink(missing_ok=True)
     return {
-        "seconds": spent, "steps": step, "version": version(peer.package),
+        "seconds": state.seconds, "steps": state.step, "version": version(peer.package),
         "weights": sum(p.numel() for p in model.parameters()), "batch": peer.batch, "rate": peer.rate,
     }  # fmt: skip
 
 
 def earlier(request: Request) -> Path | None:
-    """The latest state that a shorter training left before this one's rate falls."""
+    """The state of this training where it was stopped, or the latest of a shorter one before its rate fell."""
+    if request.file("state").exists():
+        return request.file("state")
     found = {float(p.name.rpartition("-")[2]): p for p in Path(request.folder).glob("constant-*")}
     usable = [m for m in found if m <= request.minutes]
     return found[max(usable)] if usable else None

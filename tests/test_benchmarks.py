@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import time
 from pathlib import Path
 
@@ -139,3 +140,9 @@ def test_accuracy_worker_continues_a_shorter_training(beside, tmp_path) -> None:
     began = time.process_time()
     assert Springs().solve(ask("train", 0.03))["steps"] > kept["step"]
     assert time.process_time() - began < 1.8 - kept["seconds"] + 0.3
+    # One that was stopped goes on from its own state.
+    shutil.copy(tmp_path / "constant-0.03", tmp_path / "state-0.05")
+    stopped = torch.load(tmp_path / "state-0.05", weights_only=True)
+    began = time.process_time()
+    assert Springs().solve(ask("train", 0.05))["steps"] > stopped["step"]
+    assert time.process_time() - began < 3.0 - stopped["seconds"] + 0.3 and not (tmp_path / "state-0.05").exists()
