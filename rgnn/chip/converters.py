@@ -91,12 +91,12 @@ class Adc:
             counts.saturated += int(((code < 0) | (code > self.last)).sum())
         code = code.clamp_(0, self.last).add_(self.first)
         if self.errors is not None and self.errors.calibrated:
-            slope, intercept = self._line(tile)
+            slope, intercept = self.line(tile)
             code.sub_(intercept).div_(slope)
         return code.mul_(self.lsb)
 
-    def _line(self, tile: int) -> tuple[Tensor, Tensor]:
-        """What the calibration of a tile has found, once for all planes of a call."""
+    def line(self, tile: int) -> tuple[Tensor, Tensor]:
+        """Slope and intercept [out] that the calibration of a tile has found, once for all planes of a call."""
         assert self.errors is not None
         if tile not in self._lines:
             self._lines[tile] = self.errors.line(self.first, self.last, tile)

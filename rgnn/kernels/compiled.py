@@ -3,6 +3,7 @@
 import ctypes
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numba
@@ -15,6 +16,7 @@ from rgnn.base.rng import quantiles
 from rgnn.chip.product import AnalogProduct
 from rgnn.graphs.triplets import TripletPlan
 from rgnn.kernels import loops
+from rgnn.kernels.converted import ConvertedArrays, ConvertedBuffers
 from rgnn.kernels.edges import CompiledEdges, share_cores
 from rgnn.kernels.interface import Kernels
 from rgnn.kernels.operands import NO_SUMS, Buffers, Prepared
@@ -83,19 +85,22 @@ class CompiledProducts:
             return PLAIN.products.of_gaussians(call, mu, s, d, block)
         return read_gaussians(call, self._prepared, mu, s, d, block)
 
-    def _rows(self, call: AnalogProduct, x: Tensor, prepared: Prepared, *, finish: bool, relu: bool) -> Tensor:
+    def _rows(
+        self, call: AnalogProduct, x: Tensor, prepared: Prepared | ConvertedArrays, *, finish: bool, relu: bool
+    ) -> Tensor:
         share_cores()
-        key = _unsigned(call.key())
+        key = call.key()
         x = x.contiguous()
         result = torch.empty((len(x), call.offset.shape[0]))
-        buffers = Buffers(prepared, call.noise.strength, min(ROWS, len(x)), x.shape[1], by_rows=True)
+        buffers = prepared.buffers(call.noise.strength, min(ROWS, len(x)), x.shape[1], by_rows=True)
         for first in range(0, len(x), ROWS):
             block = x[first : first + ROWS]
-            sums = buffers.fill(loops.row_codes, len(block), block.numpy(), *_converter(call))
+            numbers = partial(np.arange, first, first + len(block))
+            sums = buffers.fill(loops.row_codes, len(block), key, numbers, block.numpy(), *_converter(call))
             loops.row_sums(
                 *sums,
                 self._quantiles,
-                key,
+                _unsigned(key),
                 first,
                 finish,
                 *_rescaling(call),
@@ -132,7 +137,7 @@ class CompiledTriplets:
         if not (fits(first, p) and fits(second, p)):
             return PLAIN.triplets.three_body(plan, p, q, fc, first, second)
         prepared = self._prepared.of(second, smooth=True)
-        read = ThreeBodyRead(plan, fc, first, second, prepared, _unsigned(second.key()))
+        read = ThreeBodyRead(plan, fc, first, second, prepared, second.key())
         if second.passes_gradient(p, q):
             return ReadThreeBody.apply(p, q, read)
         return read.sums(p.contiguous(), q.contiguous())
@@ -162,15 +167,15 @@ class ThreeBodyRead:
     fc: Tensor | None
     first: AnalogProduct
     second: AnalogProduct
-    prepared: Prepared
-    key: np.uint64
+    prepared: Prepared | ConvertedArrays
+    key: int
 
     def sums(self, p: Tensor, q: Tensor) -> Tensor:
         """[E, F] sums over k, from contiguous p and q [E, H]."""
         share_cores()
         result, tiles_of = torch.zeros((len(p), self.second.offset.shape[0] // 2)), self.plan.tiles
         buffers, edges, read = self._buffers(p), _edges(self.plan), _rescaling(self.second)
-        numbers, envelope = (quantiles().numpy(), self.key), _envelope(self.fc)
+        numbers, envelope = (quantiles().numpy(), _unsigned(self.key)), _envelope(self.fc)
         for rows, tiles in tiles_of:
             sums = self._fill(buffers, p, q, rows, tiles)
             loops.triplet_sums(*sums, *numbers, *read, *edges, envelope, tiles, result.numpy())
@@ -181,7 +186,7 @@ class ThreeBodyRead:
         share_cores()
         dp, dq = torch.zeros_like(p), torch.zeros_like(q)
         buffers, edges, read = self._buffers(p), _edges(self.plan), _rescaling(self.second)
-        numbers, envelope = (quantiles().numpy(), self.key), _envelope(self.fc)
+        numbers, envelope = (quantiles().numpy(), _unsigned(self.key)), _envelope(self.fc)
         levels = self.first.converter.levels
         assert levels is not None
         per_code = self.first.converter.width / levels
@@ -203,13 +208,16 @@ class ThreeBodyRead:
             loops.spread_gradients(dh.numpy(), h.numpy(), *edges, tiles, groups, dp.numpy(), dq.numpy())
         return dp.mul_(per_code), dq.mul_(per_code)
 
-    def _buffers(self, p: Tensor) -> Buffers:
+    def _buffers(self, p: Tensor) -> Buffers | ConvertedBuffers:
         rows = self.plan.tiles.most_rows
-        return Buffers(self.prepared, self.second.noise.strength, rows, p.shape[1], by_rows=False)
+        return self.prepared.buffers(self.second.noise.strength, rows, p.shape[1], by_rows=False)
 
-    def _fill(self, buffers: Buffers, p: Tensor, q: Tensor, rows: int, tiles: np.ndarray) -> tuple[Any, ...]:
-        given = p.numpy(), q.numpy(), *_edges(self.plan), tiles
-        return buffers.fill(loops.triplet_codes, rows, *given, *_rescaling(self.first), *_converter(self.second))
+    def _fill(
+        self, buffers: Buffers | ConvertedBuffers, p: Tensor, q: Tensor, rows: int, tiles: np.ndarray
+    ) -> tuple[Any, ...]:
+        numbers = partial(loops.triplet_numbers, tiles, rows)
+        given = p.numpy(), q.numpy(), *_edges(self.plan), tiles, *_rescaling(self.first), *_converter(self.second)
+        return buffers.fill(loops.triplet_codes, rows, self.key, numbers, *given)
 
 
 class ReadThreeBody(torch.autograd.Function):

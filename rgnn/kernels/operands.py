@@ -136,6 +136,10 @@ class Prepared:
         scale = np.sqrt(operand.scale * np.float32(unit))
         return cls(mean, operand, loops.ROWS, scale, bits, (planes is not None, *squares[1:]))
 
+    def buffers(self, strength: float, rows: int, width: int, *, by_rows: bool) -> "Buffers":
+        """For blocks of at most so many rows."""
+        return Buffers(self, strength, rows, width, by_rows=by_rows)
+
 
 def _columns(matrix: Tensor, columns: Tensor | None) -> Tensor:
     return matrix if columns is None else matrix[..., columns]
@@ -158,8 +162,13 @@ class Buffers:
             else:
                 self.planes = torch.empty((rows, prepared.bits * width), dtype=dtype)
 
-    def fill(self, loop: Callable[..., None], rows: int, *arguments: Any) -> tuple[Any, ...]:
-        """Run a loop that writes codes; the products of these, as the loops that follow take them."""
+    def fill(
+        self, loop: Callable[..., None], rows: int, key: int, numbers: Callable[[], np.ndarray], *arguments: Any
+    ) -> tuple[Any, ...]:
+        """Run a loop that writes codes; the products of these, as the loops that follow take them.
+
+        The key and the numbers of the rows are for noise that is drawn here, which is that of converted sums only.
+        """
         r = self.prepared
         codes, zero = self.codes[:rows], np.int32(r.mean.zero)
         squares = NO_SQUARES if self.squares is None else self.squares.numpy()

@@ -1,5 +1,7 @@
 """Reads of Gaussians and their slopes, edges sorted by the block of columns that they drive."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,7 +10,6 @@ from rgnn.base.rng import quantiles
 from rgnn.chip.product import AnalogProduct
 from rgnn.kernels import radial_loops
 from rgnn.kernels.edges import share_cores
-from rgnn.kernels.operands import Buffers
 from rgnn.kernels.plain import steepest_slope
 from rgnn.kernels.prepared import PreparedMatrices
 
@@ -28,7 +29,8 @@ def read_gaussians(
     ends = np.cumsum(np.bincount(drives, minlength=blocks))
     value, slope = torch.empty((n, outputs)), torch.empty((n, outputs))
     results = value.numpy(), slope.numpy()
-    steepest, key = np.float32(steepest_slope(s)), np.uint64(call.key() & 0xFFFFFFFFFFFFFFFF)
+    steepest, drawn = np.float32(steepest_slope(s)), call.key()
+    key = np.uint64(drawn & 0xFFFFFFFFFFFFFFFF)
     c = call.converter
     assert c.levels is not None
     scale = np.float32(c.width / c.levels)
@@ -37,11 +39,13 @@ def read_gaussians(
     for b, rows in enumerate(np.split(order, ends[:-1])):
         if not len(rows):
             continue
-        columns = prepared.of(call, prepared.columns(b, width))
-        buffers = Buffers(columns, call.noise.strength, 3 * min(EDGES, len(rows)), width, by_rows=True)
+        columns = prepared.of(call, prepared.columns(b, width), whole=True)
+        buffers = columns.buffers(call.noise.strength, 3 * min(EDGES, len(rows)), width, by_rows=True)
         for first in range(0, len(rows), EDGES):
             edges = rows[first : first + EDGES]
-            sums = buffers.fill(radial_loops.gaussian_codes, 3 * len(edges), d.numpy(), edges, *shape, *converter)
+            numbers = partial(np.concatenate, (edges, n + edges, 2 * n + edges))
+            given = d.numpy(), edges, *shape, *converter
+            sums = buffers.fill(radial_loops.gaussian_codes, 3 * len(edges), drawn, numbers, *given)
             radial_loops.gaussian_sums(
                 *sums, quantiles().numpy(), key, edges, n, scale, steepest, call.offset.numpy(), *results
             )

@@ -1,7 +1,8 @@
 """The same molecular dynamics on several settings of the hardware: what they do to observables, not to forces.
 
 Structure, starting velocities and the thermostat's random numbers are the same in all runs; each has a folder of its
-own, with the hardware beside it. What is finished is kept, and what was cut off is continued.
+own, with the hardware beside it. What is finished is kept, and what was cut off is continued. With a board, one more
+run measures every product there; it goes first, since boards stop and simulations do not.
 """
 
 import copy
@@ -16,19 +17,21 @@ import torch
 from ase import Atoms
 from pydantic import model_validator
 
-from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.errors import InputError, Interrupted, LostBoard
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import sha256, write_atomic
 from rgnn.base.run_folder import clear_run, held, new_folder, refuse_existing, refuse_foreign
 from rgnn.base.settings import Settings, dump_yaml, read_yaml
+from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.presets import load_hardware
 from rgnn.chip.variations import variations
-from rgnn.md.plan import named
+from rgnn.md.plan import named, require_board_fits
 from rgnn.md.run import run_atoms
 from rgnn.md.settings import MDSettings, RunOrigin
 from rgnn.md.structures import check_structure, read_structure
 from rgnn.models.base import ForceField
+from rgnn.models.boards import on_board
 from rgnn.models.calibration import needs_calibration
 from rgnn.models.checkpoints import fingerprint, load_model
 
@@ -45,7 +48,16 @@ class SweepSettings(Settings):
     fingerprint: str = ""
     """SHA-256 of the model, see `rgnn.models.checkpoints.fingerprint`."""
     settings: tuple[Hardware, ...] = ()
-    """Hardware of each run, the ideal chip first."""
+    """Hardware of each simulated run, the ideal chip first."""
+    board: BoardSettings = BoardSettings()
+    """Board of one more run; none where it has no driver."""
+    measured: Hardware | None = None
+    """Digital side of the run on the board: input codes and their range."""
+
+    @property
+    def runs(self) -> tuple[Hardware, ...]:
+        """Hardware of all runs: the simulated ones, and then that on the board."""
+        return self.settings if self.measured is None else (*self.settings, self.measured)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -86,7 +98,8 @@ class SweepPlan:
     def names(self) -> list[str]:
         """Name of each hardware setting in a table."""
         words = ["as trained" if h == self.model.hardware else h.describe() for h in self.settings.settings]
-        return ["ideal chip", *words[1:]]
+        measured = self.settings.measured
+        return ["ideal chip", *words[1:], *([] if measured is None else [f"board, {measured.bits} bits"])]
 
     def run(self, out: str | Path, listener: Listener = SILENT) -> list[Path]:
         """Run what is not finished yet; the folder of each run.
@@ -98,12 +111,15 @@ class SweepPlan:
         Raises:
             Interrupted: the listener asked to stop; `resume_sweep` continues.
             BrokenRunError: a run broke off.
+            LostBoard: the board does not answer any more; `resume_sweep` continues.
         """
         Path(out).mkdir(parents=True, exist_ok=True)
         note = f"# Continue with: rgnn sweep --resume {quote(str(out))}\n"
         write_atomic(Path(out) / "config.yaml", note + dump_yaml(self.settings.to_mapping()))
         try:
             return run_sweep(self.atoms, self.model, self.settings, out, listener)
+        except LostBoard as lost:
+            raise LostBoard(str(lost), "sweep", Path(out)) from None
         except Interrupted as stopped:
             raise Interrupted(str(stopped), "sweep", Path(out)) from None
 
@@ -117,8 +133,9 @@ def plan_sweep(
     hardware: Hardware | str | None = None,
     frame: int = -1,
     device: torch.device | str = "cpu",
+    board: BoardSettings | None = None,
 ) -> SweepPlan:
-    """A sweep over the ideal chip, the hardware as trained, and every combination of what is varied.
+    """A sweep over the ideal chip, the hardware as trained, every combination of what is varied, and perhaps a board.
 
     Args:
         model: path of a model folder or training run.
@@ -128,10 +145,11 @@ def plan_sweep(
         hardware: what else holds in the sweep: settings, a preset or a YAML file; None is as trained.
         frame: frame of the structure file; -1 is the last.
         device: where to compute.
+        board: that one more run is measured on, with the input codes of `hardware`; None only simulates.
 
     Raises:
-        InputError: no model or structure there, a model without a chip, an element that it does not know, or
-            hardware that it lacks a range for.
+        InputError: no model or structure there, a model without a chip, an element that it does not know, hardware
+            that it lacks a range for, or inputs that a board cannot take.
     """
     loaded = load_model(model, device)
     if not loaded.uses_chip:
@@ -140,6 +158,13 @@ def plan_sweep(
     swept = variations(loaded.hardware, base, vary or {})
     for each in swept:
         require_ranges(loaded, each)
+    measured = None
+    if board is not None:
+        require_board_fits(settings, board)
+        if base.bits is None:
+            raise InputError("a board takes bit planes, but the hardware has bits null; give --hardware with bits.")
+        measured = Hardware(bits=base.bits, rounding=base.rounding, range=base.range, noise=None, tile=base.tile)
+        require_ranges(loaded, measured)
     atoms = read_structure(structure, frame)
     check_structure(atoms, loaded, where=str(structure))
     known = SweepSettings(
@@ -147,17 +172,30 @@ def plan_sweep(
         origin=RunOrigin.of(structure, named(Path(model)), frame),
         fingerprint=fingerprint(loaded),
         settings=tuple(swept),
+        board=board or BoardSettings(),
+        measured=measured,
     )
     return SweepPlan(loaded, atoms, known)
 
 
-def resume_sweep(folder: str | Path, device: torch.device | str = "cpu") -> SweepPlan:
+def resume_sweep(
+    folder: str | Path, device: torch.device | str = "cpu", board: BoardSettings | None = None
+) -> SweepPlan:
     """The sweep that was begun in a folder.
 
+    Args:
+        folder: of the sweep.
+        device: where to compute.
+        board: other way to the board of the sweep; None is the one it was begun with.
+
     Raises:
-        InputError: there is none, or its model or structure has changed since.
+        InputError: there is none, it has no board to be reached otherwise, or its model or structure has changed since.
     """
     settings = SweepSettings.read(folder)
+    if board is not None:
+        if settings.measured is None:
+            raise InputError(f"{folder}: was begun without a board; leave --driver out, or start a new sweep.")
+        settings = settings.override(board=board)
     origin = settings.origin
     model = load_model(origin.model, device)
     changed = {origin.model: fingerprint(model) != settings.fingerprint}
@@ -245,21 +283,30 @@ def run_sweep(
 def _run_sweep(
     atoms: Atoms, model: ForceField, config: SweepSettings, out: str | Path, listener: Listener
 ) -> list[Path]:
-    models = [on_hardware(model, hardware) for hardware in config.settings]
+    models = [on_hardware(model, hardware) for hardware in config.runs]
     folders = [folder_of(out, number, hardware) for number, hardware in enumerate(config.settings)]
-    for number, (mine, folder) in enumerate(zip(models, folders, strict=True)):
+    order = list(range(len(folders)))
+    if config.measured is not None:
+        folders.append(Path(out) / f"{len(folders):02d}-board")
+        order.insert(0, len(order))
+    for place, number in enumerate(order):
+        mine, folder, origin = models[number], folders[number], config.origin
         if (folder / "summary.json").is_file():
             continue
         resume = (folder / "restart.safetensors").is_file()
         if not resume and folder.exists():  # cut off before the first state was saved
             refuse_foreign(folder, beside={HARDWARE})
             shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        note = "# The hardware of this run, in place of the model's own; continue with rgnn sweep --resume.\n"
-        write_atomic(folder / HARDWARE, note + dump_yaml({"hardware": mine.hardware.to_mapping()}))
-
-        start, own = None if resume else atoms, _OneOf(number, len(folders), mine.hardware, listener)
-        run_atoms(start, mine, config.md, folder, resume=resume, origin=config.origin, listener=own)
+        own = _OneOf(place, len(folders), mine.hardware, listener)
+        board = config.board if number == len(config.settings) else BoardSettings()
+        with on_board(mine, board, origin.model, config.md.seed, own):
+            folder.mkdir(parents=True, exist_ok=True)
+            note = "# The hardware of this run, in place of the model's own; continue with rgnn sweep --resume.\n"
+            write_atomic(folder / HARDWARE, note + dump_yaml({"hardware": mine.hardware.to_mapping()}))
+            start = None if resume else atoms
+            run_atoms(
+                start, mine, config.md, folder, resume=resume, origin=origin.override(board=board), listener=own
+            )  # fmt: skip
     return folders
 
 

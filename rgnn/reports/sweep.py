@@ -29,7 +29,7 @@ def write_sweep(
     """
     apart = _apart(runs)
     record = tables.record(how, runs, None, {})
-    for entry, hardware in zip(record["runs"], config.settings, strict=True):
+    for entry, hardware in zip(record["runs"], config.runs, strict=True):
         entry["hardware"] = hardware.to_mapping()
     write_atomic(out / "sweep.json", json.dumps(record, indent=2))
     write_atomic(out / "sweep.csv", "\n".join(tables.csv_rows(runs, None, {})) + "\n")
@@ -52,6 +52,8 @@ def write_sweep(
         f"Langevin at {md.initial_temperature:g} K, {md.total_steps} steps of {md.timestep:g} fs, seed {md.seed}"
     )
     title = f"Hardware and dynamics: {config.origin.structure}"
+    if config.board.driver:
+        about["Board"] = f"{config.board.driver}; its products are measured, not simulated"
     known = {**about, **facts(how, runs, None)}
     page = write_report(out / "report.html", title, known, sweep_tables(runs), pictures)
     return [page, out / "sweep.json", out / "sweep.csv", *(p.file for p in pictures)], record

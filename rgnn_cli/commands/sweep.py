@@ -32,6 +32,8 @@ def sweep(
     noise: options.SweptNoise = None,
     vary: options.Vary = None,
     hardware: options.HardwareOption = None,
+    driver: options.Driver = None,
+    timeout: options.BoardTimeout = 60.0,
     steps: Steps = 10_000,
     temperature: Temperature = 300.0,
     timestep: Timestep = 1.0,
@@ -57,8 +59,9 @@ def sweep(
 
     Start, velocities and thermostat are the same in all runs. Shows how far
     g(r) moves from the ideal chip's, beside what statistics alone do, and how
-    coordination, diffusion and heating change. Ctrl-C saves the state;
-    rgnn sweep --resume DIR continues, and keeps the runs that are finished.
+    coordination, diffusion and heating change. --driver adds a run on a board.
+    Ctrl-C saves the state; rgnn sweep --resume DIR continues, and keeps the
+    runs that are finished.
     """
     from rgnn.analysis import analyse_sweep
     from rgnn.base.errors import InputError
@@ -66,6 +69,7 @@ def sweep(
     from rgnn.reports.sweep import write_sweep
     from rgnn_cli.session import parse
     from rgnn_cli.session.session import Session, refuse_typed_beside_resume
+    from rgnn_cli.show import board
     from rgnn_cli.show import sweep as show
 
     session = Session(quiet=quiet, as_json=as_json, device=device, threads=threads)
@@ -75,7 +79,7 @@ def sweep(
             ctx, "structure", "model", "bits", "noise", "vary", "hardware", "steps", "temperature", "timestep",
             "friction", "every", "frame", "out", "seed",
         )  # fmt: skip
-        folder, plan = resume, resume_sweep(resume, session.device)
+        folder, plan = resume, resume_sweep(resume, session.device, board.named(ctx))
     elif structure is None:
         raise InputError("there is no structure to start from; name one, as in: rgnn sweep structure.xyz --bits 4,8")
     else:
@@ -85,7 +89,7 @@ def sweep(
         )  # fmt: skip
         plan = plan_sweep(
             model or session.newest_model(), structure, settings, vary=parse.choices(bits, noise, vary or []),
-            hardware=hardware, frame=frame, device=session.device,
+            hardware=hardware, frame=frame, device=session.device, board=board.named(ctx),
         )  # fmt: skip
         folder = sweep_folder(plan, out, overwrite)
     show.introduction(session, plan, folder)

@@ -16,6 +16,8 @@ def introduction(session: Session, plan: SweepPlan, folder: Path) -> None:
     """Structure, model, and how the runs go."""
     origin, md = plan.settings.origin, plan.settings.md
     session.report.say(f"Structure: {origin.structure}; model: {origin.model}; {len(plan.names)} settings in {folder}")
+    if plan.settings.board.driver:
+        session.report.say(f"Board: '{plan.settings.board.driver}', measured first")
     session.report.say(
         f"Dynamics: Langevin at {md.initial_temperature:g} K, {md.total_steps} steps of {md.timestep:g} fs each"
     )

@@ -90,6 +90,26 @@ def test_several_runs_go_on_as_well(cli, refused, quick_model_folder, trajectory
         np.testing.assert_array_equal(ours.positions, theirs.positions)
 
 
+def test_a_sweep_has_a_run_on_the_board_which_goes_first_and_goes_on(
+    cli, refused, quick_model_folder, structure, mortal
+) -> None:
+    words = ["--model", quick_model_folder, "--bits", "2", "--steps", 8, "--every", 2, "--driver", mortal]
+    fails_after(60)
+    said = refused(5, "sweep", structure, *words, "--out", "s")
+    assert "there is no power" in said and said.endswith("continue with: rgnn sweep --resume s")
+    assert [path.name for path in Path("s").iterdir() if path.is_dir()] == ["03-board"]
+    power_is_back()
+    out = cli("sweep", "--resume", "s")
+    assert "board, 4 bits" in out and "measured first" in out
+    cli("md", structure, *words[:2], *words[4:], "--out", "m")
+    assert Path("s/03-board/final.xyz").read_text() == Path("m/final.xyz").read_text()
+    runs = json.loads(Path("s/sweep.json").read_text())["runs"]
+    assert [run["hardware"]["bits"] for run in runs] == [None, 4, 2, 4]
+    assert "its products are measured" in Path("s/report.html").read_text()
+    cli("sweep", structure, *words[:-2], "--out", "t")
+    assert "was begun without a board" in refused(2, "sweep", "--resume", "t", "--driver", mortal)
+
+
 def test_a_board_that_comes_back_costs_a_warning(cli, quick_model_folder, structure) -> None:
     """It stops every 40 calls; the same command starts it again each time."""
     board = f"process: {sys.executable} {EXAMPLE / 'board.py'} --noise 0"
@@ -211,6 +231,8 @@ def test_gradients_on_a_board_go_on_where_they_stopped(cli, refused, store, smal
         (["md", "X", "--model", "M", "--driver", "simulator", "--noise", "0.1"], "noise cannot be given with a driver"),
         (["md", "X", "--model", "M", "--driver", "nonsense"], "the driver is 'nonsense'"),
         (["md", "X", "--model", "M", "--timeout", "3"], "--timeout is for --driver"),
+        (["sweep", "X", "--model", "M", "--timeout", "3"], "--timeout is for --driver"),
+        (["sweep", "X", "--model", "M", "--driver", "nonsense"], "the driver is 'nonsense'"),
     ],
 )
 def test_what_means_nothing_is_refused(arguments, said, refused, quick_model_folder, store, structure) -> None:

@@ -160,7 +160,7 @@ class ChangeFit:
         law: the polynomials.
         regression: the same with covariances.
         bins: readings in groups, for figures and residuals.
-        mean_misfit: standard deviation of bins about the mean of the law beyond their own error, in deviations.
+        mean_misfit: root mean square of bins about the mean of the law beyond their own error, in deviations.
         deviation_misfit: the same of the logarithm of the deviation.
         cells: number of cells.
         kurtosis: of the residuals; 3 for normal ones.
@@ -294,7 +294,7 @@ def _grouped(x: np.ndarray, apart: float) -> np.ndarray:
 
 
 def _misfit(fit: ChangeFit, bins: tuple[Bin, ...]) -> tuple[float, float]:
-    """What bins deviate from the law by beyond their own errors, of which a few far ones decide nothing."""
+    """What bins deviate from the law by beyond their own errors."""
     if len(bins) < 4:
         return 0.0, 0.0
     m, s = _of_bins(fit, bins)[:2]
@@ -302,12 +302,15 @@ def _misfit(fit: ChangeFit, bins: tuple[Bin, ...]) -> tuple[float, float]:
     ratio = np.log(np.array([b.deviation for b in bins]) / s)
     own = np.array([b.mean_error for b in bins]) / s
     own_ratio = np.array([b.deviation_error / b.deviation for b in bins])
-    return _beyond(mean, own), _beyond(ratio, own_ratio)
+    parts = fit.regression.mean, fit.regression.log_deviation
+    mean_terms, deviation_terms = (len(part.values) for part in parts)
+    return _beyond(mean, own, mean_terms), _beyond(ratio, own_ratio, deviation_terms)
 
 
-def _beyond(residual: np.ndarray, own: np.ndarray) -> float:
-    """Standard deviation by the median of absolute residuals (1.4826 of it for normal ones), less their own."""
-    return math.sqrt(max(0.0, (1.4826 * float(np.median(np.abs(residual)))) ** 2 - float(np.median(own**2))))
+def _beyond(residual: np.ndarray, own: np.ndarray, terms: int) -> float:
+    """Root mean square of residuals less their own errors, of which a fit has taken the share of its terms."""
+    left = max(0.0, 1 - terms / len(residual))
+    return math.sqrt(max(0.0, float(np.mean(residual**2)) - left * float(np.mean(own**2))))
 
 
 def _of_bins(fit: ChangeFit, bins: tuple[Bin, ...]) -> tuple[np.ndarray, ...]:
