@@ -95,7 +95,8 @@ def change(fit: ChangeFit, path: str | Path, before: str) -> Path:
                 label=_name(first),
             )
             axes[1, j].plot(g, US * (np.array(points) - at), "o-", ms=3, lw=0.6, color=colour)
-    for j, name in enumerate(("mean change", "deviation of the change")):
+    names = ("mean miss", "deviation of the miss") if before == "target" else ("mean change", "deviation of the change")
+    for j, name in enumerate(names):
         axes[0, j].set(ylabel=f"{name} (µS)")
         axes[1, j].set(xlabel=f"{before} (µS)", ylabel="data − law (µS)")
         axes[1, j].axhline(0, color=style.GREY, lw=0.6)

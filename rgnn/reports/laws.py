@@ -17,6 +17,7 @@ from rgnn.chip.laws.readings import Readings, Series, read
 from rgnn.chip.laws.spectrum import SpectrumLaw, spectra
 from rgnn.chip.measurement import Measurement
 from rgnn.plots import laws as plots
+from rgnn.reports.laws_page import write_page
 
 HARDWARE, NUMBERS = "hardware.yaml", "laws.json"
 
@@ -122,7 +123,7 @@ def fit_laws(
     rate: float | None = None,
     base: Hardware | None = None,
 ) -> FittedLaws:
-    """Fit all laws that files of readings allow, and write hardware.yaml, laws.json and figures.
+    """Fit all laws that files of readings allow, and write hardware.yaml, laws.json, report.html and figures.
 
     Args:
         files: series of reads, tables of readings, or a folder of repeated maps of one array.
@@ -162,6 +163,7 @@ def fit_laws(
     text = "\n".join([*_comments(found), dump_yaml({"hardware": {**found.hardware.differences()}})])
     write_atomic(folder / HARDWARE, text)
     write_atomic(folder / NUMBERS, json.dumps(found.to_mapping(), indent=1, allow_nan=False) + "\n")
+    write_page(found, folder)
     return found
 
 

@@ -21,6 +21,8 @@ BINS, MOST_PLACES = 8, 8
 FEWEST_IN_BIN, CURVED = 20, 40
 # Two values of a coordinate are different where they differ by this factor of time, or this many degrees.
 APART, DEGREES = 1.5, 2.0
+# Deviations that a bin's own misfit counts up to.
+FAR = 2.5
 # Normal deviations that 95% lie within.
 NORMAL = 1.959964
 
@@ -308,9 +310,15 @@ def _misfit(fit: ChangeFit, bins: tuple[Bin, ...]) -> tuple[float, float]:
 
 
 def _beyond(residual: np.ndarray, own: np.ndarray, terms: int) -> float:
-    """Root mean square of residuals less their own errors, of which a fit has taken the share of its terms."""
+    """Root mean square of residuals less their own errors, of which a fit has taken the share of its terms.
+
+    A residual beyond `FAR` standard deviations, as the median has them (1.4826 of it for normal ones), counts as one
+    there: a single bin that no law describes would widen the intervals of all others.
+    """
+    far = FAR * 1.4826 * float(np.median(np.abs(residual)))
     left = max(0.0, 1 - terms / len(residual))
-    return math.sqrt(max(0.0, float(np.mean(residual**2)) - left * float(np.mean(own**2))))
+    variance = float(np.mean(np.clip(residual, -far, far) ** 2)) - left * float(np.mean(own**2))
+    return math.sqrt(max(0.0, variance))
 
 
 def _of_bins(fit: ChangeFit, bins: tuple[Bin, ...]) -> tuple[np.ndarray, ...]:
