@@ -9,6 +9,7 @@ from aihwkit.nn import AnalogLinear
 from aihwkit.simulator.configs import TorchInferenceRPUConfig
 from aihwkit.simulator.parameters import IOParameters, MappingParameter, WeightModifierParameter
 from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType, WeightModifierType
+from aihwkit.simulator.tiles.analog_mvm_irdrop_t import AnalogMVMIRDropT
 
 
 def tile(weight: torch.Tensor, case: dict, bound: float) -> AnalogLinear:
@@ -50,6 +51,17 @@ def outputs(layer: AnalogLinear, x: torch.Tensor, case: dict) -> torch.Tensor:
     return sum(2**b * layer((codes >> b & 1).float()) for b in range(case["bits"])) / last
 
 
+def line_currents(line: dict, ohm: float, segments: int) -> list:
+    """[vectors, columns] currents of columns of single cells on a wire, uA at 1 V, by aihwkit's Thevenin circuits.
+
+    Its rows stand at 0.2 V above what the column is read at where they are driven, and at that where they are not.
+    """
+    g, driven = (torch.tensor(line[name], dtype=torch.float64) for name in ("siemens", "driven"))
+    cells = [1e6 * g, torch.zeros_like(g)]
+    volt, megaohm = AnalogMVMIRDropT._thev_equiv(driven, cells, 2, 1.0, segments, ohm, len(g), use_extension=False)
+    return ((volt - 0.4) / megaohm / 0.2)[..., 0].tolist()
+
+
 def main() -> None:
     given = json.loads(Path(sys.argv[1]).read_text())
     weight, x = torch.tensor(given["weight"]), torch.tensor(given["x"])
@@ -60,7 +72,8 @@ def main() -> None:
         with torch.no_grad():
             draws = torch.stack([outputs(layer, x, case) for _ in range(given["draws"] if case["noise"] else 1)])
         found.append(draws.tolist())
-    Path(sys.argv[2]).write_text(json.dumps(found))
+    wires = [[line_currents(given["line"], ohm, segments) for segments in given["segments"]] for ohm in given["ohm"]]
+    Path(sys.argv[2]).write_text(json.dumps({"draws": found, "wires": wires}))
 
 
 main()

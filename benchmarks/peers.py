@@ -21,7 +21,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "matgl": (TORCH, "matgl>=4.1", "torch_geometric"),
     "nequip": (TORCH, "nequip>=0.19", "nequip-allegro>=0.8"),
     "gnnff": (TORCH, "torch_geometric", "ase"),
-    "aihwkit": (TORCH, "aihwkit>=1.1"),  # no potential: for crossbars.py
+    "aihwkit": (TORCH, "aihwkit==1.1.0"),  # no potential: for crossbars.py; 1.2 has no wheels
     "ace": ("python-ace>=0.4.0rc1",),
 }
 

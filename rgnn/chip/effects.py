@@ -122,11 +122,13 @@ class DigitalGain:
         return replace(cells, weight=gain * cells.weight, pair=pair, read_deviation=deviation, gain=whole)
 
     def gain(self, before: Tensor, after: Tensor) -> Tensor:
-        """[] or [out, 1]."""
+        """[] or [out, 1]; 1 where nothing is left to multiply."""
         alike, power = before * after, after.square()
         if self.compensation == "global":
-            return alike.sum() / power.sum()
-        return alike.sum(1, keepdim=True) / power.sum(1, keepdim=True)
+            alike, power = alike.sum(), power.sum()
+        else:
+            alike, power = alike.sum(1, keepdim=True), power.sum(1, keepdim=True)
+        return torch.where(power > 0, alike / power, 1.0)
 
 
 @dataclass(frozen=True)

@@ -342,7 +342,11 @@ def to_chip(
     spread = None
     if deviation is not None:
         a, b = _halves(deviation, scheme, reference_column, measurement.source)
-        spread = np.where(np.isfinite(a + b), np.hypot(a, b), 0.0)[good]
+        found = np.hypot(a, b)[good]
+        known = np.isfinite(found)
+        # A cell with one sensible read has no deviation yet, which is not one of 0: it takes the usual one.
+        if known.any():
+            spread = np.where(known, found, np.sqrt(np.square(found[known]).mean()))
     # Signed numbers without a unit are weights already.
     scale = 1.0 if measurement.unit is None else WEIGHT_DEVIATION / float(np.std(difference[good]))
     chip = Chip(

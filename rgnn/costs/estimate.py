@@ -4,6 +4,7 @@ The same network is compared with itself: its reservoir matrices on the chip, or
 Whatever is digital in both (trained matrices, gates, sums) is in both, and formed in the same, split, way.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -115,7 +116,7 @@ def _chip(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -
         **_shared(ops, figures),
     }
     time = _layers_in_turn(ops, lambda use: bits * _plane_time(use, figures, level))
-    return CostEstimate(energy, time, _chip_area(ops, arrays, figures, level))
+    return CostEstimate(energy, time, _chip_area(ops, hardware, figures, level))
 
 
 def _plane_time(use: MatrixUse, figures: Figures, level: Level) -> float:
@@ -141,14 +142,20 @@ def _calibration(ops: Operations, hardware: Hardware, figures: Figures) -> dict[
     return {"calibration": sums * (multiply + figures.value("add_energy_32_bits", "nominal"))} if sums else {}
 
 
-def _chip_area(ops: Operations, slices: int, figures: Figures, level: Level) -> float:
-    """Two cells a weight and slice, a driver a row, and one converter with its adder for each array."""
+def _chip_area(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -> float:
+    """Two cells a weight and slice, a driver a row, and one converter with its adder for each array.
+
+    Tiles that share out the inputs of a matrix are arrays of their own: they are converted at the same time.
+    """
     f = figures.cell_area_f2
     cell = getattr(f, level).value * (1e-3 * getattr(f, level).node) ** 2
-    arrays = {(use.place[0], use.place[1].split(",")[0]) for use in ops.reservoir}
-    converters = len(arrays) * (figures.value("adc_area_8_bits", level) + figures.value("add_area_32_bits", "nominal"))
+    inputs = Counter[tuple[int, str]]()
+    for use in ops.reservoir:
+        inputs[use.place[0], use.place[1].split(",")[0]] += use.inputs
+    arrays = sum(-(-n // hardware.tile[0]) for n in inputs.values())
+    converters = arrays * (figures.value("adc_area_8_bits", level) + figures.value("add_area_32_bits", "nominal"))
     drivers = sum(use.inputs for use in ops.reservoir) * figures.value("row_driver_area", level)
-    area: float = slices * (2 * ops.reservoir_weights * cell + converters + drivers)
+    area: float = arrays_of_a_weight(hardware) * (2 * ops.reservoir_weights * cell + converters + drivers)
     return area
 
 

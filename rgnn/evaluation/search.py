@@ -93,7 +93,14 @@ def search(
     counted = [name for name in COUNTS if name in names]
     found: list[Found] = []
     enough: list[tuple[int, ...]] = []
+    borne: dict[tuple[int, ...], list[float]] = {}  # by all counts but the last, which rises first
+    ended: set[tuple[int, ...]] = set()
     for values in itertools.product(*(COUNTS[name] for name in counted)):
+        first = values[:-1]
+        if first in ended:
+            continue
+        if first not in borne and _bears_no_more([max(noises) for noises in borne.values()]):
+            break
         if any(all(v >= e for v, e in zip(values, known, strict=True)) for known in enough) and "noise" not in names:
             continue  # no cheaper than what is known to do
         start = base.override(**dict(zip(counted, values, strict=True)))
@@ -101,8 +108,10 @@ def search(
         if best is not None:
             found.append(best)
             enough.append(values)
-            if len(found) > 1 and "noise" in names and not _bears_more(found[-1], found[-2]):
-                break  # more bits bear no more noise
+            if "noise" in names:
+                borne.setdefault(first, []).append(best.hardware.noise or 0.0)
+                if _bears_no_more(borne[first]):
+                    ended.add(first)
     return Search(tries.ideal, 1 + within, tuple(found), tries.count)
 
 
@@ -110,8 +119,9 @@ def _plain(e: Estimate) -> dict[str, float | None]:
     return {"value": plain(e.value), "low": plain(e.low), "high": plain(e.high)}
 
 
-def _bears_more(a: Found, b: Found) -> bool:
-    return (a.hardware.noise or 0.0) > 1.02 * (b.hardware.noise or 0.0)
+def _bears_no_more(noises: Sequence[float]) -> bool:
+    """Whether the last of some hardware with ever more bits bears no more noise than the one before."""
+    return len(noises) > 1 and noises[-1] <= 1.02 * noises[-2]
 
 
 class _Tries:

@@ -41,6 +41,7 @@ def export_chip(
     tile: tuple[int, int] | None = None,
     pairs: PairDirection = "columns",
     tolerance: float | None = None,
+    program: bool = False,
 ) -> tuple[ChipExport, list[Path]]:
     """Write what a model asks of a chip: what `rgnn chip export` does.
 
@@ -50,10 +51,11 @@ def export_chip(
         tile: rows and columns of cells of a tile; None is that of the model's hardware.
         pairs: where the second cell of a weight lies.
         tolerance: relative to the targets; None is the programming noise of the hardware, or 5%.
+        program: the conductances of a measured chip become targets too, for an array that can be programmed.
 
     Returns:
-        The export, and its files. A measured chip, whose cells nobody programs, and a chip that is known by its
-        differences only have no targets.
+        The export, and its files. A measured chip has no targets unless they are asked for, and a chip that is known
+        by its differences only has none.
 
     Raises:
         InputError: no model there, a model without a chip, or tiles without room.
@@ -62,8 +64,10 @@ def export_chip(
     if not model.uses_chip:
         raise InputError(f"{path}: is all digital and has nothing on a chip; name another model.")
     layout = lay_out(model.crossbars, tile or model.hardware.tile, pairs)
-    programmed = not model.provenance.chip_is_measured
+    programmed = program or not model.provenance.chip_is_measured
     goal = targets(model.crossbars, layout, model.hardware, tolerance) if programmed else None
+    if program and goal is None:
+        raise InputError(f"{path}: knows the differences of pairs only, so no cell has a target; leave --program out.")
     weights = {array_name(c): c.weight.double().numpy() for c in model.crossbars}
     siemens = {array_name(c): None if c.siemens is None else float(c.siemens) for c in model.crossbars}
     export = ChipExport(layout, weights, siemens, goal, {"model": str(path), "chip": model.provenance.chip})

@@ -33,7 +33,10 @@ def export(session: Session, found: ChipExport, files: Sequence[Path], out: Path
         f"Tiles: {layout.tiles} of {size} cells, {100 * layout.utilisation:.0f}% in use; pairs in two {layout.pairs}"
     )
     if found.targets is None:
-        report.say("Targets: none, since this chip is not programmed; the regions suffice")
+        report.say(
+            "Targets: none. The cells of a measured chip were picked one by one from its map, so the regions say where "
+            "a matrix would lie, not where its cells are; --program gives targets where the conductances are known."
+        )
     names = [str(f.relative_to(out)) for f in files if f.parent == out]
     report.say(f"In [bold]{out}[/]: weights/, {', '.join(names)}")
     report.say(f"Next: rgnn chip import-result RESULT --of {out}")

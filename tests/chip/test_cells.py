@@ -9,7 +9,16 @@ from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.chip.cells import Cells
 from rgnn.chip.crossbar import Crossbar
-from rgnn.chip.effects import RELAXATION, FrozenNoise, ProgrammingNoise, Retention, StuckCells, apply_effects, effects
+from rgnn.chip.effects import (
+    RELAXATION,
+    DigitalGain,
+    FrozenNoise,
+    ProgrammingNoise,
+    Retention,
+    StuckCells,
+    apply_effects,
+    effects,
+)
 
 SHAPE = (200, 150)
 
@@ -145,3 +154,10 @@ def test_nothing_to_do_costs_nothing(cells) -> None:
     assert array.programmed(Hardware(), noisy=True).weight is array.weight
     hardware = Hardware(stuck_on=0.1)
     assert array.programmed(hardware, noisy=True) is array.programmed(hardware, noisy=True)
+
+
+def test_a_column_of_which_nothing_is_left_has_a_gain_of_1() -> None:
+    weight = torch.tensor([[0.0, 0.0], [1.0, -2.0]])
+    after = torch.tensor([[0.0, 0.0], [0.5, -1.0]])
+    assert DigitalGain("column").gain(weight, after).tolist() == [[1.0], [2.0]]
+    assert float(DigitalGain("global").gain(weight, torch.zeros(2, 2))) == 1.0

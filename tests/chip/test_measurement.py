@@ -287,3 +287,15 @@ def test_files_of_others(shared, case: str, scheme: str | None, found: tuple[int
         assert m.mean.mean() == pytest.approx(14.4e-6 if "kohm" in case else 14.4e-9, rel=0.01)
     if "22" in case:
         assert len(chip.weights) == 80 and set(chip.weights.tolist()) == {-1.0, 0.0, 1.0}
+
+
+def test_a_cell_with_one_sensible_read_takes_the_usual_deviation() -> None:
+    """It was taken for a cell that does not fluctuate."""
+    rng = np.random.default_rng(3)
+    reads = 14e-6 + 2e-6 * rng.standard_normal((20, 20)) + 0.4e-6 * rng.standard_normal((12, 20, 20))
+    reads[1:, 4, 6] = np.nan
+    found = to_chip(Measurement(reads, "reads", "S", False)).chip
+    assert found.read_deviation is not None
+    number = 4 * 10 + 3
+    others = torch.cat([found.read_deviation[:number], found.read_deviation[number + 1 :]])
+    assert float(found.read_deviation[number]) == pytest.approx(float(others.square().mean().sqrt()), rel=1e-5)

@@ -35,15 +35,25 @@ def test_laws_become_hardware(cli, measured) -> None:
     shares = [c["inside"] / c["total"] for c in found["relaxation"]["held_out"]]
     assert shares[0] == pytest.approx(0.95, abs=0.03)
     assert {p.name for p in Path("laws").iterdir()} == {
-        "hardware.yaml", "laws.json", "read-noise.png", "spectrum.png", "relaxation.png",
+        "hardware.yaml", "laws.json", "report.html", "read-noise.png", "spectrum.png", "relaxation.png",
     }  # fmt: skip
     hardware = load_hardware("laws")
     assert hardware.noise_reference == "law" and hardware.retention_law is not None
+    page = Path("laws/report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 3
+    for words in (
+        "Formulas",
+        "P1(log t)",
+        "bins of the data beside the law",
+        "by chance at least",
+        "reads.csv, relax.csv",
+    ):
+        assert words in page
 
 
 def test_the_screen_says_what_is_certain_and_what_comes_next(cli, refused, measured) -> None:
     screen = cli("chip", "fit", "reads.csv", "relax.csv")
-    assert "exponent of the read noise" in screen and "single cells of the other half" in screen
+    assert "exponent p of the read noise" in screen and "single cells of the other half" in screen
     assert "--hardware laws/hardware.yaml" in screen
     assert "laws" in refused(2, "chip", "fit", "reads.csv")  # is there already
 

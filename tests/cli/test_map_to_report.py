@@ -21,6 +21,12 @@ def test_from_a_map_in_kilohm_to_accuracy_and_energy(cli, run) -> None:
     assert 32_768 - 256 - 129 <= chip["weights"] <= 32_768 - 256 - 129 + 2
     assert abs(chip["cell_mean_siemens"] - 14.25e-6) < 0.1e-6
     cli("train", "--chip", "chip", "--preset", "ridge", "--narrow", "--out", "r")
+    assert "picked one by one" in cli("chip", "export", "r", "--out", "x")
+    assert not Path("x/target.npy").exists()
+    asked = json.loads(cli("chip", "export", "r", "--program", "--out", "y", "--json"))
+    used = np.load("y/target.npy")[np.load("y/mask.npy")]
+    assert asked["programmed"] and len(used) == asked["cells"]
+    assert abs(used.mean() - chip["cell_mean_siemens"]) < 0.1e-6
     cli("eval", "r", "--bits", "4,8", "--noise", "0,0.02", "--frames", 2, "--repeats", 1, "--out", "e")
     costs = json.loads(Path("e/eval.json").read_text())["costs"]
     energy = {c["hardware"]["bits"]: c["energy_joule"] for c in costs}

@@ -8,7 +8,7 @@ from rgnn.costs import Figures, MatrixUse, Workload, compare, operations, traini
 from rgnn.costs.counts import reads_for
 from rgnn.costs.estimate import BIT_DENSITY, adc_relative_energy
 from rgnn.costs.figures import Level
-from rgnn.models.settings import MessagePassingSettings
+from rgnn.models.settings import MessagePassingSettings, MomentSettings
 
 FRAME = Workload(192, 4182, 91844)
 PUBLISHED = MessagePassingSettings.published()
@@ -168,3 +168,14 @@ def test_calibration_is_an_operation_for_each_column_and_tile() -> None:
     found = [compare(ops, h, figures, "nominal").chip for h in (plain, calibrated)]
     assert found[1].total - found[0].total == pytest.approx(sums * (12.68 / 4 + 0.21), rel=1e-6)
     assert found[1].of("calibration") and not found[0].of("calibration")
+
+
+def test_tiles_that_share_the_inputs_of_a_matrix_have_a_converter_each() -> None:
+    """144 inputs of four elements: three tiles of 64 rows are read and converted at the same time."""
+    settings = MomentSettings(elements=(1, 3, 8, 15))
+    ops, table = operations(settings, FRAME), Figures.packaged()
+    assert [use.inputs for use in ops.reservoir] == [4 * settings.gaussians] and settings.gaussians == 36
+    cut, whole = (compare(ops, Hardware(tile=(rows, 256)), table, "nominal").chip for rows in (64, 1024))
+    each = table.value("adc_area_8_bits", "nominal") + table.value("add_area_32_bits", "nominal")
+    assert cut.area - whole.area == pytest.approx(2 * each)
+    assert cut.time == whole.time

@@ -23,6 +23,9 @@ Tolerance = Annotated[
     str | None,
     typer.Option(help="Largest miss of a target, % or a fraction of it; default: the programming noise, or 5%."),
 ]
+Program = Annotated[
+    bool, typer.Option("--program", help="Targets of a measured chip too, to write its conductances to another array.")
+]
 
 
 def export(
@@ -31,6 +34,7 @@ def export(
     tile: Tile = None,
     pairs: Pairs = "columns",
     tolerance: Tolerance = None,
+    program: Program = False,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -41,8 +45,9 @@ def export(
 
     regions.json says which cells of which tile hold which inputs and outputs of
     which array. A chip that is programmed also gets its targets, tolerances and
-    a mask as NPY and as a table. A chip that was measured is not programmed, so
-    the regions suffice.
+    a mask as NPY and as a table. The cells of a measured chip were picked one
+    by one from its map, so it cannot multiply these matrices as it lies;
+    --program gives targets for an array that can.
     """
     from rgnn.reports.chip_exchange import export_chip
     from rgnn_cli.session import parse, workspace
@@ -54,5 +59,5 @@ def export(
     size = None if tile is None else parse.size(tile, "--tile")
     share = None if tolerance is None else parse.percentage(tolerance, "--tolerance")
     workspace.refuse_existing(out, overwrite, path)
-    found, files = export_chip(path, out, tile=size, pairs=pairs, tolerance=share)
+    found, files = export_chip(path, out, tile=size, pairs=pairs, tolerance=share, program=program)
     show.export(session, found, files, out)
