@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from rgnn.base.rng import quantiles
 from rgnn.chip.product import AnalogProduct
 from rgnn.graphs.triplets import TripletPlan
-from rgnn.kernels import loops
+from rgnn.kernels import converted_loops, loops
 from rgnn.kernels.converted import ConvertedArrays, ConvertedBuffers
 from rgnn.kernels.edges import CompiledEdges, share_cores
 from rgnn.kernels.interface import Kernels
@@ -215,7 +215,7 @@ class ThreeBodyRead:
     def _fill(
         self, buffers: Buffers | ConvertedBuffers, p: Tensor, q: Tensor, rows: int, tiles: np.ndarray
     ) -> tuple[Any, ...]:
-        numbers = partial(loops.triplet_numbers, tiles, rows)
+        numbers = partial(converted_loops.triplet_numbers, tiles, rows)
         given = p.numpy(), q.numpy(), *_edges(self.plan), tiles, *_rescaling(self.first), *_converter(self.second)
         return buffers.fill(loops.triplet_codes, rows, self.key, numbers, *given)
 

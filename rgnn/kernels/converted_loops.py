@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
-from rgnn.kernels.loops import LOOP, _pick, _word, f32, i32, i64
+from rgnn.kernels.loops import LOOP, N_IN, N_OUT, NUMBER, ROW, _pick, _word, f32, i32, i64
 
 
 @njit(parallel=True, **LOOP)
@@ -13,6 +13,18 @@ def code_planes(codes, planes):
         for b in range(planes.shape[0]):
             for c in range(codes.shape[1]):
                 planes[b, r, c] = (i32(codes[r, c]) >> i32(b)) & i32(1)
+
+
+@njit(**LOOP)
+def triplet_numbers(tiles, rows):
+    """[rows] those of the triplets of a block, which their noise follows."""
+    numbers = np.empty(rows, np.int64)
+    for k in range(tiles.shape[0]):
+        n_in, n_out, first = tiles[k, N_IN], tiles[k, N_OUT], tiles[k, ROW]
+        for s in range(n_out):
+            for r in range(n_in):
+                numbers[first + s * n_in + r] = tiles[k, NUMBER] + r * n_out + s
+    return numbers
 
 
 @njit(inline="always", **LOOP)

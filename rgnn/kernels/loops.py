@@ -336,18 +336,6 @@ def _read_tile(
             y[c, t] = y[c, t] / levels * width + add
 
 
-@njit(**LOOP)
-def triplet_numbers(tiles, rows):
-    """[rows] those of the triplets of a block, which their noise follows."""
-    numbers = np.empty(rows, np.int64)
-    for k in range(tiles.shape[0]):
-        n_in, n_out, first = tiles[k, N_IN], tiles[k, N_OUT], tiles[k, ROW]
-        for s in range(n_out):
-            for r in range(n_in):
-                numbers[first + s * n_in + r] = tiles[k, NUMBER] + r * n_out + s
-    return numbers
-
-
 @njit(parallel=True, **LOOP)
 def triplet_values(
     mean, scale, shift, other, kind, other_scale, quantiles, key, levels, width, offset, tiles, result

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import binom
 
 from rgnn.base.estimate import Estimate
 from rgnn.chip.laws.fits import NORMAL, ChangeFit, Coverage
+from rgnn.reports.fitted_laws import FittedLaws
 from rgnn.reports.html import Picture, Table, write_report
-
-if TYPE_CHECKING:
-    from rgnn.reports.laws import FittedLaws
 
 US = 1e-6
 REPORT = "report.html"

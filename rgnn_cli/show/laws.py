@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rgnn.reports.laws import FittedLaws
+    from rgnn.reports.fitted_laws import FittedLaws
     from rgnn_cli.session.session import Session
 
 
