@@ -18,6 +18,7 @@ from rgnn.evaluation import Evaluation, EvaluationPlan, HardwareErrors, csv_rows
 from rgnn.evaluation.diagnosis import Diagnosis, diagnose
 from rgnn.evaluation.frame_errors import COMPONENTS, GPA, FrameErrors
 from rgnn.evaluation.predicted import SHOWN_FRAMES, Pairs, gather, has_positions
+from rgnn.evaluation.temperatures import OF_VELOCITIES
 from rgnn.models.base import ForceField
 from rgnn.plots import evaluation as plots
 from rgnn.plots.evaluation import NOTHING, Sweep
@@ -216,11 +217,13 @@ def tables(results: Sequence[HardwareErrors], groups: dict[str, list[int]], mode
         e = setting.errors(frames=members)
         half = half_interval(setting.relative_error(frames=members), 100, unit="%")
         inner = [f"{100 * setting.errors(z, members).relative_error:.2f}%" for z in elements]
-        rows.append([group, str(len(members)), f"{100 * e.relative_error:.2f}%", half, *inner, f"{e.mae:.4f}"])
+        short = group.replace(OF_VELOCITIES, "*")
+        short = short.replace(" ", "\u00a0") if "-" in short else short  # a range stays on one line
+        rows.append([short, str(len(members)), f"{100 * e.relative_error:.2f}%", half, *inner, f"{e.mae:.4f}"])
     if rows:
         title = "Relative force error by temperature" + ("" if digital else ", as trained")
-        if any(row[0].startswith("moving") for row in rows):
-            title += "; moving: by the velocities of the frames"
+        if any(row[0].endswith("*") for row in rows):
+            title += "; *: by the velocities of the frames"
         if any(row[3] == "too few" for row in rows):
             title += " (too few: fewer than ten independent blocks of frames)"
         tables.append(Table(title, ["", "frames", "all", "±", *symbols, "MAE, eV/Å"], rows))

@@ -23,13 +23,13 @@ def test_groups_are_temperatures_or_ranges() -> None:
     assert temperature_groups(np.array([600.0, 300, np.nan, 600]), NOTHING) == {"300 K": [1], "600 K": [0, 3]}
     assert temperature_groups(NOTHING, NOTHING) == {}
     mixed = temperature_groups(np.array([300, np.nan, np.nan, np.nan]), np.array([311.0, 402, 425, np.nan]))
-    assert mixed == {"300 K": [0], "moving at 400 to 410 K": [1], "moving at 420 to 430 K": [2]}
+    assert mixed == {"300 K": [0], "400-410 K (velocities)": [1], "420-430 K (velocities)": [2]}
     rng = np.random.default_rng(0)
     kelvin = rng.normal(800, 60, 500)
     many = temperature_groups(np.full(500, np.nan), kelvin)
     assert 4 <= len(many) <= GROUPS and sorted(k for places in many.values() for k in places) == list(range(500))
     for name, places in many.items():
-        low, high = (int(word) for word in name.removeprefix("moving at ").removesuffix(" K").split(" to "))
+        low, high = (int(word) for word in name.removesuffix(" K (velocities)").split("-"))
         assert ((low <= kelvin[places]) & (kelvin[places] < high)).all()
     assert len(temperature_groups(np.arange(300.0, 900.0, 10), np.full(60, np.nan))) <= GROUPS
 
