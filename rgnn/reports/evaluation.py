@@ -217,16 +217,15 @@ def tables(results: Sequence[HardwareErrors], groups: dict[str, list[int]], mode
         e = setting.errors(frames=members)
         half = half_interval(setting.relative_error(frames=members), 100, unit="%")
         inner = [f"{100 * setting.errors(z, members).relative_error:.2f}%" for z in elements]
-        short = group.replace(OF_VELOCITIES, "*")
-        short = short.replace(" ", "\u00a0") if "-" in short else short  # a range stays on one line
+        short = group.replace(OF_VELOCITIES, "*").removesuffix(" K").replace(" K*", "*")
         rows.append([short, str(len(members)), f"{100 * e.relative_error:.2f}%", half, *inner, f"{e.mae:.4f}"])
     if rows:
-        title = "Relative force error by temperature" + ("" if digital else ", as trained")
+        title = f"Relative force error by temperature{'' if digital else ', as trained'}; MAE in eV/Å"
         if any(row[0].endswith("*") for row in rows):
             title += "; *: by the velocities of the frames"
         if any(row[3] == "too few" for row in rows):
             title += " (too few: fewer than ten independent blocks of frames)"
-        tables.append(Table(title, ["", "frames", "all", "±", *symbols, "MAE, eV/Å"], rows))
+        tables.append(Table(title, ["K", "frames", "all", "±", *symbols, "MAE"], rows))
     return tables
 
 
