@@ -215,7 +215,7 @@ class TrainingContents:
             "hardware": run.hardware.to_mapping() if run.model.uses_chip else None,
             "one_pass": run.model.is_solved,
             "epochs": 1 if run.model.is_solved else run.training.epochs,
-            "finished_epochs": len(self.history),
+            "finished_epochs": self.history[-1].epoch if self.history else 0,
             "best_epoch": None if best is None else best.epoch,
             "validation_error": None if best is None else best.relative_error,
             "mae_ev_per_angstrom": None if best is None else best.mae,

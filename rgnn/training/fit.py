@@ -82,6 +82,7 @@ def fitter_for(
     out: Path | None,
     processes: Processes = ALONE,
     adds_to: Path | None = None,
+    keeps_start: bool = False,
 ) -> Fitter:
     """The fitter of a model.
 
@@ -91,6 +92,7 @@ def fitter_for(
         out: run folder; None keeps nothing.
         processes: that share the frames of each step.
         adds_to: a run that was solved for, whose sums are continued with other frames.
+        keeps_start: the weights of the model are trained, and are kept unless an epoch is better.
 
     Raises:
         InputError: frames can only be added to a run that was solved for; or too few frames in a step.
@@ -100,7 +102,9 @@ def fitter_for(
     if adds_to is not None:
         raise InputError(f"{adds_to}: was not solved for, and frames can only be added to such a run; train again.")
     require_frames_for(settings, processes)
-    return GradientFit(model, settings, out, processes)
+    fitter = GradientFit(model, settings, out, processes)
+    fitter.keeps_start = keeps_start
+    return fitter
 
 
 def require_frames_for(settings: TrainingSettings, processes: Processes) -> None:

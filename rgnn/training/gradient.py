@@ -68,7 +68,11 @@ class Progress:
 
 
 class GradientFit:
-    """The state of a training run and its loop."""
+    """The state of a training run and its loop.
+
+    Attributes:
+        keeps_start: the weights that the model has now are trained, and stay the best unless an epoch is better.
+    """
 
     def __init__(
         self, model: ForceField, config: TrainingSettings, out: Path | None, processes: Processes = ALONE
@@ -90,6 +94,7 @@ class GradientFit:
         self.best = copy.deepcopy(self.average)
         self.progress, self.history = Progress(), list[Epoch]()
         self.train: Sequence[int] = ()
+        self.keeps_start = False
         self.clock = Clock(config, 1)
 
     def run(
@@ -110,6 +115,8 @@ class GradientFit:
                 self.initialise_statistics(Graph.batch([frames.graph(k) for k in first]))
             fit_references(self.model, frames, train, config.seed)
         self._agree()
+        if self.keeps_start and not self.history and self.progress.step == 0:
+            self._validate_start(frames, validation, listener)
         at = self.progress
         self.clock = Clock(config, repeats * steps, at.step, at.elapsed)
         while self._read_clock().goes_on(at.epoch, at.epochs_since_best):
@@ -258,6 +265,17 @@ class GradientFit:
             self.best.load_state_dict(self.average.state_dict())
         self.save(best=is_best)
         return is_best
+
+    def _validate_start(self, frames: LabelledFrames, validation: Sequence[int], listener: Listener) -> None:
+        """Let the trained weights that a run begins with be its epoch 0, which stays the best unless one is better."""
+        fit_references(self.average, frames, self.train, self.config.seed)
+        e = self.validate(frames, validation)
+        self.history.append(Epoch(0, e.mae, e.mae, e.rmse, e.relative, self.rate, 0.0, e.energy))
+        self.progress.best = e.relative
+        self.best.load_state_dict(self.average.state_dict())
+        if self.out is not None and self.processes.first:
+            save_model(self.average, self.out / "best")
+        listener.epoch(self.history[-1], True)
 
     def validate(self, frames: LabelledFrames, validation: Sequence[int]) -> ValidationErrors:
         """`validate` of the averaged model."""

@@ -13,7 +13,8 @@ class Epoch:
     """A row of log.csv.
 
     Errors are those of forces on the validation frames in eV/Angstrom, relative_error is sum|dF| / sum|F|; energy_error
-    is the mean absolute error of the energy in eV/atom, None where the model or the frames have none.
+    is the mean absolute error of the energy in eV/atom, None where the model or the frames have none. Epoch 0 is the
+    model that a training began with, whose loss is the mean absolute error on the validation frames.
     """
 
     epoch: int

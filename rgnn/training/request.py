@@ -81,7 +81,7 @@ class TrainingRequest:
         Raises:
             InputError: a value that makes no sense, or a combination that excludes itself.
         """
-        run = self._start()
+        run = self._start(newest_store)
         if self.store is not None or not run.store:
             run = run.override(store=str(self.store if self.store is not None else newest_store()))
         if self.chip is not None:
@@ -142,10 +142,11 @@ class TrainingRequest:
         share = run.replay_share if self.replay_share is None else self.replay_share
         return run.override(replay=replay, replay_share=share)
 
-    def _start(self) -> RunSettings:
+    def _start(self, newest_store: Callable[[], Path]) -> RunSettings:
         if self.from_model is not None:
             link = self.from_model.is_symlink()  # such as runs/latest, which will point to the new run
-            return RunSettings.beginning_with(os.path.relpath(self.from_model.resolve()) if link else self.from_model)
+            model = os.path.relpath(self.from_model.resolve()) if link else self.from_model
+            return RunSettings.beginning_with(model, self.store or newest_store(), self.chip)
         if self.adds_to is not None:
             return RunSettings.adding_to(self.adds_to)
         if self.config is None:

@@ -149,15 +149,28 @@ class RunSettings(Settings):
         return config.override(store="", adds_to=str(run))
 
     @classmethod
-    def beginning_with(cls, model: str | Path) -> "RunSettings":
-        """Settings of a training that begins with a trained model; only the store is still to be named.
+    def beginning_with(cls, model: str | Path, store: str | Path, chip: str | Path | None = None) -> "RunSettings":
+        """Settings of a training on a store that begins with a trained model.
+
+        Args:
+            model: folder of the model, or a run.
+            store: path of the graph store.
+            chip: folder of another chip; None keeps the cells of the model.
 
         Raises:
-            InputError: no model there, or one whose weights are solved for.
+            InputError: no model or store there, or a model whose weights are solved for.
         """
         found = load_start(model)
+        moved = chip is not None or not set(GraphStore(store).elements) <= set(found.elements)
         preset = cls.preset(found.settings.training_preset).training
-        return cls(from_model=str(model), model=found.settings, hardware=found.hardware, training=preset.continued())
+        return cls(
+            store=str(store),
+            chip=None if chip is None else str(chip),
+            from_model=str(model),
+            model=found.settings,
+            hardware=found.hardware,
+            training=preset.continued(moved=moved),
+        )
 
     def _member(
         self, number: int, measured: Chip | None, shapes: Sequence[Sequence[tuple[int, int]]]
@@ -397,7 +410,9 @@ class TrainingRun:
     def _run(self, out: Path, resume: bool, listener: Listener) -> FitResult:
         processes = self.processes
         adds_to = None if self.config.adds_to is None else Path(self.config.adds_to)
-        fitter = fitter_for(self.model, self.config.training, out, processes, adds_to)
+        fitter = fitter_for(
+            self.model, self.config.training, out, processes, adds_to, self.config.from_model is not None
+        )
         if processes.first:
             if resume and (out / "state.safetensors").exists():
                 fitter.restore()

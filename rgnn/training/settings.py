@@ -10,8 +10,9 @@ from torch.nn.functional import huber_loss, l1_loss, mse_loss
 from rgnn.base.choices import ChipGradient, Loss, NoiseSchedule, RateSchedule, Split
 from rgnn.base.settings import Number, Settings, Whole, require
 
-# Learning rate of a training that begins with trained weights, see docs/learning.md.
-CONTINUED_RATE = 1e-3
+# Learning rates of a training that begins with trained weights, and of one where some of them are new or moved to other
+# cells, see docs/learning.md.
+CONTINUED_RATE, MOVED_RATE = 3e-4, 1e-3
 # Of the presets of moments and energies: what 50 epochs of 630 frames of 192 atoms see, ten minutes of one core.
 LEAST_ATOMS, MOST_STEPS = 6e6, 30_000
 
@@ -130,9 +131,17 @@ class TrainingSettings(Settings):
         needed = min(math.ceil(self.least_atoms / max(atoms * self.batch_size, 1)), MOST_STEPS)
         return self.override(steps=needed) if needed > self.epochs * math.ceil(frames / self.batch_size) else self
 
-    def continued(self) -> "TrainingSettings":
-        """The same for a training that begins with trained weights: a smaller rate, which falls from the first step."""
-        return self.override(learning_rate=CONTINUED_RATE, rate_schedule="cosine", least_atoms=self.least_atoms / 3)
+    def continued(self, *, moved: bool = False) -> "TrainingSettings":
+        """The same for a training that begins with trained weights: a smaller rate, which falls from the first step.
+
+        Args:
+            moved: whether there are new elements or another chip, with more to learn.
+        """
+        return self.override(
+            learning_rate=MOVED_RATE if moved else CONTINUED_RATE,
+            rate_schedule="cosine",
+            least_atoms=self.least_atoms / 3,
+        )
 
     def loss_function(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The loss over all force components, or other numbers."""

@@ -151,16 +151,18 @@ def result(session: Session, run: TrainingRun, result: FitResult, folder: Path, 
     workspace.remember("model", folder)
     workspace.link_latest(folder)
     if result.stopped_early:
-        say(f"Stopped after epoch {len(result.history)}: no better for {settings.training.stop_after} epochs.")
+        say(f"Stopped after epoch {result.history[-1].epoch}: no better for {settings.training.stop_after} epochs.")
     say(
         f"Best model: [bold]{folder / 'best'}[/] (epoch {best.epoch}, on validation frames: relative force "
         f"error [bold]{100 * best.relative_error:.1f}%[/], MAE {best.mae:.4f} eV/Å){curve}"
     )
+    if settings.from_model is not None and best.epoch == 0:
+        say("No epoch was better on the validation frames than the model it began with, which is kept.")
     if best.energy_error is not None:
         say(f"Energy: validation error {1000 * best.energy_error:.2f} meV/atom")
     if best.relative_error >= 1:
         session.report.warn("this model is no better than forces of zero; lower the learning rate, or train longer.")
-    found: dict[str, object] = {"run": str(folder), "epochs": len(result.history), "best": epoch_mapping(best)}
+    found: dict[str, object] = {"run": str(folder), "epochs": result.history[-1].epoch, "best": epoch_mapping(best)}
     if run.memory is not None:
         found["old_data_relative_error"] = kept = run.remembered(result.model)
         say(f"On the held-out frames of {settings.replay} it now has {100 * kept:.1f}%")

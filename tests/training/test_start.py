@@ -127,7 +127,20 @@ def test_references_are_refit_before_the_first_step(energy, cluster, tmp_path) -
     moved = [Frame(**{**vars(f), "energy": f.energy + 50.0 * 8}) for f in frames(cluster, (8, 3), 12, 300)]
     store = write_store(moved, tmp_path / "moved.zarr")
     result = begin(energy, store.path, epochs=1, learning_rate=1e-6).run(tmp_path / "run")
+    assert result.history[0].epoch == 0
     assert result.history[0].energy_error < 1.0  # eV/atom, of 50
+
+
+def test_a_start_is_kept_that_no_epoch_improves(energy, stores, tmp_path) -> None:
+    """On the frames that it was trained on, at a rate that ruins it."""
+    run = begin(energy, stores["old"], epochs=2, learning_rate=0.5)
+    before = run.first_error()
+    result = run.run(tmp_path / "run")
+    assert result.best.epoch == 0
+    assert result.best.relative_error == pytest.approx(before, rel=0.02)
+    assert result.history[-1].relative_error > result.best.relative_error
+    assert torch.equal(forces(result.model, stores["old"]), forces(load_model(energy), stores["old"]))
+    assert fingerprint(load_model(tmp_path / "run")) == fingerprint(result.model)
 
 
 def test_on_another_chip_mixtures_are_matched(energy, stores, tmp_path) -> None:
