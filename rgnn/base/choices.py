@@ -30,6 +30,9 @@ RateSchedule = Literal["plateau", "cosine"]
 NoiseSchedule = Literal["constant", "ramp", "range"]
 ChipGradient = Literal["blocked", "straight_through"]
 
+FrameChoice = Literal["farthest", "random"]
+LabelProgram = Literal["vasp", "cp2k", "espresso"]
+
 # Molecular dynamics
 Ensemble = Literal["nvt", "bussi", "nose-hoover", "nve", "npt", "nph"]
 RelaxedCell = Literal["none", "isotropic", "full"]
@@ -38,8 +41,8 @@ Engine = Literal["ase", "lammps"]
 Ghosts = Literal["exchange", "deep"]
 Trajectory = Literal["both", "xyz", "traj"]
 CloseContacts = Literal["stop", "warn", "ignore"]
-UncertaintyMethod = Literal["posterior", "committee"]
-UncertaintyChoice = Literal["auto", "posterior", "committee", "none"]
+UncertaintyMethod = Literal["posterior", "committee", "distance"]
+UncertaintyChoice = Literal["auto", "posterior", "committee", "distance", "none"]
 
 # Costs
 Level = Literal["low", "nominal", "high"]

@@ -48,11 +48,13 @@ class Label:
         return made
 
     def label(self, atoms: Atoms) -> Atoms:
-        """The same atoms with the calculator's forces, and its energy where it has one."""
+        """The same atoms with the calculator's forces, and its energy and stress where it has them."""
         fresh = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=dict(atoms.info))
         fresh.calc = self.calculator
-        results = {"forces": fresh.get_forces()}
+        results: dict[str, Any] = {"forces": fresh.get_forces()}
         if "energy" in self.calculator.implemented_properties:
             results["energy"] = float(fresh.get_potential_energy())
+        if "stress" in self.calculator.implemented_properties and fresh.pbc.all():
+            results["stress"] = fresh.get_stress()
         fresh.calc = SinglePointCalculator(fresh, **results)
         return fresh

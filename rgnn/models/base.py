@@ -157,6 +157,14 @@ class ForceField(nn.Module, ABC):
     def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
         """Features of nodes [N, ...] and of edges [E, ...] at the input and after each layer, for diagnosis."""
 
+    def atom_features(self, g: Graph, reading: ChipReading) -> Tensor:
+        """[N, F] what the model knows of each atom's surroundings, the same however a frame is turned.
+
+        By default the node features of the last layer.
+        """
+        *_, (nodes, _) = self.layer_features(g, reading)
+        return nodes.detach().reshape(g.n_atoms, -1)
+
     @property
     def linear(self) -> LinearReadout | None:
         """The weights of the model where forces are linear in all that is trained; None otherwise."""

@@ -57,6 +57,10 @@ class Committee(ForceField):
         unwatched = replace(reading, monitor=None)
         return [member(g, unwatched if number else reading) for number, member in enumerate(self.members)]
 
+    def atom_features(self, g: Graph, reading: ChipReading) -> Tensor:
+        """Features of the first member."""
+        return self.members[0].atom_features(g, reading)
+
     def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
         """Features of the first member."""
         return self.members[0].layer_features(g, reading)

@@ -1,18 +1,21 @@
 """How far a predicted force may be off: a standard deviation for each atom, found on validation frames to be one.
 
-There are two sources of a raw deviation r of an atom's force, both a root mean square over x, y and z:
+There are three sources of a raw deviation r of an atom's force, the first two a root mean square over x, y and z:
 
 - "posterior" of a ridge readout: with features P_i and sums A as in `training.linear`, Bayesian regression has the
   weights of an element distributed with covariance s^2 (A + penalty)^-1, s^2 the variance of a residual, and so a force
   with s^2 (1 + r_i^2), r_i^2 = tr P_i (A + penalty)^-1 P_i^T / 3 (MacKay 1992, 10.1162/neco.1992.4.3.415; Bishop 2006,
   section 3.3). The trace is taken over `DRAWS` weights drawn once: within 5% of r, for a fraction of its cost.
 - "committee": r_i is the deviation between its members, each with separate noise, in eV/Angstrom.
+- "distance", of any model: r_i is how far the atom's surroundings lie from those of the training atoms of its element,
+  in what the model knows of them (`rgnn.models.feature_space`). That is no deviation of a force; on validation frames
+  sigma_i = scale r_i^power, the power of each element found with its scale by likelihood.
 
-Neither knows of what no weights could fit, which is most of the error of a ridge readout. Both are calibrated for each
-element by one factor, under which the errors on validation frames are most likely, as is known for features of networks
-(Bigi et al. 2024, arXiv 2403.02251); the textbook's 1 + r^2 is nearly a constant. r^2 is a variance over few samples,
-of n degrees of freedom: 3 a draw, 3 for each member but one. As usual it is moderated by `PRIOR` more of its mean m^2
-(Smyth 2004, 10.2202/1544-6115.1027): sigma_i^2 = scale^2 (r_i^2 + m^2 PRIOR / n) = floor^2 + scale^2 r_i^2.
+None knows of what no weights could fit, which is most of the error of a ridge readout. The first two are calibrated
+for each element by one factor, under which the errors on validation frames are most likely, as is known for features of
+networks (Bigi et al. 2024, arXiv 2403.02251); the textbook's 1 + r^2 is nearly a constant. r^2 is a variance over few
+samples, of n degrees of freedom: 3 a draw, 3 for each member but one. As usual it is moderated by `PRIOR` more of its
+mean m^2 (Smyth 2004, 10.2202/1544-6115.1027): sigma_i^2 = scale^2 (r_i^2 + m^2 PRIOR / n) = floor^2 + scale^2 r_i^2.
 """
 
 from collections.abc import Sequence
@@ -22,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from rgnn.base.choices import UncertaintyMethod
@@ -33,6 +37,7 @@ from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.models.base import ForceField, Prediction
 from rgnn.models.checkpoints import find_model, fingerprint
 from rgnn.models.committee import Committee, mean_prediction
+from rgnn.models.feature_space import FeatureSpace
 from rgnn.models.reading import ChipReading
 
 FORMAT, VERSION, FILE = "rgnn uncertainty", 1, "uncertainty.safetensors"
@@ -43,12 +48,17 @@ DRAWS = 64
 # An atom is outside of what was trained on where its raw deviation is this many times the largest of validation frames,
 # which hold far fewer atoms than a run of molecular dynamics.
 MARGIN = 2.0
+# The same for distances, which differ far less between atoms than deviations do.
+DISTANCE_MARGIN = 1.25
+# Powers of a distance. Errors of a linear model grow in proportion to it; validation atoms that differ little in their
+# distances could make less of it, and hide what is unlike them.
+POWERS = (1.0, 4.0)
 # Degrees of freedom of the mean size.
 PRIOR = 3
 
 
 class Scale(Settings):
-    """From raw deviations to standard deviations, for one element: sigma^2 = floor^2 + scale^2 raw^2."""
+    """From raw deviations to standard deviations, for one element: sigma^2 = floor^2 + (scale raw^power)^2."""
 
     element: Whole = 0
     """Atomic number."""
@@ -56,6 +66,8 @@ class Scale(Settings):
     """Smallest standard deviation, eV/Å."""
     scale: Number = 1.0
     """Factor of the raw deviation; without unit for a committee."""
+    power: Number = 1.0
+    """Power of the raw deviation; 1 but for distances."""
     limit: Number = 0.0
     """Standard deviation beyond which an atom is outside of what was trained on, eV/Å."""
 
@@ -72,8 +84,8 @@ class Calibration(Settings):
 
     def sigma(self, raw: Tensor, atomic_numbers: Tensor) -> Tensor:
         """[N] of atoms with these raw deviations, eV/Angstrom."""
-        floor, scale = self._of(atomic_numbers, "floor", raw), self._of(atomic_numbers, "scale", raw)
-        return (floor.square() + (scale * raw).square()).sqrt()
+        floor, scale, power = (self._of(atomic_numbers, name, raw) for name in ("floor", "scale", "power"))
+        return (floor.square() + (scale * raw.pow(power)).square()).sqrt()
 
     def limits(self, atomic_numbers: np.ndarray) -> np.ndarray:
         """[N] eV/Angstrom."""
@@ -92,11 +104,12 @@ class Uncertainty:
 
     Attributes:
         calibration: of a model.
-        draws: [S, S, n, K] for "posterior", deviations of the weights of the (first) ridge readout; else None.
+        source: [S, S, n, K] for "posterior", deviations of the weights of the (first) ridge readout; for "distance" the
+            space that it is measured in; None for a committee.
     """
 
     calibration: Calibration
-    draws: Tensor | None = None
+    source: Tensor | FeatureSpace | None = None
 
     def spanning(self, before: "Uncertainty | None") -> "Uncertainty":
         """With limits that leave inside what was inside before frames were added."""
@@ -118,28 +131,32 @@ class Uncertainty:
     @torch.no_grad()
     def predict(self, model: ForceField, g: Graph, reading: ChipReading | None = None) -> tuple[Prediction, Tensor]:
         """All that the model itself gives, energy and stress included, and sigma [N] as of a call."""
-        found, raw = _deviating(model, self.draws, g, reading)
+        found, raw = _deviating(model, self.source, g, reading)
         return found, self.calibration.sigma(raw, g.atomic_numbers)
 
 
 @torch.no_grad()
 def with_deviation(
-    model: ForceField, draws: Tensor | None, g: Graph, reading: ChipReading | None = None
+    model: ForceField, source: Tensor | FeatureSpace | None, g: Graph, reading: ChipReading | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Forces [N, 3] and raw deviations [N]: of these draws, or without any of the members of a committee."""
-    found, raw = _deviating(model, draws, g, reading)
+    """Forces [N, 3] and raw deviations [N] by a source, as `Uncertainty` has it."""
+    found, raw = _deviating(model, source, g, reading)
     return found.forces, raw
 
 
 def _deviating(
-    model: ForceField, draws: Tensor | None, g: Graph, reading: ChipReading | None
+    model: ForceField, source: Tensor | FeatureSpace | None, g: Graph, reading: ChipReading | None
 ) -> tuple[Prediction, Tensor]:
     """The prediction and the raw deviations [N] of `with_deviation`."""
     if g.n_edges == 0:
         found = model.without_edges(g)
         return found, found.forces.new_zeros(g.n_atoms)
     reading = model.read() if reading is None else reading
-    if draws is None:
+    if isinstance(source, FeatureSpace):
+        found = model(g, reading)  # before the features, whose noise it must not depend on
+        features = model.atom_features(g, replace(reading, monitor=None))
+        return found, source.distances(features, g.atomic_numbers)
+    if source is None:
         assert isinstance(model, Committee)
         predictions = model.each(g, reading)
         each = torch.stack([p.forces for p in predictions])
@@ -147,7 +164,7 @@ def _deviating(
     linear = model.linear
     if linear is None:
         raise InputError("only forces that are linear in the weights have a posterior.")
-    first, variance = linear.spread(g, reading, draws)
+    first, variance = linear.spread(g, reading, source)
     first = model.members[0].repelled(Prediction(first), g).forces
     unwatched = replace(reading, monitor=None)
     each = torch.stack([first, *(m(g, unwatched).forces for m in model.members[1:])])
@@ -155,7 +172,11 @@ def _deviating(
 
 
 def calibrated(
-    model: ForceField, draws: Tensor | None, frames: LabelledFrames, indices: Sequence[int], seed: int = 0
+    model: ForceField,
+    source: Tensor | FeatureSpace | None,
+    frames: LabelledFrames,
+    indices: Sequence[int],
+    seed: int = 0,
 ) -> Uncertainty:
     """Calibrate on labelled frames that the model was not trained on, with the noise of the hardware as trained.
 
@@ -163,7 +184,7 @@ def calibrated(
 
     Args:
         model: ready to predict.
-        draws: as of `Uncertainty`; None takes the spread of a committee.
+        source: as of `Uncertainty`; None takes the spread of a committee.
         frames: the labelled frames.
         indices: numbers of those to calibrate on.
         seed: of the noise.
@@ -173,20 +194,58 @@ def calibrated(
         g = frames.graph(int(index)).to(model.device)
         assert g.forces is not None
         noise = torch_stream(seed, "uncertainty noise", int(index))
-        forces, raw = with_deviation(model, draws, g, model.read(None, noise))
+        forces, raw = with_deviation(model, source, g, model.read(None, noise))
         square = (forces - g.forces).double().square().mean(1)
         found.append(torch.stack([raw.double(), square, g.atomic_numbers.double()]).cpu().numpy())
     r, e, z = np.concatenate(found, axis=1)
+    if isinstance(source, FeatureSpace):
+        scales = [_scale_of_distance(k, r, e, z) for k in source.elements.tolist()]
+        return Uncertainty(Calibration(method="distance", scales=tuple(scales), frames=len(indices)), source)
     elements = sorted({int(x) for x in z}) if model.linear is None else model.linear.elements
-    samples = draws.shape[-1] if draws is not None else len(model.members) - 1
+    samples = source.shape[-1] if source is not None else len(model.members) - 1
     scales = []
     for element in elements:
-        mine = z == element if (z == element).any() else np.ones(len(z), bool)
+        mine = _of_element(z, element, np.ones(len(z), bool))
         floor, scale = floor_and_scale(r[mine], e[mine], 3 * samples)
         limit = float(np.hypot(floor, scale * MARGIN * r[mine].max()))
         scales.append(Scale(element=element, floor=floor, scale=scale, limit=limit))
-    method: UncertaintyMethod = "committee" if draws is None else "posterior"
-    return Uncertainty(Calibration(method=method, scales=tuple(scales), frames=len(indices)), draws)
+    method: UncertaintyMethod = "committee" if source is None else "posterior"
+    return Uncertainty(Calibration(method=method, scales=tuple(scales), frames=len(indices)), source)
+
+
+def _of_element(z: np.ndarray, element: int, usable: np.ndarray) -> np.ndarray:
+    """The usable atoms of an element; all usable ones where there are none of it."""
+    mine = (z == element) & usable
+    return mine if mine.any() else usable
+
+
+def _scale_of_distance(element: int, r: np.ndarray, square: np.ndarray, z: np.ndarray) -> Scale:
+    """For an element, from distances r [n], mean square errors [n] and atomic numbers [n] of validation atoms."""
+    mine = _of_element(z, element, np.isfinite(r))
+    if not mine.any():  # no validation atom is of an element that training atoms have
+        return Scale(element=element, scale=0.0)
+    power, scale = power_and_scale(r[mine], square[mine])
+    limit = scale * (DISTANCE_MARGIN * r[mine].max()) ** power
+    return Scale(element=element, scale=scale, power=power, limit=float(limit))
+
+
+def power_and_scale(raw: np.ndarray, square: np.ndarray) -> tuple[float, float]:
+    """Those of sigma = scale raw^power under which normal errors are most likely.
+
+    Args:
+        raw: [n] distances.
+        square: [n] mean square errors of a force component of the same atoms.
+    """
+    logarithm = np.log(np.maximum(raw, 1e-12))
+
+    def scale_of(power: float) -> float:
+        return float(np.sqrt(np.mean(square * np.exp(-2 * power * logarithm))))
+
+    def cost(power: float) -> float:
+        return float(np.log(max(scale_of(power), 1e-300)) + power * logarithm.mean())
+
+    power = float(minimize_scalar(cost, bounds=POWERS, method="bounded").x)
+    return power, scale_of(power)
 
 
 def floor_and_scale(raw: np.ndarray, square: np.ndarray, freedom: int) -> tuple[float, float]:
@@ -207,10 +266,18 @@ def floor_and_scale(raw: np.ndarray, square: np.ndarray, freedom: int) -> tuple[
 
 def save_uncertainties(model: ForceField, found: Sequence[Uncertainty], folder: str | Path) -> None:
     """Write them into the folder of their model."""
-    draws = next((u.draws for u in found if u.draws is not None), None)
+    tensors = dict[str, Tensor]()
+    for source in (u.source for u in found):
+        if source is not None:
+            tensors |= source.tensors() if isinstance(source, FeatureSpace) else {"draws": source}
     settings: dict[str, Any] = {"format": FORMAT, "version": VERSION, "model": fingerprint(model)}
     settings["calibrations"] = [u.calibration.to_mapping() for u in found]
-    write_tensors(Path(folder) / FILE, {} if draws is None else {"draws": draws}, settings)
+    write_tensors(Path(folder) / FILE, tensors, settings)
+
+
+def forget_uncertainties(folder: str | Path) -> None:
+    """Remove those of a model folder, before another model is written there."""
+    (Path(folder) / FILE).unlink(missing_ok=True)
 
 
 def load_uncertainties(path: str | Path, model: ForceField) -> dict[str, Uncertainty]:
@@ -228,7 +295,8 @@ def load_uncertainties(path: str | Path, model: ForceField) -> dict[str, Uncerta
         raise InputError(f"{file}: belongs to another model than the one beside it; resume the run that wrote them.")
     found = [Calibration.from_mapping(mapping, str(file)) for mapping in settings["calibrations"]]
     draws = tensors["draws"].to(model.device) if "draws" in tensors else None
-    return {c.method: Uncertainty(c, draws if c.method == "posterior" else None) for c in found}
+    sources = {"posterior": draws, "distance": FeatureSpace.from_tensors(tensors, model.device)}
+    return {c.method: Uncertainty(c, sources.get(c.method)) for c in found}
 
 
 def chosen_uncertainty(path: str | Path, model: ForceField, method: str = "auto") -> Uncertainty | None:

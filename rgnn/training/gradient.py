@@ -31,6 +31,9 @@ from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.kernels import repeatable
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import save_model
+from rgnn.models.committee import Committee
+from rgnn.models.feature_space import FeatureSpace
+from rgnn.models.uncertainty import calibrated, forget_uncertainties, save_uncertainties
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.log import Epoch, write_log
 from rgnn.training.losses import StepLoss
@@ -81,6 +84,8 @@ class GradientFit:
         self.device = model.device
         self.following = RunningStatistics(model)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        # Members of a committee are trained each for itself, in the same steps.
+        self.by_member = [[p for p in m.parameters() if p.requires_grad] for m in model.members]
         # All gradients one after the other, the loss and the number of components, to be summed at once.
         n = sum(p.numel() for p in self.parameters) + 2
         self.sums = torch.zeros(n, device=self.device, dtype=self.parameters[0].dtype)
@@ -140,6 +145,7 @@ class GradientFit:
             seconds = at.seconds + time.monotonic() - began
             is_best = self._end_epoch_or_as_before(frames, validation, at.step_in_epoch, seconds)
             listener.epoch(self.history[-1], is_best)
+        self._keep_uncertainty(frames, validation)
         return FitResult(self.best, tuple(self.history), self.clock.stopped_early(at.epoch))
 
     def _read_clock(self) -> Clock:
@@ -169,6 +175,18 @@ class GradientFit:
         except LostBoard as lost:
             self.progress.seconds = seconds
             raise self._lost(lost) from None
+
+    def _keep_uncertainty(self, frames: LabelledFrames, validation: Sequence[int]) -> None:
+        """Beside the best model, how sure its forces are: by the spread of several, and by the distance of atoms."""
+        if self.out is None or not self.processes.first:
+            return
+        try:
+            space = FeatureSpace.of(self.best, frames, self.train, self.config.seed)
+            sources = [space] if len(self.best.members) == 1 else [None, space]
+            found = [calibrated(self.best, each, frames, validation, self.config.seed) for each in sources]
+        except LostBoard as lost:
+            raise self._lost(lost) from None
+        save_uncertainties(self.best, found, self.out / "best")
 
     def _lost(self, lost: LostBoard) -> LostBoard:
         self.save()
@@ -205,8 +223,8 @@ class GradientFit:
         processes.all_reduce_sum_(self.sums)
         self.sums /= self.sums[-1].clone()
         value = float(self.sums[-2])
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
-        if not (math.isfinite(value) and math.isfinite(float(norm))):
+        norms = [nn.utils.clip_grad_norm_(each, self.config.gradient_clip) for each in self.by_member]
+        if not (math.isfinite(value) and all(math.isfinite(float(norm)) for norm in norms)):
             kept = f"; {self.out / 'best'} keeps the best model so far" if self.out and self.history else ""
             raise BrokenRunError(
                 f"training diverged at step {at.step} of epoch {at.epoch + 1} (loss {value:g}){kept}; "
@@ -230,11 +248,13 @@ class GradientFit:
         require_atoms(part)
         noise = torch_stream(self.config.seed, "training noise", self.progress.step, *([number] if number else []))
         hardware = hardware_of_step(self.model.hardware, self.config, self.progress.step)
-        predicted = self.model(part, self.model.read(hardware, noise, gradient=self.config.gradient))
-        value = loss.of(predicted, part)
-        if value.requires_grad:  # there are edges
-            value.backward()
-        self.sums[-2] += value.detach()
+        reading, model = self.model.read(hardware, noise, gradient=self.config.gradient), self.model
+        found = model.each(part, reading) if isinstance(model, Committee) else [model(part, reading)]
+        for predicted in found:
+            value = loss.of(predicted, part)
+            if value.requires_grad:  # there are edges
+                value.backward()
+            self.sums[-2] += value.detach() / len(found)
         self.sums[-1] += 3 * part.n_atoms
 
     @torch.no_grad()
@@ -292,6 +312,7 @@ class GradientFit:
             write_log(self.out, self.history)
             save_model(self.average, self.out / "last")
         if best:
+            forget_uncertainties(self.out / "best")  # of the model that is replaced
             save_model(self.average, self.out / "best")
         settings = {
             "format": FORMAT,
@@ -349,10 +370,12 @@ class GradientFit:
     def _made_for(self) -> dict[str, Any]:
         """What a state must not be taken up with another of."""
         m = self.model
+        chips = {"chips": len(m.members)} if len(m.members) > 1 else {}
         return {
             "model": m.settings.to_mapping(),
             "hardware": m.hardware.to_mapping(),
             "data_checksum": m.provenance.data_checksum,
+            **chips,
         }
 
     def _check_same_run(self, saved: dict[str, Any], file: Path) -> None:

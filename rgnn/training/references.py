@@ -28,12 +28,15 @@ def fit_references(
     energies of frames are right then, those of single elements have no meaning.
 
     Args:
-        model: whose `reference` is changed; nothing happens to one without.
+        model: whose `reference` is changed, or those of its members; nothing happens to one without.
         frames: labelled frames.
         train: numbers of the training frames.
         seed: of the read noise.
         most: number of the training frames that are looked at, evenly chosen.
     """
+    if len(model.members) > 1:
+        for member in model.members:
+            fit_references(member, frames, train, seed, most)
     if model.reference is None:
         return
     compositions: list[Tensor] = []

@@ -28,7 +28,7 @@ class TrainingRequest:
         config: a YAML file with settings to start from, or a train.json of the published program.
         adds_to: a run that was solved for, to whose frames those of the store are added.
         chip: path of a chip folder.
-        chips: number of chips that a model is solved for on.
+        chips: number of chips that models are trained on.
         hardware: name of a hardware preset, or a YAML file.
         hardware_changes: fields of the hardware, by name.
         training: fields of the training settings, by name.
@@ -197,7 +197,7 @@ def train(
             "moments" or "energy".
         config: a YAML file with settings to start from, in place of a preset; or a train.json of the published program.
         chip: a chip folder; a synthetic chip where it is None.
-        chips: number of chips that a ridge readout is solved for on.
+        chips: number of chips that models are trained on; forces are their mean.
         adds_to: a run that was solved for, to whose frames those of the store are added.
         hardware: name of a hardware preset, or a YAML file.
         bits: input bits; None leaves them as the settings have them.

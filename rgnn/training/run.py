@@ -54,8 +54,8 @@ class RunSettings(Settings):
     chip: str | None = None
     """Path of a chip folder; None is the synthetic chip of the run's seed."""
     chips: Whole = Field(default=1, ge=1)
-    """Number of chips a ridge readout is solved for on, with the mean of their forces as force: other synthetic chips,
-    or other cells of the one named."""
+    """Number of chips that models are trained on, with the mean of their forces as force: other synthetic chips, or
+    other cells of the one named."""
     reuse_cells: Flag = False
     """Whether a chip with too few weights gives them several times, in other orders of rows and columns."""
     adds_to: str | None = None
@@ -85,8 +85,6 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.chips > 1 and not self.model.is_solved:
-            raise InputError(f"chips is {self.chips}, but only a ridge readout can have several; take --preset ridge.")
         if self.reuse_cells and self.chip is None:
             raise InputError("reuse_cells is for a measured chip, and a synthetic one has cells enough; name a chip.")
         if self.split_file is not None and self.validation_store is not None:

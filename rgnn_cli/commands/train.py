@@ -21,7 +21,7 @@ Chips = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Number of chips for --preset ridge, whose forces are averaged; default: 1.",
+        help="Number of chips with a model each, whose forces are averaged; default: 1.",
         rich_help_panel=HARDWARE,
     ),
 ]

@@ -170,9 +170,9 @@ def result(session: Session, run: TrainingRun, result: FitResult, folder: Path, 
         (session.report.warn if expected.is_worse else say)(expected.describe())
         found["outlook"] = outlook_mapping(expected)
     _clipped(session, run, result)
-    if settings.model.is_solved:
-        by = "the spread of the chips and the posterior" if settings.chips > 1 else "the posterior"
-        say(f"Uncertainty of forces: by {by}, calibrated on the validation frames; rgnn eval shows how well")
+    by = "the posterior" if settings.model.is_solved else "how far atoms are from those of training"
+    by = f"the spread of the chips and {by}" if settings.chips > 1 else by
+    say(f"Uncertainty of forces: by {by}, calibrated on the validation frames; rgnn eval shows how well")
     if as_typed:
         reference(session, run)
     say(f"Next: rgnn eval {folder}   or   rgnn md STRUCTURE --steps 10000")

@@ -22,6 +22,7 @@ def test_evaluates_held_out_frames_and_writes_results(cli, run) -> None:
     assert {p.name for p in Path("e").iterdir()} == {
         "config.yaml", "settings", "report.html", "eval.json", "eval.csv", "parity.png", "layers.png",
         "predictions.xyz",
+        "uncertainty.png",
     }  # fmt: skip
     record = json.loads(Path("e/eval.json").read_text())
     assert record["frames"] == split_frames(30, 0.1, 0)[1]
@@ -123,7 +124,7 @@ def test_the_report_holds_everything(cli, run) -> None:
     """Figures are in the file itself, and nothing is asked for outside of it."""
     cli("eval", run, "--bits", "2:4", "--noise", "0,0.1", "--repeats", 2, "--out", "e")
     page = Path("e/report.html").read_text()
-    assert page.count('src="data:image/png;base64,') == 5 == page.count("<figure>")
+    assert page.count('src="data:image/png;base64,') == 6 == page.count("<figure>")
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     for words in (
         "times the ideal chip",

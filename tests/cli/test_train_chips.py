@@ -41,7 +41,6 @@ def test_a_run_on_several_chips_is_a_run(cli, refused, store, trajectory, commit
     assert yaml.safe_load(Path("runs/more/config.yaml").read_text())["chips"] == 3
     assert "leave chip and chips out" in refused(2, "train", store, "--add-to", committee, "--chips", 2)
     assert "--chips" in refused(2, "train", "--resume", committee, "--chips", 2)
-    assert "take --preset ridge" in refused(2, "train", store, "--chips", 2)
     cli("train", store, "--config", "small.yaml", "--chips", 1, "--out", committee, "--overwrite", "--quiet")
     assert not (committee / "members").exists()
 

@@ -1,10 +1,11 @@
-"""Committees of ridge readouts: their forces, their cells, their folders, and stopping and adding frames."""
+"""Committees of models: their forces, their cells, their folders, and stopping and adding frames."""
 
 import copy
 
 import pytest
 import torch
-from bent import CONFIG, TRAIN, VALIDATION, Bent, solved
+from bent import CONFIG, CUTOFF, TRAIN, VALIDATION, Bent, solved
+from listeners import Asked
 
 from rgnn import Chip, Graph, Hardware, MomentForces, load_model, save_model
 from rgnn.base.errors import InputError, Interrupted
@@ -12,7 +13,7 @@ from rgnn.base.rng import torch_stream
 from rgnn.data.store.reader import GraphStore
 from rgnn.models.checkpoints import fingerprint
 from rgnn.models.committee import Committee
-from rgnn.models.settings import RidgeSettings
+from rgnn.models.settings import EnergySettings, RidgeSettings
 from rgnn.models.uncertainty import load_uncertainties
 from rgnn.training.linear import LinearFit
 from rgnn.training.run import RunSettings, TrainingRun
@@ -83,8 +84,6 @@ def test_more_members_err_less_and_the_first_is_that_of_a_run_alone(cluster, tmp
     assert torch.equal(alone.readout.crossbar.weight, together.readout.crossbar.weight)
     assert four.best.relative_error < one.best.relative_error
     assert load_model(tmp_path / "4").provenance.chip == "synthetic, seed 3, and 3 more"
-    with pytest.raises(InputError, match="only a ridge readout can have several"):
-        RunSettings(chips=2)
 
 
 def test_members_share_no_cells_of_a_measured_chip_as_far_as_these_go(cluster, tmp_path) -> None:
@@ -156,3 +155,43 @@ def test_a_state_of_another_number_of_chips_is_refused(untrained, built_moments,
     solved(untrained, frames, tmp_path)
     with pytest.raises(InputError, match="another model or hardware"):
         LinearFit(built_moments("ridge", Hardware(bits=6, noise=0.02)), CONFIG, tmp_path).restore()
+
+
+def test_trained_members_are_those_of_runs_alone_and_their_spread_is_calibrated(cluster, tmp_path) -> None:
+    """Models of an energy: each member follows its gradient only, and the committee has the mean of all outputs."""
+    store = Bent(cluster).store(tmp_path / "bent.zarr")
+    shape = EnergySettings(cutoff=CUTOFF, channels=4, mixtures=3, widths=(6,))
+    training = CONFIG.override(epochs=2, batch_size=4, gradient_clip=0.5)
+    base = RunSettings(store=str(store.path), model=shape, training=training)
+    for n in (1, 3):
+        TrainingRun.prepare(base.override(chips=n)).run(tmp_path / str(n))
+    alone, together = (load_model(tmp_path / n / "last") for n in ("1", "3"))
+    assert isinstance(together, Committee) and together.outputs == {"energy", "forces", "stress"}
+    mine = together.members[0].state_dict()
+    for name, tensor in alone.state_dict().items():
+        torch.testing.assert_close(mine[name], tensor, rtol=0, atol=0, equal_nan=True)
+    first, second, _ = (member.readout.mix for member in together.members)
+    assert not torch.equal(first, second)
+    g = store.graph(3)
+    each = torch.stack([member(g).energy for member in together.members])
+    torch.testing.assert_close(together(g).energy, each.mean(0))
+    best = load_model(tmp_path / "3")
+    known = load_uncertainties(tmp_path / "3", best)
+    assert list(known) == ["committee", "distance"]
+    forces, sigma = known["committee"](best, g)
+    torch.testing.assert_close(forces, best(g).forces)
+    assert bool((sigma > 0).all())
+
+
+def test_a_trained_committee_goes_on_as_if_it_had_not_stopped(cluster, tmp_path) -> None:
+    store = Bent(cluster).store(tmp_path / "bent.zarr")
+    shape = EnergySettings(cutoff=CUTOFF, channels=4, mixtures=3, widths=(6,))
+    config = RunSettings(store=str(store.path), model=shape, chips=2, training=CONFIG.override(epochs=2, batch_size=4))
+    whole = TrainingRun.prepare(config).run(tmp_path / "whole").model
+    asked = iter([False] * 4 + [True])
+    with pytest.raises(Interrupted):
+        TrainingRun.prepare(config).run(tmp_path / "parts", listener=Asked(lambda: next(asked)))
+    parts = TrainingRun.prepare(config).run(tmp_path / "parts", resume=True).model
+    assert fingerprint(parts) == fingerprint(whole)
+    with pytest.raises(InputError, match="belongs to a model of another shape"):
+        TrainingRun.prepare(config.override(chips=1)).run(tmp_path / "parts", resume=True)

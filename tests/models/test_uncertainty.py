@@ -159,7 +159,7 @@ def test_limits_are_beyond_what_validation_frames_had(run, frames) -> None:
         for index in range(50, 65):
             g = frames.graph(index)
             _, raw = with_deviation(
-                run.model, known.draws, g, run.model.read(None, torch_stream(3, "uncertainty noise", index))
+                run.model, known.source, g, run.model.read(None, torch_stream(3, "uncertainty noise", index))
             )
             for z in largest:
                 largest[z] = max(largest[z], float(raw[g.atomic_numbers == z].max()))
@@ -226,11 +226,11 @@ def test_it_lies_beside_its_model(run, tmp_path) -> None:
     save_uncertainties(run.model, list(known.values()), tmp_path)
     again = load_uncertainties(tmp_path, load_model(tmp_path))
     assert again["posterior"].calibration == known["posterior"].calibration
-    assert torch.equal(again["posterior"].draws, known["posterior"].draws)
-    assert again["committee"].draws is None
+    assert torch.equal(again["posterior"].source, known["posterior"].source)
+    assert again["committee"].source is None
     assert chosen_uncertainty(tmp_path, run.model).calibration.method == "posterior"
     assert chosen_uncertainty(tmp_path, run.model, "none") is None
-    assert chosen_uncertainty(tmp_path, run.model, "committee").draws is None
+    assert chosen_uncertainty(tmp_path, run.model, "committee").source is None
     other = copy.deepcopy(run.model)
     with torch.no_grad():
         other.members[0].readout.weight.add_(1)
@@ -296,7 +296,7 @@ def test_sigma_of_a_calibration() -> None:
     sigma = calibration.sigma(torch.tensor([0.2, 0.2]), torch.tensor([3, 8]))
     np.testing.assert_allclose(sigma, [0.5, 0.2], rtol=1e-6)
     assert Calibration.from_mapping(calibration.to_mapping()) == calibration
-    assert Uncertainty(calibration).draws is None
+    assert Uncertainty(calibration).source is None
 
 
 def test_frames_batched_are_as_frames_alone(run, frames) -> None:

@@ -105,7 +105,7 @@ def _require_supported(settings: MDSettings) -> None:
     for wrong, what in (
         (strange, f"the ensemble {', '.join(strange)}"),
         (settings.minimise is not None, "minimisation"),
-        (settings.uncertainty in ("posterior", "committee"), "the uncertainty of forces"),
+        (settings.uncertainty not in ("auto", "none"), "the uncertainty of forces"),
     ):
         if wrong:
             raise _unsupported(what)

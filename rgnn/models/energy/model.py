@@ -17,7 +17,7 @@ from rgnn.models.energy.pairs import PairPotential
 from rgnn.models.energy.readout import ByElement, EnergyReadout
 from rgnn.models.operations import Operations, Workload
 from rgnn.models.parts.elements import ElementAxis, Elements
-from rgnn.models.parts.moments import RANKS, MomentLayer, norm_axes
+from rgnn.models.parts.moments import RANKS, MomentLayer, lengths, norm_axes
 from rgnn.models.parts.radial import Gaussians
 from rgnn.models.reading import ChipReading
 from rgnn.models.settings import EnergySettings
@@ -149,6 +149,16 @@ class MomentEnergy(ForceField):
         energy = add_rows(zeros.clone(), g.frame_index, eps.to(zeros.dtype))
         strain = zeros[:, None, None].expand(-1, 3, 3)
         return self._prediction(g, nothing.new_zeros(g.n_atoms, 3), energy, strain)
+
+    @torch.no_grad()
+    def atom_features(self, g: Graph, reading: ChipReading) -> Tensor:
+        """[N, 3 K] lengths of the standardised moments."""
+        rows, cutoff = self.table(g.atomic_numbers), self.settings.cutoff
+        found = []
+        for part in self.moments.parts(g, reading):
+            edges = read_edges(g, part, self.gaussians, self.moments.crossbar, rows, cutoff, reading)
+            found.append(lengths(self.moments.standardised(edges.moments(reading), rows[part.atoms])))
+        return torch.cat(found)
 
     def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
         """The elements [N] and Gaussians [E, G]; then the standardised moments [N, 9 K] and the channels [E, K]."""

@@ -25,6 +25,7 @@ from rgnn.models.parts.moments import (
     by_component,
     edge_inputs,
     invariants,
+    lengths,
     norm_axes,
 )
 from rgnn.models.parts.radial import Gaussians
@@ -106,6 +107,12 @@ class MomentForces(DirectForces):
         projected = self.readout.projected(self.moments(e, g, fc, reading))
         for part in self.moments.parts(g, reading):
             yield edge_inputs(e, g, part, fc, self.table, projected)
+
+    @torch.no_grad()
+    def atom_features(self, g: Graph, reading: ChipReading) -> Tensor:
+        """[N, 3 K] lengths of the standardised moments."""
+        e, fc = self._edges(g)
+        return lengths(self.moments(e, g, fc, reading))
 
     def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
         """The elements [N] and Gaussians [E, G]; then the moments [N, 9 K] and the invariants [E, X]."""

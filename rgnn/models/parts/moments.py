@@ -140,6 +140,11 @@ def by_component(moments: Tensor) -> Tensor:
     return moments.movedim(1, 0).contiguous()
 
 
+def lengths(moments: Tensor) -> Tensor:
+    """[N, 3 K] of moments [N, 9, K] what turning leaves alike: rank 0, and the lengths of ranks 1 and 2."""
+    return torch.cat([moments[:, 0], *(moments[:, rank].norm(dim=1) for rank in RANKS[1:])], dim=1)
+
+
 def unit_vectors(g: Graph, part: Part, dtype: torch.dtype) -> Tensor:
     """[out, 3] from the atoms of a part to their neighbours."""
     return (g.edge_vector[part.out] / g.edge_length[part.out, None]).to(dtype)
