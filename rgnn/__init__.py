@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rgnn.data.store.reader import GraphStore as GraphStore
     from rgnn.evaluation import evaluate as evaluate
     from rgnn.graphs.graph import Graph as Graph
+    from rgnn.learning.run import learn as learn
     from rgnn.md.plan import run_md as run_md
     from rgnn.md.settings import MDSettings as MDSettings
     from rgnn.models.base import Prediction as Prediction
@@ -53,6 +54,7 @@ _HOMES = {
     "convert": "data.conversion",
     "evaluate": "evaluation",
     "fit": "training.fit",
+    "learn": "learning.run",
     "load_hardware": "chip.presets",
     "load_model": "models.checkpoints",
     "make_sample_store": "data.fetch.registry",

@@ -17,6 +17,7 @@ from rgnn_cli.commands import (
     import_checkpoint,
     import_conductance,
     info,
+    learn,
     md,
     relax,
     sweep,
@@ -45,6 +46,7 @@ app.command("convert")(convert.convert)
 app.command("import-conductance")(import_conductance.import_conductance)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
 app.command("train")(train.train)
+app.command("learn")(learn.learn)
 app.command("eval")(evaluate.evaluate)
 app.command("costs")(costs.costs)
 app.command("md")(md.md)

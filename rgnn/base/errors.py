@@ -19,6 +19,10 @@ class FetchError(RGNNError):
     """Something could not be had from outside: network, archive, missing download or library."""
 
 
+class Awaited(FetchError):  # noqa: N818 (nothing went wrong)
+    """Work waits for what a user has to bring, and goes on with the same call when it is there."""
+
+
 class BrokenRunError(RGNNError):
     """A run broke off: it diverged, lost an atom or ran out of memory. Its last whole state is kept."""
 

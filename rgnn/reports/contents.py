@@ -15,6 +15,8 @@ from rgnn.chip.chip import Chip, ChipStatistics
 from rgnn.chip.hardware import Hardware
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.summary import StoreSummary
+from rgnn.learning.rounds import Folder, Round
+from rgnn.learning.settings import LearnRecord
 from rgnn.md import read_log
 from rgnn.md.contacts import ContactLimits
 from rgnn.md.record import closest_atoms
@@ -299,18 +301,48 @@ def _json(file: Path, remedy: str) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True)
+class LearningContents:
+    """What active learning has come to: what was asked for, and its finished rounds."""
+
+    record: LearnRecord
+    rounds: tuple[Round, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> "LearningContents":
+        """Those of a folder of rgnn learn.
+
+        Raises:
+            InputError: its files are damaged.
+        """
+        return cls(LearnRecord.read(folder), tuple(Folder(folder).rounds()))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Settings and origin, and the rounds with their units in the keys."""
+        rounds = [row.to_mapping() for row in self.rounds]
+        return {"kind": "active learning", **self.record.to_mapping(), "rounds": rounds}
+
+
 def _with_units(settings: dict[str, Any]) -> dict[str, Any]:
     return {f"{name}_{MD_UNITS[name]}" if name in MD_UNITS else name: value for name, value in settings.items()}
 
 
-Contents = StoreSummary | ChipContents | ModelContents | TrainingContents | DynamicsContents | RelaxationContents
+Contents = (
+    StoreSummary
+    | ChipContents
+    | ModelContents
+    | TrainingContents
+    | DynamicsContents
+    | RelaxationContents
+    | LearningContents
+)
 
 
 def contents(path: str | Path, verify: bool = False) -> Contents:
     """What lies at a path.
 
     Args:
-        path: a store, chip, model folder, training run, run of molecular dynamics or relaxation.
+        path: a store, chip, model folder, training run, run of molecular dynamics, relaxation or folder of learning.
         verify: read a store whole and check its checksums.
 
     Raises:
@@ -332,6 +364,8 @@ def contents(path: str | Path, verify: bool = False) -> Contents:
         return ModelContents.read(path)
     if (path / "config.yaml").is_file():
         parts = read_yaml(path / "config.yaml").keys()
+        if "learn" in parts:
+            return LearningContents.read(path)
         if "relax" in parts:
             return RelaxationContents.read(path)
         if "model_fingerprint" in parts:

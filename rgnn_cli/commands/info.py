@@ -11,7 +11,7 @@ from rgnn_cli.session import options
 
 What = Annotated[
     Path,
-    typer.Argument(help="A store, chip, model folder, training or dynamics run; or 'hardware' for the presets."),
+    typer.Argument(help="A store, chip, model folder or run of any command; or 'hardware' for the presets."),
 ]
 Verify = Annotated[bool, typer.Option("--verify", help="Check of the checksums of a store.")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from shlex import quote
 
-from rgnn.base.errors import BrokenRunError, FetchError, InputError, Interrupted, LostBoard, RGNNError, Work
+from rgnn.base.errors import Awaited, BrokenRunError, FetchError, InputError, Interrupted, LostBoard, RGNNError, Work
 
 # See the table of exit codes in the documentation of the command line.
 EXIT_CODES: dict[type[RGNNError], int] = {
@@ -45,6 +45,9 @@ def show(error: BaseException) -> int:
             say(said if error.resume_from is not None else f"{said}; mend it, and run the command again.")
         else:
             stderr.print(plain(said))
+        return exit_code(error)
+    if isinstance(error, Awaited):
+        stderr.print(plain(str(error)))
         return exit_code(error)
     if isinstance(error, RGNNError):
         say(str(error))

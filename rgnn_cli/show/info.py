@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rgnn_cli.show import learn
+
 if TYPE_CHECKING:
     from rgnn.data.store.summary import StoreSummary
     from rgnn.reports.contents import (
         ChipContents,
         Contents,
         DynamicsContents,
+        LearningContents,
         ModelContents,
         RelaxationContents,
         TrainingContents,
@@ -25,7 +28,13 @@ LISTED = 12
 def contents(report: Reporter, path: Path, found: Contents, verified: bool = False) -> None:
     """A table of what lies at the path, and for a store whether its checksums were verified."""
     from rgnn.data.store.summary import StoreSummary
-    from rgnn.reports.contents import ChipContents, ModelContents, RelaxationContents, TrainingContents
+    from rgnn.reports.contents import (
+        ChipContents,
+        LearningContents,
+        ModelContents,
+        RelaxationContents,
+        TrainingContents,
+    )
     from rgnn.reports.dynamics import closest_table
 
     if isinstance(found, StoreSummary):
@@ -40,6 +49,10 @@ def contents(report: Reporter, path: Path, found: Contents, verified: bool = Fal
         report.facts(f"Training run {path}", _training(found))
     elif isinstance(found, RelaxationContents):
         report.facts(f"Relaxation {path}", _relaxation(found))
+    elif isinstance(found, LearningContents):
+        report.facts(f"Active learning {path}", _learning(found))
+        if found.rounds:
+            report.table("Force errors, meV/Å", *learn.rows_of(found.rounds))
     else:
         report.facts(f"Molecular dynamics run {path}", _dynamics(found))
         if found.closest:
@@ -198,4 +211,21 @@ def _relaxation(found: RelaxationContents) -> dict[str, object]:
         if after[name] is not None:
             digits = ".3f" if name == "energy" else ".4g"
             facts[name.replace("max_", "largest ")] = f"{before[name]:{digits}} to {after[name]:{digits}} {unit}"
+    return facts
+
+
+def _learning(found: LearningContents) -> dict[str, object]:
+    """What is learned, from what, and how far it has come."""
+    record, s, rounds = found.record, found.record.learn, found.rounds
+    start = f"{s.start} distorted copies" if s.frames is None else s.frames
+    facts: dict[str, object] = {
+        "structure": record.structure,
+        "labels": s.label or f"{s.inputs}, with the files of {s.template}",
+        "started from": f"{start}, labelled again" if s.relabel else start,
+        "training": f"--preset {s.preset}" if s.config is None else s.config,
+        "dynamics": f"{s.steps} steps of {s.timestep:g} fs at {s.temperature:g} K",
+        "finished rounds": f"{len(rounds)} of {s.rounds + 1} at most, the last without dynamics",
+    }
+    if rounds and rounds[-1].inside:
+        facts["ended"] = "the last dynamics stayed inside of what was learned"
     return facts
