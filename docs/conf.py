@@ -33,4 +33,5 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
+smartquotes = False  # two hyphens begin an option
 copybutton_prompt_text = "$ "

@@ -151,10 +151,9 @@ def option_row(name: str, kind: Any, info: ParameterInfo, default: Any) -> tuple
     written = "" if default is None or default is False else f"`{default}`"
     if default is inspect.Parameter.empty:
         written = "required"
-    stated = re.search(r"; default: (.*?)\.?$", text)
+    stated = re.search(r"; default: (.*?)(?:\. (.*))?\.?$", text)
     if stated and not written:
-        text, written = text[: stated.start()] + ".", stated.group(1)
-    # The words of a default that a help text gives stay there where the signature has another.
+        text, written = " ".join(filter(None, [text[: stated.start()] + ".", stated[2]])), stated[1].rstrip(".")
     without_null = " or ".join(part for part in words_of_type(kind).split(" or ") if part != "null")
     without_null = "flag" if without_null == "true or false" else without_null
     panel = info.rich_help_panel or ("Arguments" if isinstance(info, ArgumentInfo) else "Options")

@@ -1,0 +1,111 @@
+"""The command lines of the pages for newcomers are run as they stand there, on few frames and with few steps.
+
+The tutorials run when the site is built. Command lines of other pages are parsed (tests/docs/test_commands.py); what
+they do is tested with the commands.
+"""
+
+import itertools
+import shutil
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from command_lines import LINES, Line, arguments_of_rgnn, words_of
+
+import rgnn
+from rgnn.data import sample
+
+# Fewer frames, epochs and steps; an option that is given twice counts as it is given last.
+SHORTER = {
+    "train": ("--epochs", "1"),
+    "eval": ("--frames", "2", "--repeats", "1"),
+    "md": ("--steps", "4"),
+    "relax": ("--steps", "3"),
+    "sweep": ("--steps", "4"),
+    "doctor": (),
+}
+# What other tests run, since it needs more than a folder: a second process, a file of a program, a network.
+ELSEWHERE = {
+    "mpirun": "tests/md/test_lammps.py",
+    "torchrun": "tests/cli/test_train_processes.py",
+    "vasprun": "tests/data/test_formats.py",
+    "OUTCAR": "tests/data/test_formats.py",
+    "MODULE:NAME": "tests/data/test_labels.py",
+    "COMMAND": "tests/cli/test_board.py",
+    "PATH": "tests/cli/test_small_commands.py",
+    "import-checkpoint": "tests/models/test_published.py",
+    "import-result": "tests/cli/test_chip.py",
+    "chip fit": "tests/cli/test_chip_fit.py",
+    "board.py": "tests/cli/test_board.py",
+    "rgnn demo": "tests/cli/test_demo.py",
+    "--resume": "tests/test_kills.py",
+    "--hardware measured": "tests/cli/test_chip.py",
+}
+PAGES = ("README.md", "docs/start.md", "docs/training.md", "docs/tasks.md")
+
+
+@pytest.fixture
+def folder(workdir: Path, cli, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the pages take for given: stores, a chip, structures, a trained model and runs of dynamics."""
+    frames = list(itertools.islice(sample.sample_frames(), 0, 270, 27))
+    monkeypatch.setattr("rgnn.data.fetch.registry.sample_frames", lambda: iter(frames))
+    cli("fetch-data", "sample", "--quiet")
+    for name in ("mine", "wide", "lipo"):
+        shutil.copytree("data/sample.zarr", f"data/{name}.zarr")
+    shutil.copytree("data/sample.zarr", "more.zarr")
+    for name in ("glass", "a", "b", "c", "frames", "more"):
+        shutil.copy("structure.xyz", f"{name}.xyz")
+    rng = np.random.default_rng(0)
+    conductance = rng.normal(14.25e-6, 2.46e-6, (440, 440)).clip(5e-6)
+    np.savetxt("map.csv", conductance, delimiter=",", fmt="%.5g")
+    cli("import-conductance", "map.csv", "--out", "chips/mine", "--unit", "S", "--quiet")
+    np.save("weights.npy", rng.normal(size=(4, 6)).astype(np.float32))
+    np.savetxt("inputs.csv", rng.random((3, 6)), delimiter=",")
+    cli("train", "data/sample.zarr", "--preset", "ridge", "--quiet")
+    return workdir
+
+
+def shortened(words: list[str]) -> list[str]:
+    """Arguments of `rgnn` with little to compute."""
+    found = list(words)
+    for slow in ("--minutes", "--chips"):
+        if slow in found:
+            del found[found.index(slow) : found.index(slow) + 2]
+    more = SHORTER.get(found[0], ())
+    solved = "ridge" in found or "--add-to" in found
+    if found[0] == "eval" and "--conservation" in found:
+        more = ("--nve-steps", "2")
+    return [*found, *(() if found[0] == "train" and solved else more)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_command_lines_run_as_they_stand(page: str, folder: Path, cli) -> None:
+    lines = [line for line in LINES if line.page == page and (line.whole or page == "docs/tasks.md")]
+    ran = 0
+    for line in lines:
+        arguments = arguments_of_rgnn(words_of(line.text))
+        if not arguments or any(word in line.text for word in ELSEWHERE):
+            continue
+        if "--out" in arguments and "--append" not in arguments:
+            shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
+        prepare(line, cli)
+        cli(*shortened(arguments))
+        ran += 1
+    assert ran > {"README.md": 5, "docs/start.md": 4, "docs/training.md": 4, "docs/tasks.md": 15}[page]
+
+
+def prepare(line: Line, cli) -> None:
+    """Make what a line names and no line before it has made."""
+    if "analyse" in line.text:
+        for name in ("structure-001", "a", "b", "c"):
+            temperature = {"a": 900, "b": 1200, "c": 1500}.get(name, 600)
+            if name in line.text.replace("analyse", "") and not Path("md", name).exists():
+                model = ("structure.xyz", "--temperature", temperature, "--steps", 40, "--every", 1)
+                cli("md", *model, "--out", Path("md", name), "--quiet")
+        if "--reference" in line.text and not Path("aimd.xyz").exists():
+            ase.io.write("aimd.xyz", [frame.to_atoms() for frame in itertools.islice(sample.sample_frames(), 0, 40)])
+    if "--ensemble npt" in line.text or "--cell full" in line.text:
+        rgnn.train("data/sample.zarr", "runs/energy", preset="energy", epochs=1)
+        Path("runs/latest").unlink()
+        Path("runs/latest").symlink_to("energy")
