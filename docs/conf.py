@@ -32,6 +32,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 smartquotes = False  # two hyphens begin an option
 copybutton_prompt_text = "$ "

@@ -77,7 +77,8 @@ def range_of(field: FieldInfo) -> str:
         if getattr(rule, name, None) is not None
     ]
     more = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    return ", ".join(found) + (f" {more['unit']}" if found and "unit" in more else "")
+    words = ", ".join(found) + (f" {more['unit']}" if found and "unit" in more else "")
+    return words[:1].upper() + words[1:]
 
 
 def value_in_yaml(value: Any) -> str:

@@ -87,7 +87,7 @@ def convert(
     progress: Callable[[int], None] = lambda done: None,
     warn: Warn = lambda text: None,
 ) -> Outcome:
-    """Anything with frames and forces -> a graph store.
+    """Read frames with forces from files of many programs into a graph store.
 
     A frame that cannot be used is left out and counted; one that equals an earlier frame of the store too. Run again
     after a kill, the same call continues after the last whole block.
