@@ -18,11 +18,13 @@ from sphinx.directives.patches import Figure
 from sphinx.util.docutils import SphinxDirective
 
 SECONDS = 600
+# What a terminal shows as a bar that vanishes: "Training: 7/68 steps  0.341 steps/s, 179 s left".
+PROGRESS = re.compile(r"[A-Z][a-z ]+: \S+ \S+  \S+ \S+/s")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def execute(line: str, folder: Path) -> str:
-    """What a command line prints on both streams, at 80 columns and without colours.
+    """What a command line prints on both streams, at 80 columns, without colours and lines of progress.
 
     Raises:
         RuntimeError: it ended with another code than 0.
@@ -39,7 +41,22 @@ def execute(line: str, folder: Path) -> str:
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"'{line}' ended with code {done.returncode}:\n{done.stdout}")
-    return "\n".join(text.rstrip() for text in ANSI.sub("", done.stdout).splitlines()).strip("\n")
+    lines = (line.rstrip() for line in ANSI.sub("", done.stdout).splitlines())
+    return "\n".join(line for line in lines if not PROGRESS.match(line)).strip("\n")
+
+
+def selected(printed: str, titles: str) -> str:
+    """The parts of an output whose first line matches a pattern, with a mark where others were left out.
+
+    A part is a line at the margin, such as the title of a table, and the indented lines below it.
+    """
+    found: list[str] = []
+    for part in re.split(r"\n(?=\S)", printed):
+        if re.match(titles, part):
+            found.append(part)
+        elif found[-1:] != ["[...]"]:
+            found.append("[...]")
+    return "\n".join(found)
 
 
 class Result(Figure):
@@ -59,7 +76,8 @@ class Run(SphinxDirective):
 
     has_content = True
     optional_arguments = 1
-    option_spec = {"quiet": directives.flag}  # noqa: RUF012 (docutils asks for this form)
+    # "show" is a pattern of the parts of the output that are shown, see `selected`.
+    option_spec = {"quiet": directives.flag, "show": directives.unchanged}  # noqa: RUF012 (docutils asks for this form)
 
     def run(self) -> list[nodes.Node]:
         """The code and, unless `quiet`, the output."""
@@ -88,6 +106,7 @@ class Run(SphinxDirective):
         shown = []
         for line in filter(None, self.content):
             printed = execute(line, folder) if self.alive else ""
+            printed = selected(printed, self.options["show"]) if printed and "show" in self.options else printed
             shown.append(f"$ {line}" + ("" if "quiet" in self.options or not printed else f"\n{printed}\n"))
         return [self.literal("\n".join(shown).rstrip("\n"), "console")]
 
