@@ -11,7 +11,9 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
-from command_lines import LINES, Line, arguments_of_rgnn, words_of
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from command_lines import LINES, PROJECT, Line, arguments_of_rgnn, words_of
 
 import rgnn
 from rgnn.data import sample
@@ -22,7 +24,7 @@ SHORTER = {
     "eval": ("--frames", "2", "--repeats", "1"),
     "md": ("--steps", "4"),
     "relax": ("--steps", "3"),
-    "sweep": ("--steps", "4"),
+    "sweep": ("--steps", "10", "--every", "1"),
     "doctor": (),
 }
 # What other tests run, since it needs more than a folder: a second process, a file of a program, a network.
@@ -40,6 +42,7 @@ ELSEWHERE = {
     "board.py": "tests/cli/test_board.py",
     "rgnn demo": "tests/cli/test_demo.py",
     "--resume": "tests/test_kills.py",
+    "--arrhenius": "tests/cli/test_analyse.py",
     "--hardware measured": "tests/cli/test_chip.py",
 }
 PAGES = ("README.md", "docs/start.md", "docs/training.md", "docs/tasks.md")
@@ -54,16 +57,25 @@ def folder(workdir: Path, cli, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("mine", "wide", "lipo"):
         shutil.copytree("data/sample.zarr", f"data/{name}.zarr")
     shutil.copytree("data/sample.zarr", "more.zarr")
-    for name in ("glass", "a", "b", "c", "frames", "more"):
+    for name in ("glass", "a", "b", "c"):
         shutil.copy("structure.xyz", f"{name}.xyz")
+    ase.io.write("more.xyz", [labelled(frame) for frame in itertools.islice(sample.sample_frames(), 5, 60, 20)])
     rng = np.random.default_rng(0)
-    conductance = rng.normal(14.25e-6, 2.46e-6, (440, 440)).clip(5e-6)
-    np.savetxt("map.csv", conductance, delimiter=",", fmt="%.5g")
-    cli("import-conductance", "map.csv", "--out", "chips/mine", "--unit", "S", "--quiet")
+    resistance = 1000 / rng.normal(14.25, 2.46, (440, 440)).clip(5)
+    rows = [f"WL{k}," + ",".join(f"{r:.5g}" for r in row) for k, row in enumerate(resistance)]
+    Path("map.csv").write_text("\n".join(["R (kOhm)," + ",".join(f"BL{k}" for k in range(440)), *rows]))
+    cli("import-conductance", "map.csv", "--out", "chips/mine", "--quiet")
     np.save("weights.npy", rng.normal(size=(4, 6)).astype(np.float32))
     np.savetxt("inputs.csv", rng.random((3, 6)), delimiter=",")
     cli("train", "data/sample.zarr", "--preset", "ridge", "--quiet")
     return workdir
+
+
+def labelled(frame) -> Atoms:
+    """A frame of the sample with its forces."""
+    atoms = frame.to_atoms()
+    atoms.calc = SinglePointCalculator(atoms, forces=frame.forces)
+    return atoms
 
 
 def shortened(words: list[str]) -> list[str]:
@@ -77,6 +89,10 @@ def shortened(words: list[str]) -> list[str]:
     if found[0] == "eval" and "--conservation" in found:
         more = ("--nve-steps", "2")
     return [*found, *(() if found[0] == "train" and solved else more)]
+
+
+def test_what_is_run_elsewhere_is() -> None:
+    assert all((PROJECT / file).is_file() for file in ELSEWHERE.values())
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -98,11 +114,9 @@ def test_command_lines_run_as_they_stand(page: str, folder: Path, cli) -> None:
 def prepare(line: Line, cli) -> None:
     """Make what a line names and no line before it has made."""
     if "analyse" in line.text:
-        for name in ("structure-001", "a", "b", "c"):
-            temperature = {"a": 900, "b": 1200, "c": 1500}.get(name, 600)
-            if name in line.text.replace("analyse", "") and not Path("md", name).exists():
-                model = ("structure.xyz", "--temperature", temperature, "--steps", 40, "--every", 1)
-                cli("md", *model, "--out", Path("md", name), "--quiet")
+        run = Path("md/structure-001")
+        shutil.rmtree(run, ignore_errors=True)  # of an earlier line, and too short
+        cli("md", "structure.xyz", "--temperature", 600, "--steps", 40, "--every", 1, "--out", run, "--quiet")
         if "--reference" in line.text and not Path("aimd.xyz").exists():
             ase.io.write("aimd.xyz", [frame.to_atoms() for frame in itertools.islice(sample.sample_frames(), 0, 40)])
     if "--ensemble npt" in line.text or "--cell full" in line.text:
