@@ -52,17 +52,17 @@ def folder(workdir: Path, cli, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the pages take for given: stores, a chip, structures, a trained model and runs of dynamics."""
     frames = list(itertools.islice(sample.sample_frames(), 0, 270, 27))
     monkeypatch.setattr("rgnn.data.fetch.registry.sample_frames", lambda: iter(frames))
-    cli("fetch-data", "sample", "--quiet")
+    ase.io.write("more.xyz", [labelled(frame) for frame in itertools.islice(sample.sample_frames(), 5, 60, 20)])
+    cli("convert", "more.xyz", "--out", "more.zarr", "--quiet")
+    cli("fetch-data", "sample", "--quiet")  # the store that commands without one take, since it is the newest
     for name in ("mine", "wide", "lipo"):
         shutil.copytree("data/sample.zarr", f"data/{name}.zarr")
     for name in ("glass", "a", "b", "c"):
         shutil.copy("structure.xyz", f"{name}.xyz")
-    ase.io.write("more.xyz", [labelled(frame) for frame in itertools.islice(sample.sample_frames(), 5, 60, 20)])
     rng = np.random.default_rng(0)
     resistance = 1000 / rng.normal(14.25, 2.46, (440, 440)).clip(5)
     rows = [f"WL{k}," + ",".join(f"{r:.5g}" for r in row) for k, row in enumerate(resistance)]
     Path("map.csv").write_text("\n".join(["R (kOhm)," + ",".join(f"BL{k}" for k in range(440)), *rows]))
-    cli("convert", "more.xyz", "--out", "more.zarr", "--quiet")
     cli("import-conductance", "map.csv", "--out", "chips/mine", "--quiet")
     np.save("weights.npy", rng.normal(size=(4, 6)).astype(np.float32))
     np.savetxt("inputs.csv", rng.random((3, 6)), delimiter=",")
