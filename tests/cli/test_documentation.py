@@ -86,7 +86,7 @@ def shortened(words: list[str]) -> list[str]:
     more = SHORTER.get(found[0], ())
     solved = "ridge" in found or "--add-to" in found
     if found[0] == "eval" and "--conservation" in found:
-        more = ("--nve-steps", "2")
+        more = ("--nve-steps", "10")
     return [*found, *(() if found[0] == "train" and solved else more)]
 
 
