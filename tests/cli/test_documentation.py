@@ -41,6 +41,7 @@ ELSEWHERE = {
     "board.py": "tests/cli/test_board.py",
     "rgnn demo": "tests/cli/test_demo.py",
     "--resume": "tests/test_kills.py",
+    "--from runs": "tests/cli/test_train_start.py",
     "--arrhenius": "tests/cli/test_analyse.py",
     "--hardware measured": "tests/cli/test_chip.py",
 }
