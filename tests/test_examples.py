@@ -18,8 +18,10 @@ PROJECT = Path(__file__).parents[1]
 # Pages for developers change the insides; tests/docs follows them.
 PAGES = (p for p in sorted((PROJECT / "docs").rglob("*.md")) if not {"developers", "_run"} & set(p.parts))
 DOCUMENTS = [PROJECT / "README.md", *PAGES]
+# What makes a packaged file is no example for users.
+EXAMPLES = (path for path in sorted((PROJECT / "examples").glob("*.py")) if path.name != "make_sample_model.py")
 PYTHON = [
-    *((path.name, path.read_text()) for path in sorted((PROJECT / "examples").glob("*.py"))),
+    *((path.name, path.read_text()) for path in EXAMPLES),
     *(
         (f"{path.name}-{number}", block)
         for path in DOCUMENTS
