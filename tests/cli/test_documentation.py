@@ -33,6 +33,7 @@ ELSEWHERE = {
     "vasprun": "tests/data/test_formats.py",
     "OUTCAR": "tests/data/test_formats.py",
     "MODULE:NAME": "tests/data/test_labels.py",
+    "rgnn learn": "tests/cli/test_learn.py",
     "COMMAND": "tests/cli/test_board.py",
     "PATH": "tests/cli/test_small_commands.py",
     "import-checkpoint": "tests/models/test_published.py",
