@@ -1,5 +1,7 @@
 """The repulsion of nuclei: derivatives, a wall that holds, and nothing where there are labels."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,8 @@ def pair(symbols: str, d: float) -> Graph:
 
 
 def test_the_screened_coulomb_energy_of_two_nuclei(lio) -> None:
-    """Of two lithium nuclei at 0.5 Angstrom, written out."""
+    """Of two lithium nuclei at 0.5 Angstrom, written out; the second term has no force there."""
+    lio.height.zero_()
     a = 0.4685 / (2 * 3**0.23)
     x = 0.5 / a
     screening = 0.18175 * np.exp(-3.1998 * x) + 0.50986 * np.exp(-0.94229 * x)
@@ -86,11 +89,70 @@ def test_it_ends_smoothly_inside_the_closest_labelled_distance() -> None:
     assert torch.autograd.grad(value, inner)[0].allclose(slope)
 
 
-@pytest.mark.parametrize(("first", "second", "closest"), [(3, 3, 2.2), (3, 8, 1.6), (8, 15, 1.35), (16, 32, 1.95)])
-def test_thermal_atoms_do_not_pass_it(first: int, second: int, closest: float) -> None:
-    """At 3000 K kT is 0.26 eV; at half of the closest labelled distance the wall is many of them high."""
-    at = [torch.tensor([float(x)], dtype=torch.float64) for x in (0.5 * closest, first, second, OUTER * closest)]
-    assert float(repulsion(*at)[0]) > 4.0
+# Pairs with the closest distances that simulations have: Li and H of the same kind, and bonds.
+CLOSEST = [("Li2", 2.315), ("LiS", 2.0), ("LiO", 1.6), ("H2", 1.25), ("OH", 0.83), ("PS", 1.84), ("PO", 1.35)]
+
+
+def energy_and_slope(symbols: str, closest: float, d: float) -> tuple[float, float]:
+    """Of two atoms at a distance, eV and eV/Angstrom."""
+    first, second = sorted(Atoms(symbols).numbers)
+    term, known = Repulsion(), Closest(first=first, second=second, distance=closest)
+    term.fit(TrainingDomain(closest=(known,)), (first, second))
+    forces, energy, _ = term(pair(symbols, d))
+    return float(energy), float(forces[0, 1])
+
+
+@pytest.mark.parametrize(("symbols", "closest"), CLOSEST)
+def test_thermal_atoms_do_not_pass_it(symbols: str, closest: float) -> None:
+    """At 3000 K kT is 0.26 eV, so 5 eV are 19 of them; the wall rises all the way in, and is not stiff at its foot."""
+    assert energy_and_slope(symbols, closest, 0.8 * closest)[0] >= 4.999
+    inwards = [energy_and_slope(symbols, closest, share * closest) for share in np.arange(0.2, 1.0, 0.02)]
+    assert all(a[0] > b[0] for a, b in pairwise(inwards) if a[0])
+    assert energy_and_slope(symbols, closest, 0.98 * closest) == (0, 0)
+    assert energy_and_slope(symbols, closest, 0.95 * closest)[0] < 0.2
+
+
+def test_forces_of_the_second_term_end_where_nuclei_alone_are_left() -> None:
+    """Below 0.65 of the closest distance: the energies differ by a constant, the forces by nothing."""
+    three, outer = torch.tensor([3.0]).double(), torch.tensor([OUTER * 2.315]).double()
+    for d in (0.3, 1.0, 1.5):
+        value, slope = repulsion(torch.tensor([d]).double(), three, three, outer)
+        energy, found = energy_and_slope("Li2", 2.315, d)
+        assert found == pytest.approx(float(slope), rel=1e-6)
+        assert energy - float(value) == pytest.approx(8.0, abs=0.1)
+
+
+@pytest.mark.parametrize("where", [0.65, 0.75, 0.97])
+def test_the_second_derivative_does_not_jump(where: float) -> None:
+    """By finite differences on both sides; a third derivative may."""
+
+    def curvature(share: float) -> float:
+        a, b = (energy_and_slope("Li2", 2.315, share * 2.315 + h)[1] for h in (-1e-4, 1e-4))
+        return (b - a) / 2e-4
+
+    below, above = curvature(where - 5e-4), curvature(where + 5e-4)
+    assert abs(below - above) < 1.5 < max(abs(curvature(where - 0.03)), abs(curvature(where + 0.03)))
+
+
+def test_pairs_that_repel_enough_are_left_as_they_were() -> None:
+    term = Repulsion()
+    pairs = ((1, 8, 0.83), (15, 16, 1.84), (1, 1, 1.25))
+    known = tuple(Closest(first=a, second=b, distance=d) for a, b, d in pairs)
+    term.fit(TrainingDomain(closest=known), (1, 8, 15, 16))
+    assert term.height[8, 1] == term.height[15, 16] == 0 and term.height[1, 1] > 0
+
+
+def test_a_model_from_before_the_second_term_gives_the_forces_that_it_gave(lio) -> None:
+    """Its tensors have no such heights: loaded, it has none either, and the same fingerprint as ever."""
+    old = {name: tensor for name, tensor in lio.state_dict().items() if name != "height"}
+    loaded = Repulsion()
+    loaded.load_state_dict(old)
+    assert loaded.state_dict().keys() == {"outer"} == old.keys()
+    value, slope = repulsion(*(torch.tensor([x]).double() for x in (1.7, 3.0, 3.0, float(lio.outer[3, 3]))))
+    forces, energy, _ = loaded(pair("Li2", 1.7))
+    assert float(energy) == pytest.approx(float(value), rel=1e-6)
+    assert float(forces[0, 1]) == pytest.approx(float(slope), rel=1e-6)
+    assert float(lio(pair("Li2", 1.7))[1]) > 2 * float(energy)
 
 
 def test_elements_that_never_met_are_kept_apart_by_their_radii(lio) -> None:

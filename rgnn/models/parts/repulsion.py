@@ -8,7 +8,17 @@ screened Coulomb repulsion of Ziegler, Biersack and Littmark (The Stopping and R
 
 does, with k = e^2 / (4 pi eps_0). S falls from 1 to 0, with two continuous derivatives, between shares of the closest
 labelled distance of the two elements. Forces on labelled frames are then as they were.
+
+Between light nuclei, which ions hold far apart, that is soft: 0.5 eV for two lithium atoms at 0.8 of the 2.3 A that
+they have in a sulphide. Such pairs get a second term, a prior that keeps a learned potential where it was learned (as
+in Wang et al., ACS Cent. Sci. 5, 755, 2019, doi 10.1021/acscentsci.8b00913):
+
+    H S'(d)        H = (5 eV - V(0.8 of the closest distance)) / S'(0.8 of it), or 0 where V is higher there
+
+S' begins to rise where S does, and is 1 below 0.65 of the closest distance, so the forces of V alone are left there.
 """
+
+from typing import Any
 
 import torch
 from ase.data import covalent_radii
@@ -23,6 +33,8 @@ COULOMB = 14.3996455
 TERMS = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 # Where the switch begins and ends, as shares of the closest labelled distance.
 INNER, OUTER = 0.75, 0.97
+# Where the second term is at its full height, and the energy in eV that both reach at a share of that distance.
+FLAT, WALL, WALL_AT = 0.65, 5.0, 0.8
 # Two elements that were never neighbours have no such distance; bonds are hardly shorter than this share of the sum of
 # their covalent radii (Cordero et al. 2008, as in ASE).
 BONDED = 0.8
@@ -33,13 +45,16 @@ class Repulsion(nn.Module):
 
     Attributes:
         outer: [120, 120] Angstrom, by atomic numbers; 0, where nothing is repelled, until `fit` has set it.
+        height: [120, 120] of the second term, eV; None in a model from before there was one, which stays as it is.
     """
 
     outer: Tensor
+    height: Tensor | None
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("outer", torch.zeros(120, 120))
+        self.register_buffer("height", torch.zeros(120, 120))
 
     @torch.no_grad()
     def fit(self, domain: TrainingDomain, elements: tuple[int, ...]) -> None:
@@ -54,6 +69,13 @@ class Repulsion(nn.Module):
             for b in elements:
                 bonded = BONDED * float(covalent_radii[a] + covalent_radii[b])
                 self.outer[a, b] = OUTER * closest.get((min(a, b), max(a, b)), bonded)
+                if self.height is not None:
+                    self.height[a, b] = missing_height(a, b, self.outer[a, b])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if f"{prefix}height" not in state_dict:
+            self.height = None
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, g: Graph) -> tuple[Tensor, Tensor, Tensor]:
         """Forces [N, 3] in eV/Angstrom, energies [frames] in eV and their derivative by strain [frames, 3, 3] in eV."""
@@ -67,7 +89,12 @@ class Repulsion(nn.Module):
         near, outer = near[inside], outer[inside]
         if len(near):
             d, vector, i, frame = g.edge_length[near], g.edge_vector[near], i[near], g.frame_index[i[near]]
-            value, slope = repulsion(d, z[i].double(), z[j[near]].double(), outer)
+            first, second = z[i], z[j[near]]
+            value, slope = repulsion(d, first.double(), second.double(), outer)
+            if self.height is not None:
+                high = self.height.double()[first, second]
+                share, of_share = switch(d, FLAT / OUTER * outer, outer)
+                value, slope = value + high * share, slope + high * of_share
             along = (slope / d)[:, None] * vector
             # Every pair has two edges, each with half of its energy; that from i to j has all of the force on i.
             add_rows(forces, i, along)
@@ -82,9 +109,19 @@ def repulsion(d: Tensor, first: Tensor, second: Tensor, outer: Tensor) -> tuple[
     terms = [(c * torch.exp(-b * d / a), -b / a) for c, b in TERMS]
     screening, of_screening = sum(t for t, _ in terms), sum(t * rate for t, rate in terms)
     coulomb = COULOMB * first * second / d
-    inner = INNER / OUTER * outer
-    t = ((d - inner) / (outer - inner)).clamp(0, 1)
-    switch = 1 - t**3 * (10 - 15 * t + 6 * t * t)
-    of_switch = -30 * t * t * (1 - t) ** 2 / (outer - inner)
+    share, of_share = switch(d, INNER / OUTER * outer, outer)
     bare, of_bare = coulomb * screening, coulomb * (of_screening - screening / d)
-    return bare * switch, of_bare * switch + bare * of_switch
+    return bare * share, of_bare * share + bare * of_share
+
+
+def switch(d: Tensor, inner: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
+    """From 1 at `inner` to 0 at `outer` with two continuous derivatives, and its slope, 1/Angstrom."""
+    t = ((d - inner) / (outer - inner)).clamp(0, 1)
+    return 1 - t**3 * (10 - 15 * t + 6 * t * t), -30 * t * t * (1 - t) ** 2 / (outer - inner)
+
+
+def missing_height(first: int, second: int, outer: Tensor) -> Tensor:
+    """Of the second term between nuclei of these charges, eV."""
+    end = outer.double()
+    d, a, b = WALL_AT / OUTER * end, end.new_tensor(first), end.new_tensor(second)
+    return ((WALL - repulsion(d, a, b, end)[0]) / switch(d, FLAT / OUTER * end, end)[0]).clamp(min=0)
