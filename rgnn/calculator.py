@@ -47,6 +47,7 @@ class RGNNCalculator(Calculator):
 
     Attributes:
         implemented_properties: what this model gives, by ASE's names.
+        stream: name of the random stream of read noise.
         calls: force evaluations so far; it numbers the noise stream of the next, so setting it continues a run.
         net_force: [3] sum of the forces of the last call before any removal, in eV/Angstrom; it grades the model.
         neighbours: the kept neighbour list.
@@ -85,7 +86,7 @@ class RGNNCalculator(Calculator):
         self.any_element = any_element
         self.uncertainty, self.estimates = uncertainty, uncertainty is not None
         self.sigma: np.ndarray | None = None
-        self.calls = 0
+        self.stream, self.calls = "md noise", 0
         self.neighbours = SkinList(self.model.settings.cutoff)
         self._last: Graph | None = None
         self.net_force = np.zeros(3)
@@ -132,7 +133,7 @@ class RGNNCalculator(Calculator):
 
     def evaluate(self, g: Graph) -> Arrays:
         """All that the model gives for a frame and, where it is estimated, sigma, with the noise of this call."""
-        noise, moment = torch_stream(self.seed, "md noise", self.calls), Moment(self.seed, self.calls)
+        noise, moment = torch_stream(self.seed, self.stream, self.calls), Moment(self.seed, self.calls)
         reading = self.model.read(self.hardware, noise, moment=moment)
         return predict(self.model, g, reading, self.uncertainty if self.estimates else None)
 

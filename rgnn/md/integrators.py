@@ -1,6 +1,8 @@
 """What moves the atoms in ASE: its integrators, with random numbers and a target temperature that follow the step."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from ase import units
@@ -17,6 +19,7 @@ from rgnn.data.frames import LARGEST_FORCE
 from rgnn.graphs.neighbours import neighbour_list
 from rgnn.md.barostat import Barostat, CellIntegrator, moves_cell
 from rgnn.md.settings import Ensemble, MDResult, MDSettings
+from rgnn.md.slow_model import SlowModel, TwoModels
 from rgnn.md.state import State
 from rgnn.models.base import ForceField
 from rgnn.models.uncertainty import Uncertainty
@@ -146,6 +149,7 @@ class AseMover:
         state, model, settings: of the run.
         calculator: makes the calculator.
         uncertainty: of the model; None estimates nothing.
+        slow: model of multiple time stepping; None is one model.
     """
 
     writes = True
@@ -157,10 +161,14 @@ class AseMover:
         settings: MDSettings,
         calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
         uncertainty: Uncertainty | None = None,
+        slow: SlowModel | None = None,
     ) -> None:
         self.state, self.settings, s = state, settings, settings
-        options = {"remove_net_force": True, "any_element": s.any_element, "uncertainty": uncertainty}
-        self.calculator = calculator(model, s.bits, s.noise, s.seed, **options)
+        options: dict[str, Any] = {"remove_net_force": True, "any_element": s.any_element, "uncertainty": uncertainty}
+        if slow is None or s.slow_every is None:
+            self.calculator = calculator(model, s.bits, s.noise, s.seed, **options)
+        else:
+            self.calculator = TwoModels(model, s.bits, s.noise, s.seed, slow=slow, every=s.slow_every, **options)
         self.calculator.calls = state.step + (state.forces is not None)  # one call for each step, and one for step 0
         state.atoms.calc = self.calculator
         self.integrator = Integrator(state, settings)
@@ -181,8 +189,7 @@ class AseMover:
 
     def start(self) -> None:
         """Compute the first forces."""
-        self.state.forces = self.state.atoms.get_forces(md=True)
-        self._keep_energy()
+        self._keep(self.state.atoms.get_forces(md=True))
         self.integrator.prepare()
 
     def stopping(self, asked: bool) -> bool:
@@ -192,27 +199,30 @@ class AseMover:
     def step(self, estimate: bool) -> float:
         """One step of the integrator, with the work of the forces along it by the trapezoidal rule."""
         state = self.state
-        before, positions = state.forces, state.atoms.get_positions()
+        before, positions = state.moving, state.atoms.get_positions()
         assert before is not None
         self.calculator.estimates = estimate
         try:
-            state.forces = self.integrator.step(before)
+            after = self.integrator.step(before)
         except RuntimeError as error:
             if "converge" not in str(error):  # what ASE says where atoms fly apart that a constraint holds together
                 raise
             self.bonds_broke = True
         state.step += 1
-        if self.bonds_broke or state.forces is None:
+        if self.bonds_broke:
             return float(state.atoms.get_temperature())
         self.moved = state.atoms.positions - positions
         if state.barostat is None:  # in a moving cell stress does work too
-            state.work += 0.5 * float(((before + state.forces) * self.moved).sum())
-        self._keep_energy()
+            state.work += 0.5 * float(((before + after) * self.moved).sum())
+        self._keep(after)
         return float(state.atoms.get_temperature())
 
-    def _keep_energy(self) -> None:
-        """Energy and stress of the last call, where the model has them."""
-        found = self.calculator.results
+    def _keep(self, moving: np.ndarray) -> None:
+        """What moves the atoms, and of the last call the forces, and energy and stress where the model has them."""
+        found, state = self.calculator.results, self.state
+        state.forces, state.impulse = moving, None
+        if isinstance(self.calculator, TwoModels) and (own := self.calculator.model_forces) is not None:
+            state.forces, state.impulse = own, moving
         self.state.energy = found.get("energy")
         self.state.stress = voigt_6_to_full_3x3_stress(found["stress"]) if "stress" in found else None
 
@@ -252,9 +262,12 @@ class AseMover:
         return True
 
     def result(self, found: MDResult | None) -> MDResult:
-        """The result as it is."""
+        """The result, with what the slow model took."""
         assert found is not None
-        return found
+        if not isinstance(self.calculator, TwoModels):
+            return found
+        fast, slow = self.calculator.seconds
+        return replace(found, slow_calls=self.calculator.slow_calls, slow_time=float(slow / max(fast + slow, 1e-9)))
 
     def close(self) -> None:
         """Nothing to free."""

@@ -18,9 +18,8 @@ from rgnn.md.domain_watch import UncertaintyMonitor
 from rgnn.md.outputs import Outputs, extended_xyz, labelled_frame
 from rgnn.md.record import summarise
 from rgnn.md.settings import MDResult, MDSettings
-from rgnn.md.state import State
+from rgnn.md.state import State, fingerprints
 from rgnn.models.base import ForceField
-from rgnn.models.checkpoints import fingerprint
 
 # A run this many times hotter than asked for (or than 300 K) has left the region where the model means anything.
 HOTTEST = 20.0
@@ -88,6 +87,7 @@ class Loop:
         resumed: the run continues from its restart file.
         monitor: looks at the uncertainty of forces at each log row; None does not.
         listener: receives (steps, temperature) and sentences, and may ask to stop.
+        slow: model of multiple time stepping, whose energy the run has; None without.
     """
 
     def __init__(
@@ -100,12 +100,14 @@ class Loop:
         resumed: bool = False,
         monitor: UncertaintyMonitor | None = None,
         listener: Listener = SILENT,
+        slow: ForceField | None = None,
     ) -> None:
         self.mover, self.model, self.settings, self.out = mover, model, settings, out
         self.monitor, self.listener, self.resumed = monitor, listener, resumed
         self.state = mover.state
         self.first = self.state.step
-        self.fingerprint = fingerprint(model)
+        self.fingerprint = fingerprints(model, slow)
+        self.has_energy = "energy" in (slow or model).outputs
         self.good: State | None = None
         reach = model.settings.cutoff
         self.contacts = ContactWatch(model.provenance.seen, settings.close_contacts, listener.warn, reach)
@@ -135,9 +137,8 @@ class Loop:
         if not self.mover.writes:
             return nullcontext()
         cut_back_to, uncertain = self.first if self.resumed else None, self.monitor is not None
-        has_energy = "energy" in self.model.outputs
         return Outputs(
-            self.out, self.state.atoms, self.settings, cut_back_to, uncertain=uncertain, has_energy=has_energy
+            self.out, self.state.atoms, self.settings, cut_back_to, uncertain=uncertain, has_energy=self.has_energy
         )
 
     def _steps(self, outputs: Outputs | None) -> None:

@@ -18,6 +18,7 @@ from rgnn.md.barostat import require_moving_cell
 from rgnn.md.batch import run_batch
 from rgnn.md.run import run_atoms
 from rgnn.md.settings import MDRecord, MDResult, MDSettings, RunOrigin, Stage
+from rgnn.md.slow_model import DEFAULT_EVERY, SlowModel, require_slow_model
 from rgnn.md.structures import (
     check_structure,
     outside_training,
@@ -48,6 +49,8 @@ class MDRequest:
         resume: a run, or a folder of runs, to continue.
         overwrite: replace a run that already lies at `out`.
         board: that the chip is measured on; None is that of the file or of the resumed run, or none.
+        slow_model: model folder or training run that is asked at every n-th step; None is that of the file or of the
+            resumed run, or none.
     """
 
     structures: tuple[Path, ...] = ()
@@ -62,6 +65,7 @@ class MDRequest:
     resume: Path | None = None
     overwrite: bool = False
     board: BoardSettings | None = None
+    slow_model: Path | None = None
 
     def __post_init__(self) -> None:
         if self.resume is None:
@@ -93,7 +97,12 @@ class MDRequest:
             origin = origin.override(model=named(newest_model()))
         if self.board is not None:
             origin = origin.override(board=self.board)
-        return known.override(md=self.changed(known.md), origin=origin)
+        if self.slow_model is not None:
+            origin = origin.override(slow_model=named(self.slow_model))
+        changed = self.changed(known.md)
+        if origin.slow_model and changed.slow_every is None:
+            changed = changed.override(slow_every=DEFAULT_EVERY)
+        return known.override(md=changed, origin=origin)
 
     def _known(self) -> MDRecord:
         """Those of the file, with structure and model as named."""
@@ -102,7 +111,7 @@ class MDRequest:
         if not self.structures and not origin.structure:
             raise InputError("there is no structure to start from; name one, as in: rgnn md structure.xyz")
         if self.structures:  # frame and format in the file belong to the file's structure
-            origin = RunOrigin(structure=str(self.structures[0]), model=origin.model, board=origin.board)
+            origin = origin.override(structure=str(self.structures[0]), structure_sha256="", frame=-1, format=None)
         changes: dict[str, Any] = {} if self.model is None else {"model": named(self.model)}
         changes |= {} if self.frame is None else {"frame": self.frame}
         changes |= {} if self.format is None else {"format": self.format}
@@ -144,6 +153,8 @@ class Job:
         uncertainty: by which forces are judged in each log row; None does not.
         resume: the runs continue from their restart files.
         left_out: runs of a resumed folder that broke off, and stay as they are.
+        together: several runs with one call of the model for each step.
+        slow: model of multiple time stepping; None without.
     """
 
     model: ForceField
@@ -155,6 +166,7 @@ class Job:
     resume: bool
     left_out: Sequence[Path] = ()
     together: bool = False
+    slow: SlowModel | None = None
 
     @property
     def settings(self) -> MDSettings:
@@ -174,7 +186,8 @@ class Job:
     @property
     def warnings(self) -> list[str]:
         """What a user should know before the runs start."""
-        warns = self.settings.warning and "energy" not in self.model.outputs
+        last_word = self.model if self.slow is None else self.slow.model
+        warns = self.settings.warning and "energy" not in last_word.outputs
         found = [self.settings.warning] if warns else []
         if self.uncertainty is not None and self.hardware != self.model.hardware:
             found.append(
@@ -211,7 +224,7 @@ class Job:
             options = {"resume": self.resume, "origin": None if self.resume else self.origin}
             result = run_atoms(
                 atoms, self.model, self.settings, self.folders[0], listener=listener, uncertainty=self.uncertainty,
-                **options,  # type: ignore[arg-type]
+                slow=self.slow, **options,  # type: ignore[arg-type]
             )  # fmt: skip
             return [result]
         return run_batch(
@@ -244,21 +257,35 @@ def plan(
         refuse_existing(request.out, request.overwrite, origin.model, origin.structure, *request.structures)
     model = load_model(origin.model, device)
     known = chosen_uncertainty(origin.model, model, settings.uncertainty)
+    slow = _slow_model(request, settings, origin, device)
     if request.together:
         return _new_batch(request, record, model, known)
     if request.resume is not None:
-        return Job(model, [record], [request.resume], request.resume, None, known, resume=True)
+        return Job(model, [record], [request.resume], request.resume, None, known, resume=True, slow=slow)
     atoms = read_structure(origin.structure, origin.frame, origin.format)
-    check_structure(atoms, model, settings.any_element, origin.structure)
+    for each in [model] if slow is None else [model, slow.model]:
+        check_structure(atoms, each, settings.any_element, origin.structure)
     require_moving_cell(atoms, model, settings, origin.structure)
     if settings.keep_velocities:
         require_velocities(atoms, origin.structure)
-    board = origin.board
-    origin = RunOrigin.of(origin.structure, origin.model, origin.frame, origin.format).override(board=board)
+    board, other = origin.board, origin.slow_model
+    origin = RunOrigin.of(origin.structure, origin.model, origin.frame, origin.format)
+    origin = origin.override(board=board, slow_model=other)
     if folder is None:
         folder = request.out or new_folder("md", Path(origin.structure).stem)
         clear_run(folder)
-    return Job(model, [record.override(origin=origin)], [folder], folder, [atoms], known, resume=False)
+    return Job(model, [record.override(origin=origin)], [folder], folder, [atoms], known, resume=False, slow=slow)
+
+
+def _slow_model(
+    request: MDRequest, settings: MDSettings, origin: RunOrigin, device: torch.device | str
+) -> SlowModel | None:
+    """The model of multiple time stepping, of a single run."""
+    slow = SlowModel(load_model(origin.slow_model, device), settings.slow_hardware) if origin.slow_model else None
+    require_slow_model(settings, slow)
+    if slow is not None and request.together:
+        raise InputError("a slow model runs with one structure at a time; name one, or leave --slow-model out.")
+    return slow
 
 
 def require_board_fits(settings: MDSettings, board: BoardSettings) -> None:
@@ -348,6 +375,7 @@ def run_md(
     frame: int = -1,
     resume: str | Path | None = None,
     driver: str | None = None,
+    slow_model: str | Path | ForceField | None = None,
     device: torch.device | str = "cpu",
     listener: Listener = SILENT,
     **settings: Any,
@@ -361,6 +389,8 @@ def run_md(
         frame: frame of the structure file; -1 is the last.
         resume: a run to continue, with `steps` as its new total where it is given.
         driver: board that the chip is measured on, as of `rgnn md --driver`; None simulates it.
+        slow_model: a model that corrects `model` at every `slow_every`-th step, see `rgnn.md.slow_model`; None is one
+            model, or on `resume` that of the run.
         device: where to compute.
         listener: receives progress, and may ask to stop.
         settings: fields of `MDSettings`, such as steps, temperature, timestep, bits and noise.
@@ -368,20 +398,25 @@ def run_md(
     Raises:
         InputError, BrokenRunError, Interrupted: as `rgnn.md.run_atoms`.
     """
-    if isinstance(structure, Atoms) or isinstance(model, ForceField):
+    if isinstance(structure, Atoms) or isinstance(model, ForceField) or isinstance(slow_model, ForceField):
         loaded = model if isinstance(model, ForceField) else load_model(_known(model), device)
+        other = load_model(slow_model, device) if isinstance(slow_model, str | Path) else slow_model
+        if other is not None:
+            settings.setdefault("slow_every", DEFAULT_EVERY)
         atoms = structure if isinstance(structure, Atoms) or structure is None else read_structure(structure, frame)
         chosen = MDSettings(**settings)
         folder = new_folder("md", "run") if out is None and resume is None else Path(out or resume or "")
         board = BoardSettings(driver=driver or "")
         require_board_fits(chosen, board)
         with on_board(loaded, board, seed=chosen.seed):
-            return run_atoms(atoms, loaded, chosen, folder, resume=resume is not None, listener=listener)
+            slow = None if other is None else SlowModel(other, chosen.slow_hardware)
+            return run_atoms(atoms, loaded, chosen, folder, resume=resume is not None, listener=listener, slow=slow)
     request = MDRequest(
         () if structure is None else (Path(structure),), None if model is None else Path(model),
         frame=None if resume is not None else frame, changes=settings, out=None if out is None else Path(out),
         resume=None if resume is None else Path(resume),
         board=None if driver is None else BoardSettings(driver=driver),
+        slow_model=None if slow_model is None else Path(slow_model),
     )  # fmt: skip
     (result,) = plan(request, device, lambda: _known(None)).run(listener)
     assert isinstance(result, MDResult)

@@ -33,6 +33,7 @@ def write_record(
     origin: RunOrigin | None,
     resume: bool,
     versions: MDVersions | None = None,
+    slow: ForceField | None = None,
 ) -> None:
     """Write config.yaml; a resumed run keeps the origin it had, unless another is given.
 
@@ -43,6 +44,7 @@ def write_record(
         origin: where its structure and model come from.
         resume: the run continues.
         versions: None are those of this process.
+        slow: model of multiple time stepping; None without.
     """
     if resume and origin is None and (out / "config.yaml").is_file():
         origin = MDRecord.read(out).origin
@@ -51,6 +53,7 @@ def write_record(
         origin=origin or RunOrigin(),
         model_fingerprint=fingerprint(model),
         seen=model.provenance.seen,
+        slow_model_fingerprint="" if slow is None else fingerprint(slow),
         versions=versions or MDVersions.here(),
     )
     write_atomic(out / "config.yaml", dump_yaml(record.to_mapping()))
@@ -104,6 +107,7 @@ def summarise(
     conserved = Drift() if state.energy is None else drift(log, config, len(state.atoms))
     measured = thermometer(log, config)
     means: dict[str, Any] = {key: float(log[name][half].mean()) for key, name in MEANS.items() if name in log}
+    densities = log["density_g_cm3"][half] if "density_g_cm3" in log else None
     return MDResult(
         steps=state.step,
         temperature=float(log["temperature_K"][half].mean()),
@@ -123,6 +127,7 @@ def summarise(
         element_temperature_error={n: half_of(e) for n, e in measured.equipartition.elements.items()},
         equipartition=measured.equipartition.verdict,
         closest=closest_atoms(log, state.atoms.numbers, limits),
+        density_fluctuation=None if densities is None else float(densities.std()),
         **_uncertainty(log),
         **means,
         drift=conserved.slope,

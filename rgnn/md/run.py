@@ -20,6 +20,7 @@ from rgnn.md.minimisation import minimise
 from rgnn.md.outputs import extended_xyz
 from rgnn.md.record import write_record
 from rgnn.md.settings import MDResult, MDSettings, RunOrigin
+from rgnn.md.slow_model import SlowModel, require_slow_model
 from rgnn.md.state import State
 from rgnn.md.structures import check_structure
 from rgnn.models.base import ForceField
@@ -39,6 +40,7 @@ def run_atoms(
     origin: RunOrigin | None = None,
     listener: Listener = SILENT,
     uncertainty: Uncertainty | None = None,
+    slow: SlowModel | None = None,
 ) -> MDResult:
     """Run molecular dynamics of a structure into the folder `out`.
 
@@ -55,6 +57,7 @@ def run_atoms(
         listener: receives (steps, temperature), a sentence on a minimisation, and a warning when the run leaves what
             the model was trained on, once for each element; it may ask to stop.
         uncertainty: of this model, looked at in each log row; None does not look.
+        slow: asked at every `settings.slow_every`-th step, with `model` for the fast forces; None is one model.
 
     Raises:
         InputError: a structure or restart that does not fit, or a folder that holds a run already or in which one is
@@ -65,8 +68,9 @@ def run_atoms(
     """
     with held(out):
         return prepare_run(
-            atoms, model, settings, Path(out), resume=resume, origin=origin, listener=listener, uncertainty=uncertainty
-        ).run()
+            atoms, model, settings, Path(out), resume=resume, origin=origin, listener=listener, uncertainty=uncertainty,
+            slow=slow,
+        ).run()  # fmt: skip
 
 
 def prepare_run(
@@ -79,6 +83,7 @@ def prepare_run(
     origin: RunOrigin | None = None,
     listener: Listener = SILENT,
     uncertainty: Uncertainty | None = None,
+    slow: SlowModel | None = None,
     calculator: Callable[..., RGNNCalculator] = RGNNCalculator,
 ) -> Loop:
     """Read or make the state, and write config.yaml; errors as of `run_atoms`.
@@ -92,26 +97,32 @@ def prepare_run(
         origin: where atoms and model come from.
         listener: receives steps and sentences, and may ask to stop.
         uncertainty: of this model; None does not look.
+        slow: as of `run_atoms`.
         calculator: makes the calculator of the run.
     """
-    state = opened_state(atoms, model, settings, out, resume, listener)
-    mover = AseMover(state, model, settings, calculator, uncertainty)
+    require_slow_model(settings, slow)
+    other = None if slow is None else slow.model
+    if other is not None and atoms is not None:
+        check_structure(atoms, other, settings.any_element)
+    state = opened_state(atoms, model, settings, out, resume, listener, other)
+    mover = AseMover(state, model, settings, calculator, uncertainty, slow)
     monitor = None if uncertainty is None else UncertaintyMonitor(uncertainty, state.atoms.numbers, listener.warn)
     out.mkdir(parents=True, exist_ok=True)
-    write_record(out, model, settings, origin, resume)
-    return Loop(mover, model, settings, out, resumed=resume, monitor=monitor, listener=listener)
+    write_record(out, model, settings, origin, resume, slow=other)
+    return Loop(mover, model, settings, out, resumed=resume, monitor=monitor, listener=listener, slow=other)
 
 
 def opened_state(
-    atoms: Atoms | None, model: ForceField, settings: MDSettings, out: Path, resume: bool, listener: Listener = SILENT
-) -> State:
+    atoms: Atoms | None, model: ForceField, settings: MDSettings, out: Path, resume: bool, listener: Listener = SILENT,
+    slow: ForceField | None = None,
+) -> State:  # fmt: skip
     """The state that a run starts from: that of its restart file, or the structure, minimised where that is asked for.
 
     Raises:
         InputError: as `run_atoms`.
     """
     if resume:
-        return State.load(out, model, settings)
+        return State.load(out, model, settings, slow)
     if atoms is None:
         raise InputError("there is nothing to start from; give a structure, or resume a run.")
     if (out / "log.csv").exists():

@@ -9,7 +9,16 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from rgnn.base.choices import CellMotion, CloseContacts, Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
+from rgnn.base.choices import (
+    CellMotion,
+    CloseContacts,
+    Engine,
+    Ensemble,
+    Ghosts,
+    SlowHardware,
+    Trajectory,
+    UncertaintyChoice,
+)
 from rgnn.base.errors import InputError
 from rgnn.base.files import sha256
 from rgnn.base.provenance import TrainingDomain
@@ -134,6 +143,29 @@ class MDSettings(Settings):
     """Uncertainty of forces at each log row, see `rgnn.models.uncertainty`: by "posterior", by "committee", "none", or
     "auto", which is the best that the model has, and none where it has none or LAMMPS moves the atoms."""
 
+    slow_every: Whole | None = Field(default=None, ge=1, le=1000)
+    """Steps from one question to a slow model to the next, see `rgnn.md.slow_model`; None has no slow model."""
+    slow_hardware: SlowHardware = "trained"
+    """Hardware of the slow model: "trained", as it was trained, or the "ideal" chip."""
+
+    @model_validator(mode="after")
+    def _fit_a_slow_model(self) -> Self:
+        """Refuse what a slow model cannot share."""
+        every = self.slow_every
+        if every is None:
+            return self
+        if self.engine == "lammps":
+            raise InputError("LAMMPS asks one model; leave slow_every out, or take the engine ase.")
+        if {stage.ensemble or self.ensemble for stage in self.schedule} & {"npt", "nph"}:
+            raise InputError("a pressure is held by the stress of one model; leave slow_every out, or npt and nph.")
+        if self.write_every % every:
+            near = every * max(1, round(self.write_every / every))
+            raise InputError(
+                f"write_every is {self.write_every}, but the slow model is asked every {every} steps, and only "
+                f"there is an energy; take a multiple of {every}, such as {near}."
+            )
+        return self
+
     @model_validator(mode="after")
     def _agree_with_stages(self) -> Self:
         """Refuse steps and a temperature beside stages that say otherwise."""
@@ -205,6 +237,8 @@ class RunOrigin(Settings):
     """Format of the structure file; None is what ASE takes it for."""
     model: str = ""
     """Path of the model folder or training run."""
+    slow_model: str = ""
+    """Path of the slow model of multiple time stepping; empty where there is none."""
     board: BoardSettings = BoardSettings()
     """Board that the chip is measured on; none where it has no driver."""
 
@@ -240,6 +274,8 @@ class MDRecord(Settings):
     """SHA-256 of the model, see `rgnn.models.checkpoints.fingerprint`."""
     seen: TrainingDomain = TrainingDomain()
     """What the training set of the model spans; empty in runs of before this was recorded."""
+    slow_model_fingerprint: str = ""
+    """SHA-256 of the slow model; empty where there is none."""
     versions: MDVersions = MDVersions()
     """Software that ran."""
 
@@ -293,6 +329,7 @@ class MDResult:
         pressure: mean, GPa, with that of the motion of the atoms; None where the structure is not periodic.
         volume: mean, Angstrom^3.
         density: mean, g/cm3.
+        density_fluctuation: its standard deviation, g/cm3; 0 where the cell does not move.
         drift: of the conserved energy, meV/atom/ps; see `rgnn.md.drift`.
         drift_error: half of its 95% interval.
         conservation: the verdict on it in words.
@@ -310,6 +347,8 @@ class MDResult:
         element_temperature_error: half of the interval of each element's, K.
         equipartition: the verdict on whether elements share one temperature, in words.
         closest: the closest atoms of each pair of elements, such as "Li-O", in the whole run.
+        slow_calls: of the slow model in multiple time stepping, by this process.
+        slow_time: share of the slow model in the time that both models took; None where there is none.
     """
 
     steps: int
@@ -331,6 +370,7 @@ class MDResult:
     pressure: float | None = None
     volume: float | None = None
     density: float | None = None
+    density_fluctuation: float | None = None
     drift: float | None = None
     drift_error: float | None = None
     conservation: str = ""
@@ -341,3 +381,5 @@ class MDResult:
     element_temperature_error: dict[str, float | None] = field(default_factory=dict)
     equipartition: str = ""
     closest: dict[str, ClosestAtoms] = field(default_factory=dict)
+    slow_calls: int = 0
+    slow_time: float | None = None

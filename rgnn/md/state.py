@@ -29,6 +29,7 @@ class State:
         atoms: with momenta; positions are never wrapped.
         step: done so far.
         forces: [N, 3] at this step, eV/Angstrom; None before the first call of the model.
+        impulse: [N, 3] that moves the atoms instead, where a slow model was asked at this step, eV/Angstrom; else None.
         work: done by the forces so far, eV.
         kinetic_start: kinetic energy at step 0, eV.
         constraints: of the structure, as plain values from which the very same are made again.
@@ -50,6 +51,12 @@ class State:
     stress: np.ndarray | None = None
     barostat: Barostat | None = None
     held: float = 0.0
+    impulse: np.ndarray | None = None
+
+    @property
+    def moving(self) -> np.ndarray | None:
+        """[N, 3] what moves the atoms at this step, eV/Angstrom; None before the first call of the model."""
+        return self.forces if self.impulse is None else self.impulse
 
     @classmethod
     def start(cls, atoms: Atoms, model: ForceField, config: MDSettings) -> "State":
@@ -97,6 +104,8 @@ class State:
         }
         if self.forces is not None:
             arrays["forces"] = self.forces
+        if self.impulse is not None:
+            arrays["impulse"] = self.impulse
         if self.chain is not None:
             arrays["chain"] = self.chain
         if self.stress is not None:
@@ -119,13 +128,13 @@ class State:
         write_tensors(out / "restart.safetensors", tensors, settings)
 
     @classmethod
-    def load(cls, out: Path, model: ForceField, config: MDSettings) -> "State":
-        """Read the restart file of the same run."""
+    def load(cls, out: Path, model: ForceField, config: MDSettings, slow: ForceField | None = None) -> "State":
+        """Read the restart file of the same run; `slow` is the slow model of multiple time stepping."""
         file = out / "restart.safetensors"
         if not file.is_file():
             raise InputError(f"{out}: has no restart file, so there is no run to resume; start it again.")
         tensors, settings = read_tensors(file, FORMAT, VERSION)
-        if settings["model"] != fingerprint(model):
+        if settings["model"] != fingerprints(model, slow):
             raise InputError(f"{file}: was written with another model; resume with that one, or start a new run.")
         mine, step = config.resolved().to_mapping(), int(settings["step"])
         # What an earlier rgnn did not know was as by default.
@@ -150,8 +159,13 @@ class State:
         barostat = Barostat.from_array(a["barostat"]) if "barostat" in a else None
         return cls(
             atoms, step, a.get("forces"), work, kinetic, constraints, a.get("chain"),
-            settings.get("energy"), a.get("stress"), barostat, settings.get("held", 0.0),
+            settings.get("energy"), a.get("stress"), barostat, settings.get("held", 0.0), a.get("impulse"),
         )  # fmt: skip
+
+
+def fingerprints(model: ForceField, slow: ForceField | None = None) -> str:
+    """Of the model of a run, and of its slow model where it has one."""
+    return fingerprint(model) if slow is None else f"{fingerprint(model)}, slow {fingerprint(slow)}"
 
 
 def _bare(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, masses: np.ndarray) -> Atoms:

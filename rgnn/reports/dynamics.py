@@ -20,6 +20,7 @@ UNITS = {
     "pressure": "_gpa",
     "volume": "_cubic_angstrom",
     "density": "_g_per_cm3",
+    "density_fluctuation": "_g_per_cm3",
     "drift": "_mev_per_atom_ps",
     "drift_error": "_mev_per_atom_ps",
     "temperature_error": "_kelvin",

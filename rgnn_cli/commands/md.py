@@ -7,11 +7,20 @@ from typing import Annotated
 
 import typer
 
-from rgnn.base.choices import CellMotion, CloseContacts, Engine, Ensemble, Ghosts, Trajectory, UncertaintyChoice
+from rgnn.base.choices import (
+    CellMotion,
+    CloseContacts,
+    Engine,
+    Ensemble,
+    Ghosts,
+    SlowHardware,
+    Trajectory,
+    UncertaintyChoice,
+)
 from rgnn_cli.session import options
 from rgnn_cli.session.options import RUNNING
 
-DYNAMICS, OUTPUT, MACHINES = "Dynamics", "Output", "Many machines"
+DYNAMICS, OUTPUT, MACHINES, SLOW = "Dynamics", "Output", "Many machines", "Multiple time stepping"
 
 Structures = Annotated[list[Path] | None, typer.Argument(help="Structure files that ASE reads; several run together.")]
 ModelOption = Annotated[
@@ -74,6 +83,22 @@ UncertaintyOption = Annotated[
         rich_help_panel=DYNAMICS,
     ),
 ]
+SlowModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--slow-model",
+        help="Second model, which corrects the forces of --model every few steps; default: none.",
+        rich_help_panel=SLOW,
+    ),
+]
+SlowEvery = Annotated[
+    int | None,
+    typer.Option("--slow-every", min=1, help="Steps between two corrections; default: 2.", rich_help_panel=SLOW),
+]
+SlowHardwareOption = Annotated[
+    SlowHardware,
+    typer.Option("--slow-hardware", help="Hardware of the second model: as trained, or ideal.", rich_help_panel=SLOW),
+]
 EngineOption = Annotated[
     Engine,
     typer.Option("--engine", help="Program that moves the atoms; lammps runs under mpirun.", rich_help_panel=MACHINES),
@@ -133,6 +158,9 @@ def md(
     noise: options.NoiseAsTrained = None,
     driver: options.Driver = None,
     timeout: options.BoardTimeout = 60.0,
+    slow_model: SlowModelOption = None,
+    slow_every: SlowEvery = None,
+    slow_hardware: SlowHardwareOption = "trained",
     uncertainty: UncertaintyOption = "auto",
     frame: Frame = -1,
     frames: Frames = None,
@@ -171,11 +199,10 @@ def md(
     session = Session(quiet=quiet, as_json=as_json, device=device, threads=threads)
     changes = given(ctx, MDSettings, every="write_every")
     changes.pop("temperature", None)  # which may be a ramp
-    request = MDRequest(
+    request = board.continued(MDRequest(
         tuple(structures or ()), model, config, frame if was_typed(ctx, "frame") else None, frames, format,
-        temperature, changes, out, resume, overwrite, board.named(ctx),
-    )  # fmt: skip
-    request = board.continued(request)
+        temperature, changes, out, resume, overwrite, board.named(ctx), slow_model,
+    ))  # fmt: skip
     if input is not None:
         mpi.run_input(session, request, input, elements)
     elif mpi.is_wanted(request, elements):

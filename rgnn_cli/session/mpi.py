@@ -132,6 +132,7 @@ def _refuse_beside_input(request: MDRequest) -> None:
     given: dict[str, object] = {"a structure": request.structures or None, "--temperature": request.temperature}
     given |= {"--frame": request.frame, "--frames": request.frames, "--format": request.format, "--out": request.out}
     given |= {"--config": request.config, "--resume": request.resume, "--driver": request.board}
+    given |= {"--slow-model": request.slow_model}
     given |= {f"--{options.get(n, n)}": v for n, v in request.changes.items() if n not in _BESIDE_INPUT}
     for what, value in sorted(given.items()):
         if value is not None:

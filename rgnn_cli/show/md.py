@@ -57,6 +57,9 @@ def introduction(session: Session, job: Job) -> None:
         say(f"Structure: {job.origin.structure}; model: {job.origin.model}, {hardware_in_words(job)}")
         say(f"Dynamics: {in_words(settings)}, {steps}")
         say(f"Run: {job.out}")
+    if job.slow is not None:
+        every = f"every {settings.slow_every} steps" if settings.slow_every != 1 else "every step"
+        say(f"Slow model: {job.origin.slow_model}, {job.slow.describe()}, {every}")
     if job.uncertainty is not None:
         say(f"Uncertainty of forces: by {job.uncertainty.calibration.method}, every {settings.write_every} steps")
     for message in job.warnings:
@@ -140,7 +143,10 @@ def energy_facts(result: MDResult) -> dict[str, str]:
         facts["potential energy"] = f"{result.potential_energy:.6g} eV"
     if result.pressure is not None and result.volume is not None and result.density is not None:
         facts["pressure"] = f"{result.pressure:.3g} GPa"
-        facts["volume, density"] = f"{result.volume:.6g} Å³, {result.density:.4g} g/cm³"
+        facts["volume"] = f"{result.volume:.6g} Å³"
+        facts["density"] = f"{result.density:.4g} g/cm³"
+        if result.density_fluctuation:
+            facts["density"] += f", which fluctuates by {result.density_fluctuation:.2g} (one standard deviation)"
     if result.conservation:
         facts["energy conservation"] = result.conservation
     return facts
@@ -196,6 +202,8 @@ def finish(
         facts["outside of training"] = _outside(result)
     if closest := closest_words(result.closest):
         facts["closest atoms"] = closest
+    if result.slow_time is not None:
+        facts["slow model"] = f"{result.slow_calls} calls, {100 * result.slow_time:.0f}% of the time of both"
     facts["speed"] = f"{result.steps_per_second:.3g} steps/s, {result.ns_per_day:.3g} ns/day"
     report.facts(f"{result.steps} steps; means over the second half", {**facts, **(more or {})})
     if result.closest:

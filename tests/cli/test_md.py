@@ -234,3 +234,16 @@ def test_what_is_read_is_not_replaced(refused, run, structure) -> None:
     for out in (run, run / "best", structure.parent):
         assert "holds what is read from" in refused(2, "md", structure, "--model", run, "--out", out, "--overwrite")
     assert (run / "best" / "model.safetensors").is_file() and structure.is_file()
+
+
+def test_a_slow_model_corrects_a_fast_one(cli, refused, run, structure) -> None:
+    options = ("--slow-model", "runs/a", "--slow-hardware", "ideal", "--slow-every", 4, "--every", 4)
+    out = cli("md", structure, *options, "--steps", 8, "--out", "a")
+    assert "Slow model: runs/a, unquantised, no noise, every 4 steps" in out and "3 calls" in out
+    said = json.loads(cli("md", "--resume", "a", "--steps", 12, "--json"))
+    assert said["slow_calls"] == 1 and list(read_log("a")["step"]) == [0, 4, 8, 12]
+    assert "no slow model is named; name it with --slow-model" in refused(2, "md", structure, "--slow-every", 2)
+    assert "multiple of 4, such as 8" in refused(2, "md", structure, *options[:6])
+    both = refused(2, "md", structure, structure, *options)
+    assert "a slow model runs with one structure at a time" in both
+    assert "LAMMPS asks one model" in refused(2, "md", structure, *options, "--engine", "lammps")

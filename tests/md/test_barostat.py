@@ -141,6 +141,8 @@ def test_pressure_and_volume_come_to_those_asked_for(tmp_path, model) -> None:
         expected = np.interp(-pressure, -np.array(found), lengths) ** 3
         assert result.volume == pytest.approx(expected, rel=0.015)
         assert result.density == pytest.approx(close.copy().get_masses().sum() / 0.60221408 / result.volume, rel=1e-3)
+        assert result.density_fluctuation == pytest.approx(log["density_g_cm3"][half:].std(), rel=1e-6)
+        assert 1e-3 < result.density_fluctuation / result.density < 0.05
     assert volumes[1] < 0.97 * volumes[0]
 
 
