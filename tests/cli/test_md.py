@@ -116,7 +116,6 @@ def test_velocities_are_kept_where_the_file_has_them(cli, refused, run, structur
 
 def test_without_a_model_it_says_how_to_get_one(refused, structure) -> None:
     assert "rgnn train" in refused(2, "md", structure)
-    assert "name one" in refused(2, "md")
     assert "does not exist" in refused(2, "md", "--resume", "nowhere")
 
 
