@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 from docutils import nodes
@@ -42,7 +43,10 @@ def execute(line: str, folder: Path) -> str:
     if done.returncode:
         raise RuntimeError(f"'{line}' ended with code {done.returncode}:\n{done.stdout}")
     lines = (line.rstrip() for line in ANSI.sub("", done.stdout).splitlines())
-    return "\n".join(line for line in lines if not PROGRESS.match(line)).strip("\n")
+    shown = (line for line in lines if not PROGRESS.match(line))
+    # Sentences fold as in a terminal; tables, which are indented, are narrow enough.
+    folded = (textwrap.fill(line, 80, subsequent_indent="  ") if re.match(r"\S", line) else line for line in shown)
+    return "\n".join(folded).strip("\n")
 
 
 def selected(printed: str, titles: str) -> str:

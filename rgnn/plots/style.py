@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import LogFormatterSciNotation
 
 DPI = 150
 GREY, ACCENT, SECOND, THIRD = "#666666", "#1f5fa8", "#c8502d", "#2f8f4e"
@@ -16,11 +17,24 @@ GREY, ACCENT, SECOND, THIRD = "#666666", "#1f5fa8", "#c8502d", "#2f8f4e"
 DARKER = {1: "#8c8c8c", 3: "#8e44ad", 9: "#4a9a3f", 16: "#b8960c"}
 
 
+class _PlainPowers(LogFormatterSciNotation):
+    """Labels of a logarithmic axis where matplotlib puts them, as plain numbers and not as formulas."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """The label of a tick; empty where there is none."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 class _PlainText(Figure):
     """A figure in whose texts a dollar is a dollar: names of runs and files may hold some."""
 
     def savefig(self, *arguments: Any, **options: Any) -> None:
         """As of matplotlib."""
+        for axis in (axis for axes in self.axes for axis in (axes.xaxis, axes.yaxis)):
+            if type(axis.get_major_formatter()) is LogFormatterSciNotation:
+                axis.set_major_formatter(_PlainPowers())
+            if type(axis.get_minor_formatter()) is LogFormatterSciNotation:
+                axis.set_minor_formatter(_PlainPowers(labelOnlyBase=False, minor_thresholds=(2, 0.4)))
         for text in self.findobj(Text):
             text.set_parse_math(False)
         super().savefig(*arguments, **options)
