@@ -2,28 +2,37 @@
 
 from rgnn.analysis.activation import Arrhenius, activation_energies, arrhenius, distinct
 from rgnn.analysis.comparison import Comparison, analyse_all, analyse_sweep, compare
+from rgnn.analysis.conductivity import Conductivity
 from rgnn.analysis.diffusion import Diffusion, Displacements, displacements, kinisi_is_here
+from rgnn.analysis.hops import Hop
+from rgnn.analysis.joint import Joint, joined
+from rgnn.analysis.mapping import to_mapping
 from rgnn.analysis.run import (
     Analysis,
-    AnalysisSettings,
     Shell,
     analyse,
     coordination,
     differences,
     pair_name,
-    to_mapping,
 )
+from rgnn.analysis.settings import AnalysisSettings, OfElement
 from rgnn.analysis.trajectory import Trajectory, open_trajectory
+from rgnn.analysis.vibrations import Vibrations
 
 __all__ = [
     "Analysis",
     "AnalysisSettings",
     "Arrhenius",
     "Comparison",
+    "Conductivity",
     "Diffusion",
     "Displacements",
+    "Hop",
+    "Joint",
+    "OfElement",
     "Shell",
     "Trajectory",
+    "Vibrations",
     "activation_energies",
     "analyse",
     "analyse_all",
@@ -34,6 +43,7 @@ __all__ = [
     "differences",
     "displacements",
     "distinct",
+    "joined",
     "kinisi_is_here",
     "open_trajectory",
     "pair_name",

@@ -7,14 +7,11 @@ import numpy as np
 from ase.units import kB
 from scipy.stats import t as student
 
+from rgnn.analysis.joint import SAME, Joint
 from rgnn.analysis.run import Analysis
+from rgnn.analysis.slopes import REACH
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
-
-# Standard deviations that a 95% interval of a normal distribution reaches on either side.
-REACH = 1.959964
-# Measured temperatures this near to each other, relatively, are of runs at one temperature.
-SAME = 0.02
 
 
 @dataclass(frozen=True)
@@ -83,22 +80,27 @@ def arrhenius(temperatures: Sequence[float], coefficients: Sequence[Estimate]) -
     return Arrhenius(kelvin, tuple(coefficients), energy, float(np.exp(solution[0])))
 
 
-def activation_energies(runs: Sequence[Analysis]) -> tuple[dict[int, Arrhenius], dict[int, str]]:
+def activation_energies(
+    runs: Sequence[Analysis], together: Sequence[Joint] = ()
+) -> tuple[dict[int, Arrhenius], dict[int, str]]:
     """Fits of each element over runs at several temperatures, and why an element has none.
 
-    Runs where an element is bound, or does not surely move, do not count for it. The temperature of a run is the
-    measured mean, or that which it was started at.
+    Runs of the same count as one point, with the interval of all of them. Runs where an element is bound, or does not
+    surely move, do not count for it. The temperature of a run is the measured mean, or that which it was started at.
+
+    Args:
+        runs: analysed.
+        together: which of them are of the same, see `rgnn.analysis.joint.joined`.
     """
+    in_one = {name for joint in together for name in joint.names}
+    alone = [(a.kelvin, a.displacements) for a in runs if a.displacements is not None and a.name not in in_one]
+    points = [(joint.temperature, joint) for joint in together] + alone
     fits, left_out = {}, {}
-    for z in sorted({d.element for a in runs if a.displacements is not None for d in a.displacements.elements}):
-        points = []
-        for a in runs:
-            for d in () if a.displacements is None else a.displacements.elements:
-                kelvin = a.temperature["all"].value if a.temperature else a.trajectory.target
-                if d.element == z and d.is_diffusive and kelvin is not None:
-                    points.append((kelvin, d.coefficient))
+    for z in sorted({d.element for _, moved in points for d in moved.elements}):
+        found = [(t, d.coefficient) for t, moved in points if (d := moved.of(z)) is not None]
+        known = [(t, d) for t, d in found if t is not None and d is not None]
         try:
-            fits[z] = arrhenius([t for t, _ in points], [c for _, c in points])
+            fits[z] = arrhenius([t for t, _ in known], [d for _, d in known])
         except InputError:
-            left_out[z] = f"diffuses in {len(points)} of {len(runs)} runs"
+            left_out[z] = f"diffuses in {len(known)} of {len(points)} " + ("points" if together else "runs")
     return fits, left_out

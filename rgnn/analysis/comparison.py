@@ -9,7 +9,9 @@ from pathlib import Path
 from ase.data import chemical_symbols
 
 from rgnn.analysis.activation import Arrhenius, activation_energies, distinct
-from rgnn.analysis.run import Analysis, AnalysisSettings, analyse
+from rgnn.analysis.joint import Joint, joined
+from rgnn.analysis.run import Analysis, analyse
+from rgnn.analysis.settings import AnalysisSettings
 from rgnn.analysis.trajectory import Trajectory, open_trajectory
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.events import SILENT, Listener
@@ -29,6 +31,7 @@ class Comparison:
         reference: that g(r) is compared with; None is the first run.
         fits: by atomic number; empty where none were asked for.
         without_fit: atomic number -> why the element has no activation energy.
+        together: runs of the same as one.
     """
 
     settings: AnalysisSettings
@@ -36,6 +39,7 @@ class Comparison:
     reference: Analysis | None
     fits: dict[int, Arrhenius]
     without_fit: dict[int, str]
+    together: list[Joint]
 
     @property
     def warnings(self) -> list[str]:
@@ -96,7 +100,8 @@ def compare(
     against = None
     if known is not None:
         (against,) = analyse_all([known], settings.override(skip=0.0, skip_ps=0.0), listener)
-    fits, without = activation_energies(analysed) if arrhenius else ({}, {})
+    together = joined(analysed, settings)
+    fits, without = activation_energies(analysed, together) if arrhenius else ({}, {})
     if arrhenius and not fits:
         if unsound := next((a for a in analysed if a.unsound), None):
             raise InputError(
@@ -105,7 +110,7 @@ def compare(
             )
         found = ", ".join(f"{chemical_symbols[z]} ({why})" for z, why in without.items())
         raise InputError(f"no activation energy for {found or 'any element'}; run longer, or at more temperatures.")
-    return Comparison(settings, analysed, against, fits, without)
+    return Comparison(settings, analysed, against, fits, without, together)
 
 
 def analyse_all(

@@ -222,25 +222,33 @@ def mean_squared_displacement(positions: np.ndarray, groups: Sequence[np.ndarray
         masses: [N], for the centre of mass.
 
     Returns:
-        [groups, T] in square Angstrom; the sums over origins are convolutions (Calandrini et al. 2011,
-        doi 10.1051/sfn/201112010, section 4.2).
+        [groups, T] in square Angstrom, see `lag_squares`.
     """
-    centre = np.einsum("tnx,n->tx", positions, masses / masses.sum())
-    x = positions - centre[:, None]
-    x = x - x[0]  # smaller numbers, less cancellation
-    t = len(x)
-    counts = np.arange(t, 0, -1)
-    result = np.zeros((len(groups), t))
-    parts = [(row, part) for row, group in enumerate(groups) for part in _portions(group, len(x))]
-    for row, part in parts:
-        y = x[:, part]
+    x = positions - centre_of_mass(positions, masses)[:, None]
+    return np.stack([lag_squares(x[:, group]) for group in groups])
+
+
+def centre_of_mass(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
+    """[T, 3] of atoms at positions [T, N, 3] with masses [N]."""
+    return np.einsum("tnx,n->tx", positions, masses / masses.sum())
+
+
+def lag_squares(x: np.ndarray) -> np.ndarray:
+    """Mean of |x(t + lag) - x(t)|^2 over all time origins and all n of [T, n, 3], against the lag in frames, [T].
+
+    The sums over origins are convolutions (Calandrini et al. 2011, doi 10.1051/sfn/201112010, section 4.2).
+    """
+    t, n = x.shape[:2]
+    counts, result = np.arange(t, 0, -1), np.zeros(t)
+    for part in _portions(np.arange(n), t):
+        y = x[:, part] - x[0, part]  # smaller numbers, less cancellation
         spectrum = np.fft.rfft(y, n=2 * t, axis=0)
         products = np.fft.irfft(np.abs(spectrum) ** 2, n=2 * t, axis=0)[:t].sum(axis=2) / counts[:, None]
         square = np.square(y).sum(axis=2)
         ends = np.concatenate([np.zeros((1, len(part))), np.cumsum(square, axis=0)])
         # For lag m: the squares at times 0 .. T-1-m and m .. T-1.
         sums = ends[t - np.arange(t)] + ends[t] - ends[np.arange(t)]
-        result[row] += (sums / counts[:, None] - 2 * products).sum(axis=1) / len(groups[row])
+        result += (sums / counts[:, None] - 2 * products).sum(axis=1) / n
     return np.maximum(result, 0)
 
 

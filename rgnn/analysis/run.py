@@ -2,21 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from ase.units import kB
-from pydantic import Field
 
+from rgnn.analysis.conductivity import Conductivity, charge_track, conductivity, dipole
 from rgnn.analysis.diffusion import Displacements, displacements
+from rgnn.analysis.hops import hops
 from rgnn.analysis.observables import RadialCounts, RadialDistribution, integrated_difference, pooled
+from rgnn.analysis.settings import AnalysisSettings
 from rgnn.analysis.soundness import Closest, broke_off, limits_of, sound_part, time_of
-from rgnn.analysis.trajectory import Trajectory
+from rgnn.analysis.trajectory import LOST, Trajectory
+from rgnn.analysis.vibrations import Spectra, Vibrations
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate, evenly, mean_of_parts, rate
-from rgnn.base.settings import Flag, Number, Settings
 from rgnn.md import element_temperature
 from rgnn.md.constraints import freedom
 from rgnn.md.contacts import pair_name
@@ -26,25 +27,10 @@ from rgnn.md.thermometry import against_thermostat, correlated_mean, equipartiti
 RADIAL_FRAMES, RADIAL_ATOMS = 1000, 400_000
 # Atoms times frames whose positions are kept for displacements: 96 MB. Of longer runs, every second frame or fewer.
 KEPT = 4_000_000
+# Part of the steps between frames that may be nearly half a cell: of uniform places a fifth are.
+MOST_LOST = 0.002
 # Consecutive parts that g(r) is averaged over apart, for errors and for the two halves.
 RADIAL_PARTS = 10
-
-
-class AnalysisSettings(Settings):
-    """How trajectories are analysed."""
-
-    r_max: Number = Field(default=6.0, ge=0.5, le=30, json_schema_extra={"unit": "Angstrom"})
-    """Reach of g(r), Å."""
-    width: Number = Field(default=0.02, ge=0.001, le=0.2, json_schema_extra={"unit": "Angstrom"})
-    """Width of a bin of g(r), Å. Nothing is smoothed before distributions are compared."""
-    skip: Number = Field(default=0.2, ge=0, lt=1, json_schema_extra={"remark": ", a part of the run"})
-    """Part of the run that is left out as equilibration."""
-    skip_ps: Number | None = Field(default=None, ge=0)
-    """Time that is left out as equilibration, ps; takes precedence over `skip`."""
-    fit_from: Number | None = Field(default=None, gt=0)
-    """Lag from which diffusion coefficients are fitted, ps; None is a twentieth of what is analysed."""
-    sound_part: Flag = False
-    """Only what came before two atoms were too close, or before the run broke off."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +69,10 @@ class Analysis:
             interval has no ends where the run is too short for one.
         displacements: None where the time between frames is not known, or too few.
         work: done by the forces, meV/atom/ps, which is what the model heats; None without a log.
+        kelvin: temperature of the run: the measured mean, or as given, or as it was started; None where nobody knows.
+        volume: mean of the cell, cubic Angstrom; None without one.
+        conductivity: None where no charges are given, or something that it needs is not known.
+        vibrations: density of states; None where frames do not hold it.
         notes: sentences on what was left out, and why.
         closest: the closest atoms of each pair of elements: in all frames of pairs that were too close, of others in
             those that g(r) was averaged over.
@@ -101,6 +91,10 @@ class Analysis:
     temperature: dict[str, Estimate]
     displacements: Displacements | None
     work: Estimate | None
+    kelvin: float | None
+    volume: float | None
+    conductivity: Conductivity | None
+    vibrations: Vibrations | None
     notes: tuple[str, ...]
     closest: Closest
     unsound: str = ""
@@ -191,11 +185,21 @@ def analyse(
         notes.append("no run of rgnn: positions were unwrapped, each step to the nearest image")
     if not gathered.parts:
         notes.append("no g(r): it needs a cell that is periodic in three directions")
+    if trajectory.remark:
+        notes.append(trajectory.remark)
     moved = None if unsound else _displacements(trajectory, config, gathered, with_kinisi, notes)
     series, thermostat, work = gathered.temperatures, "", None
     if trajectory.log is not None:
         series, thermostat, work = _from_log(trajectory.log, gathered.start, gathered.first.numbers)
     elements = {name: values for name, values in series.items() if name != "all"}
+    temperature = {name: correlated_mean(values) for name, values in series.items()}
+    kelvin = temperature["all"].value if temperature else config.temperature or trajectory.target
+    kelvin = kelvin or trajectory.temperature
+    states: Vibrations | str | None = None
+    if gathered.spectra is not None and not unsound:
+        states = gathered.spectra.result(trajectory.timestep)
+    if isinstance(states, str):
+        notes.append(f"no vibrational density of states: {states}")
     return Analysis(
         trajectory,
         len(gathered.first),
@@ -203,15 +207,43 @@ def analyse(
         first,
         gathered.parts,
         _shells(gathered.parts),
-        {name: correlated_mean(values) for name, values in series.items()},
+        temperature,
         moved,
         work,
+        kelvin,
+        gathered.volume,
+        _conductivity(config, gathered, moved, kelvin, notes),
+        states if isinstance(states, Vibrations) else None,
         tuple(notes),
         gathered.closest,
         unsound,
         thermostat,
         equipartition(elements, series["all"]).verdict if "all" in series else "",
     )
+
+
+def _conductivity(
+    config: AnalysisSettings, g: "_Gathered", moved: Displacements | None, kelvin: float | None, notes: list[str]
+) -> Conductivity | None:
+    charges = config.charge_numbers
+    if not charges or moved is None:
+        return None
+    absent = [chemical_symbols[z] for z in charges if z not in g.first.numbers]
+    if absent:
+        raise InputError(f"--charge names {', '.join(absent)}, but there is none in the run; leave it out.")
+    if kelvin is None or g.volume is None:
+        missing = "the temperature is not known (--temperature gives it)" if kelvin is None else "it needs a volume"
+        notes.append(f"no conductivity: {missing}")
+        return None
+    ions = [d for d in moved.elements if charges.get(d.element) and d.hop is not None]
+    tracks, lag = [], None
+    if ions:
+        fastest = max(ions, key=lambda d: d.reached / d.fit[1])
+        together = dipole(g.positions, g.first.numbers, g.first.get_masses(), charges)
+        if together is not None:
+            track, lag = charge_track(together, moved.interval, fastest, config.fit_from)
+            tracks = [track]
+    return conductivity(moved, charges, kelvin, g.volume, tracks, lag)
 
 
 def _skipped(trajectory: Trajectory, config: AnalysisSettings) -> int:
@@ -242,6 +274,9 @@ class _Gathered:
     positions: np.ndarray
     stride: int
     temperatures: dict[str, np.ndarray]
+    volume: float | None
+    spectra: Spectra | None
+    lost: float
     closest: Closest
 
 
@@ -253,6 +288,8 @@ def _gather(
     counters: list[RadialCounts] = []
     closest = Closest(limits_of(trajectory))
     start: Atoms | None = None
+    spectra: Spectra | None = None
+    volumes: list[float] = []
     for k, atoms in enumerate(trajectory.frames(first)):
         if start is None:
             start = atoms
@@ -265,11 +302,17 @@ def _gather(
             stride = -(-n * len(atoms) // KEPT)
             known = trajectory.interval is not None
             positions = np.empty((-(-n // stride) if known else 0, len(atoms), 3))
+            if trajectory.interval is not None:
+                spectra = Spectra(atoms.numbers, atoms.get_masses(), trajectory.interval, n)
         elif not np.array_equal(atoms.numbers, start.numbers):
             raise InputError(f"{trajectory.path}: frame {first + k} holds other atoms than the first; cut the file.")
         closest.look(atoms, first + k, time_of(trajectory, atoms, first + k), wide=k in part_of or not periodic)
         if k in part_of:
             counters[part_of[k]].add(atoms)
+        if periodic:
+            volumes.append(atoms.get_volume())
+        if spectra is not None:
+            spectra.add(atoms)
         if known and k % stride == 0:
             positions[k // stride] = atoms.positions
         if not trajectory.is_run and atoms.has("momenta"):
@@ -284,6 +327,9 @@ def _gather(
         positions[: k // stride + 1],
         stride,
         {name: np.array(values) for name, values in series.items()},
+        float(np.mean(volumes)) if volumes else None,
+        spectra,
+        float(atoms.info.get(LOST, 0.0)),
         closest,
     )
 
@@ -320,9 +366,17 @@ def _displacements(
         why = f"is uneven: {trajectory.uneven}; cut the file there" if trajectory.uneven else "is not known"
         notes.append(f"no displacements: the time between frames {why} (--interval gives it)")
         return None
+    if g.lost > MOST_LOST:
+        notes.append(
+            f"no displacements: {100 * g.lost:.1f}% of the steps between frames are nearly half a cell, so paths are "
+            "lost; the frames are too far apart, or in no order of time"
+        )
+        return None
     interval = trajectory.interval * g.stride
+    known = hops(pooled(g.parts) if g.parts else None, g.volume, config.hop_lengths)
+    masses = g.first.get_masses()
     try:
-        return displacements(g.positions, g.first.numbers, g.first.get_masses(), interval, config.fit_from, with_kinisi)
+        return displacements(g.positions, g.first.numbers, masses, interval, config.fit_from, with_kinisi, hops=known)
     except InputError as error:
         if config.fit_from is not None:
             raise
@@ -347,61 +401,3 @@ def coordination(parts: tuple[RadialDistribution, ...], centre: int, neighbour: 
     """Mean number of neighbours within a distance in Angstrom, with a 95% interval from the parts."""
     numbers = np.array([part.coordination(centre, neighbour, distance) for part in parts])
     return mean_of_parts(numbers, pooled(parts).coordination(centre, neighbour, distance))
-
-
-def to_mapping(a: Analysis) -> dict[str, Any]:
-    """All results as plain numbers; intervals as [low, high]."""
-
-    def plain(e: Estimate) -> dict[str, Any]:
-        finite = np.isfinite([e.low, e.high]).all()
-        return {"value": e.value, "95%": [e.low, e.high] if finite else None}
-
-    moved = a.displacements
-    return {
-        "name": a.name,
-        "path": str(a.trajectory.path),
-        "frames": a.frames,
-        "atoms": a.atoms,
-        "skipped_frames": a.skipped,
-        "length_ps": a.length,
-        "target_K": a.trajectory.target or a.trajectory.temperature,
-        "temperature_K": {name: plain(t) for name, t in a.temperature.items()},
-        "thermostat": a.thermostat or None,
-        "equipartition": a.equipartition or None,
-        "work_meV_per_atom_ps": None if a.work is None else plain(a.work),
-        "radial": None
-        if a.radial is None
-        else {
-            "bin_A": a.radial.width,
-            "frames": a.radial.frames,
-            "first_peak_A": {pair_name(p): _or_none(a.radial.first_peak(p)) for p in a.radial.pairs},
-            "difference_of_halves": {name: _or_none(x) for name, x in a.floor.items()},
-        },
-        "coordination": {s.name: {"within_A": s.distance, **plain(s.number)} for s in a.shells},
-        "diffusion": None
-        if moved is None
-        else {
-            "method": moved.method,
-            "fit_ps": list(moved.fit),
-            "cm2_per_s": {
-                chemical_symbols[d.element]: {**plain(d.coefficient), "exponent": d.exponent, "verdict": d.verdict}
-                for d in moved.elements
-            },
-        },
-        "closest": {
-            pair_name(pair): {
-                "angstrom": found.distance,
-                "time_ps": found.time,
-                "frame": found.frame,
-                "limit_angstrom": a.closest.limits.limit(pair),
-                "training_angstrom": a.closest.limits.trained.get(pair),
-            }
-            for pair, found in sorted(a.closest.approaches.items())
-        },
-        "unsound": a.unsound or None,
-        "notes": list(a.notes),
-    }
-
-
-def _or_none(x: float) -> float | None:
-    return float(x) if np.isfinite(x) else None

@@ -7,12 +7,22 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from rgnn.analysis.activation import Arrhenius
-from rgnn.analysis.run import Analysis, AnalysisSettings, differences, pair_name, to_mapping
+from rgnn.analysis.conductivity import Conductivity
+from rgnn.analysis.diffusion import Diffusion
+from rgnn.analysis.joint import Joint
+from rgnn.analysis.mapping import conductivity_mapping, diffusion_mapping, to_mapping
+from rgnn.analysis.run import Analysis, differences, pair_name
+from rgnn.analysis.settings import AnalysisSettings
+from rgnn.analysis.vibrations import PER_CM
 from rgnn.base.estimate import Estimate
 
 
 def record(
-    config: AnalysisSettings, runs: Sequence[Analysis], reference: Analysis | None, fits: Mapping[int, Arrhenius]
+    config: AnalysisSettings,
+    runs: Sequence[Analysis],
+    reference: Analysis | None,
+    fits: Mapping[int, Arrhenius],
+    together: Sequence[Joint] = (),
 ) -> dict[str, Any]:
     """All results as plain numbers."""
     known = reference if reference is not None else runs[0]
@@ -26,9 +36,21 @@ def record(
             if a.radial is not None and a is not known
         }
         result["radial_difference"] = {"from": known.name, "of": apart}
+    if together:
+        result["together"] = [_joint(joint) for joint in together]
     if fits:
         result["arrhenius"] = {chemical_symbols[z]: _fit(fit) for z, fit in fits.items()}
     return result
+
+
+def _joint(joint: Joint) -> dict[str, Any]:
+    return {
+        "runs": list(joint.names),
+        "temperature_K": joint.temperature,
+        "cm2_per_s": {chemical_symbols[d.element]: diffusion_mapping(d) for d in joint.elements},
+        "conductivity": None if joint.conductivity is None else conductivity_mapping(joint.conductivity),
+        "notes": list(joint.notes),
+    }
 
 
 def _fit(fit: Arrhenius) -> dict[str, Any]:
@@ -41,35 +63,68 @@ def _fit(fit: Arrhenius) -> dict[str, Any]:
     }
 
 
-def csv_rows(runs: Sequence[Analysis], reference: Analysis | None, fits: Mapping[int, Arrhenius]) -> list[str]:
-    """One number with its interval a line."""
-    known = reference if reference is not None else runs[0]
-    rows = ["run,quantity,of,unit,value,low_95,high_95"]
+class _Rows:
+    """Lines of CSV, one number each."""
 
-    def add(run: str, quantity: str, of: str, unit: str, e: Estimate | float) -> None:
+    def __init__(self) -> None:
+        self.lines = ["run,quantity,of,unit,value,low_95,high_95"]
+
+    def add(self, run: str, quantity: str, of: str, unit: str, e: Estimate | float | None) -> None:
+        """A line, where there is a number."""
+        if e is None:
+            return
         e = e if isinstance(e, Estimate) else Estimate(e, float("nan"), float("nan"))
         numbers = ["" if not np.isfinite(x) else f"{x:.6g}" for x in (e.value, e.low, e.high)]
-        rows.append(",".join([f'"{run}"' if "," in run else run, quantity, of, unit, *numbers]))
+        self.lines.append(",".join([f'"{run}"' if "," in run else run, quantity, of, unit, *numbers]))
 
-    for a in [*runs, *([] if reference is None else [reference])]:
+    def moves(self, run: str, elements: Sequence[Diffusion], c: Conductivity | None) -> None:
+        """How elements move, and what they conduct."""
+        for d in elements:
+            symbol = chemical_symbols[d.element]
+            self.add(run, "diffusion coefficient", symbol, "cm2/s", d.coefficient)
+            if d.coefficient is None:
+                self.add(run, "diffusion coefficient below", symbol, "cm2/s", d.bound)
+            self.add(run, "exponent of displacement", symbol, "", d.exponent)
+        if c is not None:
+            self.add(run, "conductivity of ions alone", "all", "mS/cm", c.alone)
+            self.add(run, "conductivity of ions alone below", "all", "mS/cm", c.bound)
+            self.add(run, "conductivity of all charges", "all", "mS/cm", c.together)
+            self.add(run, "Haven ratio", "all", "", c.haven)
+
+    def run(self, a: Analysis, known: Analysis) -> None:
+        """All numbers of a run; `known` is what its g(r) is compared with."""
         for name, kelvin in a.temperature.items():
-            add(a.name, "temperature", name, "K", kelvin)
-        if a.work is not None:
-            add(a.name, "work of the forces", "all", "meV/atom/ps", a.work)
+            self.add(a.name, "temperature", name, "K", kelvin)
+        self.add(a.name, "work of the forces", "all", "meV/atom/ps", a.work)
         for shell in a.shells:
-            add(a.name, "coordination", shell.name, "", shell.number)
-            add(a.name, "coordination distance", shell.name, "Angstrom", shell.distance)
-        for d in () if a.displacements is None else a.displacements.elements:
-            add(a.name, "diffusion coefficient", chemical_symbols[d.element], "cm2/s", d.coefficient)
-            add(a.name, "exponent of displacement", chemical_symbols[d.element], "", d.exponent)
+            self.add(a.name, "coordination", shell.name, "", shell.number)
+            self.add(a.name, "coordination distance", shell.name, "Angstrom", shell.distance)
+        self.moves(a.name, () if a.displacements is None else a.displacements.elements, a.conductivity)
+        if a.vibrations is not None:
+            for z in a.vibrations.density:
+                self.add(a.name, "mean frequency", chemical_symbols[z], "THz", a.vibrations.mean(z))
         if a.radial is not None and known.radial is not None and a is not known:
             for name, x in differences(a.radial, known.radial).items():
-                add(a.name, f"g(r) difference from {known.name}", name, "", x)
+                self.add(a.name, f"g(r) difference from {known.name}", name, "", x)
         for name, x in a.floor.items():
-            add(a.name, "g(r) difference of halves", name, "", x)
+            self.add(a.name, "g(r) difference of halves", name, "", x)
+
+
+def csv_rows(
+    runs: Sequence[Analysis],
+    reference: Analysis | None,
+    fits: Mapping[int, Arrhenius],
+    together: Sequence[Joint] = (),
+) -> list[str]:
+    """One number with its interval a line."""
+    rows = _Rows()
+    for a in [*runs, *([] if reference is None else [reference])]:
+        rows.run(a, reference if reference is not None else runs[0])
+    for joint in together:
+        rows.moves(joint.name, joint.elements, joint.conductivity)
     for z, fit in fits.items():
-        add("all runs", "activation energy", chemical_symbols[z], "eV", fit.energy)
-    return rows
+        rows.add("all runs", "activation energy", chemical_symbols[z], "eV", fit.energy)
+    return rows.lines
 
 
 def radial_rows(runs: Sequence[Analysis]) -> list[str]:
@@ -92,5 +147,17 @@ def displacement_rows(runs: Sequence[Analysis]) -> list[str]:
             symbols = [f"{chemical_symbols[d.element]}_A2" for d in moved.elements]
             rows = rows or [",".join(["run", "lag_ps", *symbols])]
             table = np.column_stack([moved.lags, *(d.msd for d in moved.elements)])[: len(moved.lags) // 2]
+            rows += [",".join([a.name, *(f"{x:.6g}" for x in row)]) for row in table]
+    return rows
+
+
+def vibration_rows(runs: Sequence[Analysis]) -> list[str]:
+    """Density of states of every run: THz, 1/cm, then all atoms and each element, per THz."""
+    rows: list[str] = []
+    for a in runs:
+        if (found := a.vibrations) is not None:
+            symbols = [f"{chemical_symbols[z]}_per_THz" for z in found.density]
+            rows = rows or [",".join(["run", "THz", "per_cm", "all_per_THz", *symbols])]
+            table = np.column_stack([found.frequency, PER_CM * found.frequency, found.total, *found.density.values()])
             rows += [",".join([a.name, *(f"{x:.6g}" for x in row)]) for row in table]
     return rows

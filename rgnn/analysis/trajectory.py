@@ -1,8 +1,9 @@
 """Where frames come from: a run folder of rgnn, or any trajectory that ASE reads; one frame at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -15,10 +16,16 @@ from rgnn.base.settings import read_yaml
 from rgnn.data.formats import safe_format, structures, times_of
 from rgnn.data.formats.labels import TIMES
 
+# Steps of an atom beyond this part of the cell may be those of another image, and where a frame says how many were.
+NEARLY_HALF, LOST = 0.4, "rgnn_lost_steps"
+# Settings that runs share where they differ in seed and structure alone.
+CONDITIONS = ("ensemble", "pressure", "bits", "noise", "engine")
 # A time is even within this part of the interval: files round them.
 UNEVEN = 0.1
 # A frame belongs to a temperature that was asked for within so many K.
 SAME_TEMPERATURE = 0.5
+# Positions are those of a frame written twice within so many Angstrom: files round them.
+SAME_POSITION = 1e-4
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,10 @@ class Trajectory:
         target: temperature in K that the run was started at, where it is known.
         temperature: only frames whose header says this temperature in K.
         uneven: where the times of the file are not evenly spaced, in words; there is no interval then.
+        chosen: numbers of the frames in the file that are taken, which are evenly spaced; None is all of them.
+        remark: which frames were left out for that, and why; empty where none were.
+        timestep: of the run in fs, where it is known.
+        conditions: what else than seed and structure decides on a run of rgnn, as its folder says; empty otherwise.
     """
 
     name: str
@@ -47,6 +58,10 @@ class Trajectory:
     target: float | None = None
     temperature: float | None = None
     uneven: str = ""
+    chosen: tuple[int, ...] | None = None
+    remark: str = ""
+    timestep: float | None = None
+    conditions: str = ""
 
     @property
     def is_run(self) -> bool:
@@ -59,24 +74,27 @@ class Trajectory:
         Raises:
             InputError: a frame cannot be read, or holds other atoms than the first.
         """
+        numbers = (range(self.length) if self.chosen is None else self.chosen[: self.length])[first::stride]
         if self.format == "traj":
-            yield from self._indexed(range(first, self.length, stride))
+            yield from self._indexed(numbers)
             return
+        wanted, last = set(numbers), max(numbers, default=-1)
         for number, atoms in enumerate(self._unwrapped()):
-            if number >= self.length:
+            if number > last:
                 return
-            if number >= first and (number - first) % stride == 0:
+            if number in wanted:
                 yield atoms
 
-    def _indexed(self, numbers: range) -> Iterator[Atoms]:
+    def _indexed(self, numbers: Sequence[int]) -> Iterator[Atoms]:
         """By number, where the frames between need not be read; all of them, where steps must be followed."""
         with ase.io.Trajectory(self.file) as stored:
             if self.is_run:
                 for number in numbers:
                     yield stored[number]
                 return
-            for number, atoms in enumerate(unwrapped(stored[k] for k in range(self.length))):
-                if number in numbers:
+            wanted = set(numbers)
+            for number, atoms in enumerate(unwrapped(stored[k] for k in range(max(wanted, default=-1) + 1))):
+                if number in wanted:
                     yield atoms
 
     def _unwrapped(self) -> Iterator[Atoms]:
@@ -85,7 +103,10 @@ class Trajectory:
     def _read(self) -> Iterator[Atoms]:
         """Frames as they are in the file; those of the temperature, where one is asked for."""
         reader = structures(self.file, self.format)
-        number, last = 0, self.length if self.temperature is None else 0
+        number, last = (
+            0,
+            0 if self.temperature is not None else self.length if self.chosen is None else self.chosen[-1] + 1,
+        )
         while not last or number < last:  # beyond, a frame may be half written
             try:
                 atoms = next(reader, None)
@@ -108,9 +129,11 @@ def _is_at(atoms: Atoms, temperature: float) -> bool:
 def unwrapped(frames: Iterator[Atoms]) -> Iterator[Atoms]:
     """The same frames with each step of an atom taken to its nearest image: exact while steps are below half a cell.
 
-    The steps are taken in fractions of each frame's own cell, so a cell that changes carries its atoms along.
+    The steps are taken in fractions of each frame's own cell, so a cell that changes carries its atoms along. Frames
+    say under `LOST` which part of all steps so far was nearly half a cell, where the nearest image is a guess.
     """
     before: np.ndarray | None = None
+    lost, steps = 0, 0
     for atoms in frames:
         if not atoms.pbc.any() or atoms.cell.rank < 3:
             yield atoms
@@ -122,8 +145,11 @@ def unwrapped(frames: Iterator[Atoms]) -> Iterator[Atoms]:
                     f"a frame has {len(inside)} atoms where the one before had {len(before)}; cut the file."
                 )
             inside -= np.round(inside - before) * atoms.pbc
+            lost += int((np.abs(inside - before)[:, atoms.pbc] > NEARLY_HALF).sum())
+            steps += len(inside) * int(atoms.pbc.sum())
         before = inside
         moved = atoms.copy()
+        moved.info[LOST] = lost / max(1, steps)
         moved.positions = atoms.cell.cartesian_positions(inside)
         yield moved
 
@@ -165,11 +191,18 @@ def _open_run(path: Path) -> Trajectory:
     if file is None or not (path / "log.csv").is_file():
         raise InputError(f"{path}: is no run of rgnn md (it has no trajectory or no log.csv); name a run or a file.")
     kind = "traj" if file.suffix == ".traj" else "extxyz"
-    settings = read_yaml(path / "config.yaml").get("md") if (path / "config.yaml").is_file() else None
-    target = settings.get("temperature") if isinstance(settings, dict) else None
-    target = float(target) if isinstance(target, int | float) else None
+    record = read_yaml(path / "config.yaml") if (path / "config.yaml").is_file() else {}
+    settings: dict[str, Any] = record["md"] if isinstance(record.get("md"), dict) else {}
+    hardware = path / "hardware.yaml"  # of a run of a sweep
+    decisive = [record.get("model_fingerprint"), *(settings.get(name) for name in CONDITIONS)]
+    conditions = str([*decisive, read_yaml(hardware) if hardware.is_file() else None])
+    target, timestep = (
+        float(x) if isinstance(x := settings.get(name), int | float) else None for name in ("temperature", "timestep")
+    )
     log = read_csv(path / "log.csv", "resume the run to mend it")
-    opened = Trajectory(path.resolve().name, path, file, kind, log=log, target=target)
+    opened = Trajectory(
+        path.resolve().name, path, file, kind, log=log, target=target, timestep=timestep, conditions=conditions
+    )
     length = _count(opened)
     if not length:
         raise InputError(f"{path}: its trajectory holds no frames yet; let the run continue.")
@@ -213,16 +246,60 @@ def _timed(opened: Trajectory) -> Trajectory:
     times = np.array([t for t in known if t is not None])
     if len(times) < 2 or len(times) < len(known):
         return opened
-    interval = (times[-1] - times[0]) / (len(times) - 1)
-    off = np.abs(times - times[0] - interval * np.arange(len(times)))
-    if interval > 0 and off.max() <= UNEVEN * interval:
-        return replace(opened, interval=float(interval) / 1000)
+    interval = _interval(times)
+    if interval is not None:
+        return replace(opened, interval=interval / 1000)
     steps = np.diff(times)
+    falls = np.flatnonzero(steps < -UNEVEN * np.abs(steps).max())
+    if len(falls):
+        k = int(falls[0])
+        return replace(
+            opened,
+            uneven=f"time falls from {times[k]:g} to {times[k + 1]:g} fs at frame {k + 1}, so these are several runs "
+            "in one file",
+        )
     odd = int(np.flatnonzero(np.abs(steps - steps[0]) > UNEVEN * abs(steps[0]))[:1].sum())
+    words = f"the first frames are {steps[0]:g} fs apart, but frames {odd} and {odd + 1} {steps[odd]:g} fs"
+    chosen = _every(times, float(steps.max())) if steps.max() > 0 else None
+    larger = None if chosen is None else _interval(times[chosen])
+    if chosen is None or larger is None or not _repeats(opened, times):
+        return replace(opened, uneven=words)
+    left_out = len(times) - len(chosen)
     return replace(
         opened,
-        uneven=f"the first frames are {steps[0]:g} fs apart, but frames {odd} and {odd + 1} {steps[odd]:g} fs",
+        interval=larger / 1000,
+        chosen=tuple(chosen),
+        length=len(chosen),
+        remark=f"{words}; frames {larger:.4g} fs apart were taken, which leaves out {left_out} of {len(times)}",
     )
+
+
+def _interval(times: np.ndarray) -> float | None:
+    """Between frames in fs, where they are evenly spaced."""
+    if len(times) < 2 or not times[-1] > times[0]:
+        return None
+    interval = float((times[-1] - times[0]) / (len(times) - 1))
+    off = np.abs(times - times[0] - interval * np.arange(len(times)))
+    return interval if off.max() <= UNEVEN * interval else None
+
+
+def _every(times: np.ndarray, step: float) -> list[int] | None:
+    """Frames from the first on at multiples of a step in fs; None where there is none at one of them."""
+    wanted = times[0] + step * np.arange(int((times[-1] - times[0]) / step + UNEVEN) + 1)
+    nearest = np.clip(np.searchsorted(times, wanted - UNEVEN * step), 0, len(times) - 1)
+    off = np.abs(times[nearest] - wanted)
+    return nearest.tolist() if off.max() <= UNEVEN * step else None
+
+
+def _repeats(opened: Trajectory, times: np.ndarray) -> bool:
+    """Whether frames of the same time hold the same positions, as where a run was continued from its last frame."""
+    same = set((np.flatnonzero(np.diff(times) == 0) + 1).tolist())
+    before: np.ndarray | None = None
+    for number, atoms in enumerate(opened._read() if same else ()):
+        if number in same and (before is None or not np.allclose(atoms.positions, before, atol=SAME_POSITION)):
+            return False
+        before = atoms.positions
+    return True
 
 
 def _times(opened: Trajectory) -> list[float | None]:

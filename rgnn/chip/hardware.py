@@ -287,6 +287,8 @@ class Hardware(Settings):
             words.append(f"wires of {self.wire_resistance:g} ohm" + compensated)
         if self.slow_noise is not None:
             words.append(self._slow_noise_in_words())
+        if self.chip:
+            words.append(f"chip {self.chip}")
         return ", ".join(words)
 
     def _converters_in_words(self) -> list[str]:

@@ -131,6 +131,7 @@ def plan_sweep(
     *,
     vary: Mapping[str, Sequence[Any]] | None = None,
     hardware: Hardware | str | None = None,
+    chips: int = 1,
     frame: int = -1,
     device: torch.device | str = "cpu",
     board: BoardSettings | None = None,
@@ -143,6 +144,7 @@ def plan_sweep(
         settings: of every run.
         vary: setting of `Hardware` -> the values to sweep.
         hardware: what else holds in the sweep: settings, a preset or a YAML file; None is as trained.
+        chips: draws of what is frozen on a chip; hardware on which something is has a run for each.
         frame: frame of the structure file; -1 is the last.
         device: where to compute.
         board: that one more run is measured on, with the input codes of `hardware`; None only simulates.
@@ -155,7 +157,7 @@ def plan_sweep(
     if not loaded.uses_chip:
         raise InputError("the model is all digital, so hardware means nothing to it; name a model with a chip.")
     base = load_hardware(hardware) if isinstance(hardware, str) else hardware or loaded.hardware
-    swept = variations(loaded.hardware, base, vary or {})
+    swept = _drawn(variations(loaded.hardware, base, vary or {}), chips)
     for each in swept:
         require_ranges(loaded, each)
     measured = None
@@ -178,9 +180,22 @@ def plan_sweep(
     return SweepPlan(loaded, atoms, known)
 
 
+<<<<<<< HEAD
 def resume_sweep(
     folder: str | Path, device: torch.device | str = "cpu", board: BoardSettings | None = None
 ) -> SweepPlan:
+=======
+def _drawn(settings: Sequence[Hardware], chips: int) -> list[Hardware]:
+    """The settings with each draw of what is frozen on them; the first of `chips` is the setting's own."""
+    found = []
+    for hardware in settings:
+        draws = chips if hardware.is_frozen_random or hardware.follows_calls else 1
+        found += [hardware, *(hardware.override(chip=hardware.chip + k) for k in range(1, draws))]
+    return list(dict.fromkeys(found))
+
+
+def resume_sweep(folder: str | Path, device: torch.device | str = "cpu") -> SweepPlan:
+>>>>>>> 821f77c (Diffusion only past a hop, conductivity, vibrations, seeds as one run, every pair of g(r); 1/f and frozen noise in sweeps)
     """The sweep that was begun in a folder.
 
     Args:

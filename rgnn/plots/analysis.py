@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from rgnn.analysis import Analysis, Arrhenius, pair_name
 from rgnn.analysis.observables import RadialDistribution
+from rgnn.analysis.vibrations import PER_CM
 from rgnn.md.contacts import ContactLimits, Pair
 from rgnn.plots import style
 
@@ -28,6 +29,7 @@ def radial_figure(runs: Sequence[Analysis], reference: Analysis | None, path: st
     if reference is not None and reference.radial is not None:
         shown.insert(0, (f"{reference.name} (reference)", reference.radial, "black"))
     pairs = shown[0][1].pairs
+    nearest = min(0.5, *(radial.r[np.argmax(radial.total > 0)] for _, radial, _ in shown))  # fused atoms are in view
     panels = [None, *pairs]
     columns = min(COLUMNS, len(panels))
     rows = ceil(len(panels) / columns)
@@ -38,7 +40,7 @@ def radial_figure(runs: Sequence[Analysis], reference: Analysis | None, path: st
             _curve(ax, radial, pair, colour, name)
         ax.axhline(1, color=style.GREY, lw=0.6, ls=":")
         ax.set_title("all" if pair is None else pair_name(pair), fontsize=10)
-        ax.set(xlim=(0.5, shown[0][1].r[-1]), ylim=(0, None))
+        ax.set(xlim=(nearest, shown[0][1].r[-1]), ylim=(0, None))
         _too_close(ax, pair, runs)
         style.tidy(ax)
     for ax in axes[len(panels) :]:
@@ -106,7 +108,11 @@ def displacement_figure(runs: Sequence[Analysis], path: str | Path) -> Path | No
             shown = slice(1, max(3, len(d.msd) // 2))  # beyond, too few stretches are left to average over
             colour = style.element_colour(z) if len(moved) == 1 else style.shade(k, len(moved))
             ax.loglog(found.lags[shown], np.maximum(d.msd[shown], 1e-6), color=colour, lw=1.3, label=name)
-        ax.axvspan(*moved[0][1].fit, color=style.GREY, alpha=0.12, lw=0)
+        first = moved[0][1].of(z)
+        if first is not None:
+            ax.axvspan(*first.fit, color=style.GREY, alpha=0.12, lw=0)
+            if first.hop is not None:
+                ax.axhline(first.hop.square, color=style.GREY, lw=0.9, ls=":")
         ax.set_title(chemical_symbols[z], fontsize=10)
         ax.set_xlabel("lag (ps)")
         for axis in (ax.xaxis, ax.yaxis):  # rarely two whole decades: label 1, 2, 5
@@ -148,6 +154,33 @@ def _averaged(x: np.ndarray) -> np.ndarray:
     """Means of stretches so long that about `POINTS` of them are left."""
     stretch = max(1, len(x) // POINTS)
     return x[: len(x) // stretch * stretch].reshape(-1, stretch).mean(axis=1)
+
+
+def vibration_figure(runs: Sequence[Analysis], path: str | Path) -> Path | None:
+    """Density of states of each element against the frequency, in THz below and 1/cm above."""
+    shown = [(a.name, a.vibrations) for a in runs if a.vibrations is not None]
+    if not shown:
+        return None
+    elements = list(shown[0][1].density)
+    drawing = style.figure(3.3 * len(elements) + 0.4, 3.4)
+    axes = np.atleast_1d(drawing.subplots(1, len(elements)))
+    top = 1.15 * max(v.below(z, 0.995) for _, v in shown for z in v.density)
+    for ax, z in zip(axes, elements, strict=True):
+        for k, (name, v) in enumerate(shown):
+            if z in v.density:
+                colour = style.element_colour(z) if len(shown) == 1 else style.shade(k, len(shown))
+                ax.plot(v.frequency, v.density[z], color=colour, lw=1.1, label=name)
+        ax.set(xlim=(0, top), ylim=(0, None), xlabel="frequency (THz)")
+        ax.set_title(chemical_symbols[z], fontsize=10)
+        style.tidy(ax)
+        above = ax.secondary_xaxis("top", functions=(lambda f: PER_CM * f, lambda f: f / PER_CM))
+        above.set_xlabel("1/cm", fontsize=8)
+        above.tick_params(labelsize=8)
+    axes[0].set_ylabel("states (1/THz)")
+    if len(shown) > 1:
+        handles, names = axes[0].get_legend_handles_labels()
+        drawing.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8, ncols=3)
+    return style.save(drawing, path)
 
 
 def arrhenius_figure(fits: Mapping[int, Arrhenius], path: str | Path) -> Path:
@@ -194,17 +227,19 @@ def sweep_figure(
         moved = () if a.displacements is None else a.displacements.elements
         for k, d in enumerate(moved):
             at, colour = place + 0.16 * (k - (len(moved) - 1) / 2), style.element_colour(d.element)
-            c = np.array([d.coefficient.low, d.coefficient.value, d.coefficient.high]) * 1e5
-            middle.plot(c[[0, 2]], [at, at], color=colour, lw=1.4)
             label = chemical_symbols[d.element] if place == y[0] else None
-            face = colour if d.is_diffusive else "white"
-            middle.plot(c[1], at, "o", ms=4, color=colour, markerfacecolor=face, label=label)
+            if d.coefficient is not None:
+                c = np.array([d.coefficient.low, d.coefficient.value, d.coefficient.high]) * 1e5
+                middle.plot(c[[0, 2]], [at, at], color=colour, lw=1.4)
+                middle.plot(c[1], at, "o", ms=4, color=colour, label=label)
+            elif d.bound is not None:
+                middle.plot(1e5 * d.bound, at, "<", ms=5, color=colour, markerfacecolor="white", label=label)
         if a.work is not None:
             right.plot([a.work.low, a.work.high], [place, place], color=style.ACCENT, lw=1.4)
             right.plot(a.work.value, place, "o", ms=4, color=style.ACCENT)
-    if any(a.displacements is not None for a in runs):
+    if middle.get_legend_handles_labels()[0]:
         middle.legend(frameon=False, fontsize=8)
-    middle.set(xlabel="diffusion coefficient (10⁻⁵ cm²/s), 95%\nempty: not diffusive")
+    middle.set(xlabel="diffusion coefficient (10⁻⁵ cm²/s), 95%\nempty: at most, no diffusion seen")
     right.axvline(0, color=style.GREY, lw=0.6, ls=":")
     right.set(xlabel="work of the forces (meV/atom/ps), 95%")
     if kinds:

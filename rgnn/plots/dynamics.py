@@ -19,7 +19,7 @@ from rgnn.plots import style, watches
 RDF_FRAMES, RDF_ATOMS = 200, 100_000
 # Frames that displacements are followed over at most.
 MSD_FRAMES = 2000
-# Curves of one panel at most: the eye cannot tell more pairs apart.
+# Pairs whose colours the eye tells apart; more are shades of one.
 PAIRS = 3
 
 
@@ -86,9 +86,9 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
 
 
 def _shown(rdf: RadialDistribution) -> list[tuple[int, int]]:
-    """Pairs of unlike atoms (of all, where there is one element), those with the highest peaks first."""
-    pairs = [pair for pair in rdf.pairs if pair[0] != pair[1]] or list(rdf.pairs)
-    return sorted((pair for pair in pairs if rdf.of(pair).any()), key=lambda pair: -rdf.of(pair).max())[:PAIRS]
+    """Every pair that comes within reach: unlike atoms first, and those with the highest peaks."""
+    seen = (pair for pair in rdf.pairs if rdf.of(pair).any())
+    return sorted(seen, key=lambda pair: (pair[0] == pair[1], -rdf.of(pair).max()))
 
 
 def _first_peaks(rdf: RadialDistribution) -> dict[str, float]:
@@ -133,9 +133,12 @@ def _density(axes: Axes, log: dict[str, np.ndarray]) -> None:
 
 
 def _radial(axes: Axes, rdf: RadialDistribution, close: Mapping[Pair, float]) -> None:
-    """Pairs that came too close are always drawn, from 0 on; a peak of fused atoms does not decide the height."""
-    shown, top = list(dict.fromkeys([*close, *_shown(rdf)]))[:PAIRS], 1.0
-    for pair, colour in zip(shown, (style.ACCENT, style.SECOND, style.THIRD), strict=False):
+    """Every pair, those that came too close first; a peak of fused atoms does not decide the height."""
+    pairs, top = list(dict.fromkeys([*close, *_shown(rdf)])), 1.0
+    colours = [style.ACCENT, style.SECOND, style.THIRD][: len(pairs)]
+    if len(pairs) > PAIRS:
+        colours = [style.shade(k, len(pairs)) for k in range(len(pairs))]
+    for pair, colour in zip(pairs, colours, strict=True):
         peak = rdf.first_peak(pair)
         mark = f", first peak at {peak:.2f} Å" if np.isfinite(peak) else ""
         if pair in close:
@@ -147,7 +150,7 @@ def _radial(axes: Axes, rdf: RadialDistribution, close: Mapping[Pair, float]) ->
     axes.axhline(1, color=style.GREY, lw=0.6, ls=":")
     axes.set(xlabel="r (Å)", ylabel="g(r), second half", xlim=(0.0 if close else 0.5, rdf.r[-1]))
     axes.set_ylim(0, 1.3 * top if close else None)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8 if len(pairs) <= PAIRS else 6)
 
 
 def _displacement(axes: Axes, out: Path) -> None:

@@ -7,25 +7,18 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from rgnn.analysis import (
-    Analysis,
-    AnalysisSettings,
-    Arrhenius,
-    coordination,
-    differences,
-    kinisi_is_here,
-    tables,
-)
-from rgnn.base.estimate import Estimate
+from rgnn.analysis import Analysis, AnalysisSettings, Arrhenius, Joint, differences, kinisi_is_here, tables
 from rgnn.base.files import write_atomic
 from rgnn.base.settings import dump_yaml
 from rgnn.md.contacts import pair_name
 from rgnn.plots import analysis as plots
 from rgnn.reports.html import Picture, Table, write_report
+from rgnn.reports.structure import shell_table
 from rgnn.reports.text import interval, kelvin, percent
+from rgnn.reports.transport import remarks, transport_tables
 
 NO_KINISI = (
-    "plain Einstein slopes, their intervals from the spread among five parts of each run; "
+    "plain Einstein slopes, their intervals from the spread among three to ten parts of each run; "
     "pip install 'rgnn[analysis]' (kinisi; 420 MB with all it needs) gives Bayesian ones, which are narrower."
 )
 
@@ -36,24 +29,32 @@ def write_analysis(
     runs: Sequence[Analysis],
     reference: Analysis | None,
     fits: Mapping[int, Arrhenius],
+    together: Sequence[Joint] = (),
 ) -> tuple[list[Path], dict[str, Any]]:
     """analysis.json, CSV files, figures and report.html; the files, and what is in the JSON."""
     folder.mkdir(parents=True, exist_ok=True)
-    record = tables.record(config, runs, reference, fits)
+    record = tables.record(config, runs, reference, fits, together)
     write_atomic(
         folder / "config.yaml",
         dump_yaml({"analysis": config.to_mapping(), "runs": [str(r.trajectory.path) for r in runs]}),
     )
     write_atomic(folder / "analysis.json", json.dumps(record, indent=2))
-    write_atomic(folder / "analysis.csv", "\n".join(tables.csv_rows(runs, reference, fits)) + "\n")
+    write_atomic(folder / "analysis.csv", "\n".join(tables.csv_rows(runs, reference, fits, together)) + "\n")
     everything = [*([] if reference is None else [reference]), *runs]
     files = [folder / "analysis.json", folder / "analysis.csv"]
-    for name, rows in (("rdf.csv", tables.radial_rows(everything)), ("msd.csv", tables.displacement_rows(runs))):
+    curves = {
+        "rdf.csv": tables.radial_rows(everything),
+        "msd.csv": tables.displacement_rows(runs),
+        "vdos.csv": tables.vibration_rows(runs),
+    }
+    for name, rows in curves.items():
         if len(rows) > 1:
             write_atomic(folder / name, "\n".join(rows) + "\n")
             files.append(folder / name)
     pictures = _pictures(folder, runs, reference, fits)
-    shown = analysis_tables(runs, reference, fits)
+    shown = analysis_tables(runs, reference, fits, together)
+    if said := remarks(runs, together):
+        shown.append(Table("Remarks", ["what was left out, and why"], [[sentence] for sentence in said]))
     title = "Analysis of " + (runs[0].name if len(runs) == 1 else f"{len(runs)} runs")
     page = write_report(folder / "report.html", title, facts(config, runs, reference), shown, pictures)
     return [page, *files, *(picture.file for picture in pictures)], record
@@ -80,18 +81,32 @@ def facts(config: AnalysisSettings, runs: Sequence[Analysis], reference: Analysi
             if kinisi_is_here()
             else NO_KINISI
         )
+        known["Criterion"] = (
+            "an element diffuses where its displacement passes the square of a hop, grows as t^0.7 to t^1.3, and surely"
+            " grows (after He et al. 2018, doi 10.1038/s41524-018-0074-y)"
+        )
+    if config.charges:
+        given = ", ".join(f"{x.element} {x.value:+g}" for x in config.charges)
+        known["Charges"] = f"{given} e, as given (--charge)"
     return known
 
 
-def analysis_tables(runs: Sequence[Analysis], reference: Analysis | None, fits: Mapping[int, Arrhenius]) -> list[Table]:
-    """What was analysed, temperature, differences, coordination, diffusion and activation energies."""
+def analysis_tables(
+    runs: Sequence[Analysis],
+    reference: Analysis | None,
+    fits: Mapping[int, Arrhenius],
+    together: Sequence[Joint] = (),
+) -> list[Table]:
+    """What was analysed: temperature, g(r), coordination, diffusion, conductivity, vibrations, activation energies."""
     found = [
         _run_table(runs),
         _temperature_table(runs),
         _difference_table(runs, reference),
-        _shell_table(runs, reference),
+        shell_table(runs, reference),
+        *_closest_tables(runs),
+        *transport_tables(runs, together),
+        _fit_table(fits),
     ]
-    found += [*_closest_tables(runs), _diffusion_table(runs), _fit_table(fits)]
     return [table for table in found if table is not None]
 
 
@@ -139,19 +154,6 @@ def _difference_table(runs: Sequence[Analysis], reference: Analysis | None) -> T
     return Table(title, ["", *names], rows) if rows else None
 
 
-def _shell_table(runs: Sequence[Analysis], reference: Analysis | None) -> Table | None:
-    """Of all runs within the same distance, since the number follows the distance."""
-    known = reference if reference is not None else runs[0]
-    shown = [*([] if reference is None else [reference]), *(a for a in runs if a.parts)]
-    rows = []
-    for s in known.shells:
-        numbers = [_coordination(coordination(a.parts, s.centre, s.neighbour, s.distance)) for a in shown]
-        rows.append([s.name, f"{s.distance:.2f} Å", *numbers])
-    of = "" if len(shown) < 2 else f" of {known.name}"
-    title = f"Coordination (A-B: of B around A) within the first minimum of g(r){of} (± half of the 95% interval)"
-    return Table(title, ["", "within", *(a.name for a in shown)], rows) if rows else None
-
-
 def _closest_tables(runs: Sequence[Analysis]) -> list[Table]:
     """The closest atoms of each pair of elements of a run, beside what they may be; of several, of those unsound."""
     found = []
@@ -168,29 +170,6 @@ def _closest_tables(runs: Sequence[Analysis]) -> list[Table]:
             title = f"Closest atoms{of}, Å (limit: 0.8 of the closest in training, else 0.6 of the covalent radii)"
             found.append(Table(title, ["", "closest", "at", "in training", "limit", ""], rows))
     return found
-
-
-def _coordination(e: Estimate) -> str:
-    return f"{e.value:.2f}" + (f" ± {(e.high - e.low) / 2:.2f}" if e.high < float("inf") else "")
-
-
-def _diffusion_table(runs: Sequence[Analysis]) -> Table | None:
-
-    rows = []
-    for a in runs:
-        if a.displacements is None:
-            continue
-        first, last = a.displacements.fit
-        for d in a.displacements.elements:
-            found = interval(d.coefficient, 1e5)
-            fit = f"from {first:.3g} ps" if a.displacements.method == "kinisi" else f"{first:.3g} to {last:.3g} ps"
-            rows.append([a.name, chemical_symbols[d.element], found, f"{d.exponent:.2f}", fit, d.verdict])
-    if not rows:
-        return None
-    columns = ["run", "", "D (10⁻⁵ cm²/s) [95%]", "exponent", "lags", ""]
-    return Table(
-        "Diffusion coefficients (exponent of the displacement's growth: 0 rattles, 1 diffuses, 2 flies)", columns, rows
-    )
 
 
 def _fit_table(fits: Mapping[int, Arrhenius]) -> Table | None:
@@ -215,8 +194,15 @@ def _pictures(
         pictures.append(Picture("Radial distributions", file, "In total and by pair, averaged over what was analysed."))
     moved = plots.displacement_figure(runs, folder / "msd.png")
     if moved is not None:
-        words = "Centre of mass removed; shaded: lags of the plain line. A slope of 1 on these axes is diffusion."
+        words = (
+            "Centre of mass removed; shaded: lags of the first run's line; dotted: the square of a hop, to be "
+            "passed. A slope of 1 on these axes is diffusion."
+        )
         pictures.append(Picture("Mean squared displacements", moved, words))
+    states = plots.vibration_figure(runs, folder / "vdos.png")
+    if states is not None:
+        words = "Spectrum of the velocities of each element; areas are 1."
+        pictures.append(Picture("Vibrational density of states", states, words))
     if fits:
         file = plots.arrhenius_figure(fits, folder / "arrhenius.png")
         pictures.append(Picture("Arrhenius", file, "Weighted fits with 95% intervals."))

@@ -14,6 +14,7 @@ from rgnn.plots import analysis as plots
 from rgnn.reports.analysis import facts
 from rgnn.reports.html import Picture, Table, write_report
 from rgnn.reports.text import interval, kelvin, percent
+from rgnn.reports.transport import coefficient
 
 
 def write_sweep(
@@ -95,16 +96,10 @@ def _diffusion(runs: Sequence[Analysis]) -> list[Table]:
     moved = [a for a in runs if a.displacements is not None]
     if not moved:
         return []
-    rows = [_coefficients(a) for a in moved]
+    rows = [[a.name, *(coefficient(d) for d in a.displacements.elements)] for a in moved if a.displacements is not None]
     symbols = [chemical_symbols[d.element] for d in moved[0].displacements.elements]  # type: ignore[union-attr]
-    title = "Diffusion coefficients, 10⁻⁵ cm²/s [95%]; in brackets: not diffusive where it is fitted"
+    title = "Diffusion coefficients, 10⁻⁵ cm²/s [95%]; below a bound where no diffusion was seen"
     return [Table(title, ["hardware", *symbols], rows)]
-
-
-def _coefficients(a: Analysis) -> list[str]:
-    assert a.displacements is not None
-    found: list[Any] = [(interval(d.coefficient, 1e5), d.is_diffusive) for d in a.displacements.elements]
-    return [a.name, *(text if moves else f"({text})" for text, moves in found)]
 
 
 def _shells(runs: Sequence[Analysis]) -> list[Table]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rgnn_cli.session import options
-from rgnn_cli.session.analysis import ANALYSIS, FitFrom, Reach, Skip, Width, settings
+from rgnn_cli.session.analysis import ANALYSIS, Charges, FitFrom, Hops, Kelvin, Reach, Skip, Width, settings
 
 REFERENCE = "Reference"
 
@@ -53,6 +53,9 @@ def analyse(
     reach: Reach = 6.0,
     fit_from: FitFrom = None,
     sound_part: SoundPart = False,
+    hop: Hops = None,
+    charge: Charges = None,
+    temperature: Kelvin = None,
     interval: Interval = None,
     format: Format = None,  # noqa: A002
     out: Out = None,
@@ -60,13 +63,15 @@ def analyse(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Analyse runs: radial distributions, coordination, diffusion, temperature, heating, and how they differ.
+    """Analyse runs: g(r), coordination, diffusion, conductivity, vibrations, temperature, and how they differ.
 
     Example: rgnn analyse md/glass-001 --reference aimd.xyz --reference-temperature 600
 
     The g(r) of several runs is compared with that of the first, or of the
-    reference, beside what two halves of it differ by. No diffusion coefficient is
-    given of a run in which two atoms came too close, or that broke off. Writes
+    reference, beside what two halves of it differ by. Runs of the same atoms,
+    temperature and model also count as one, with an interval over the runs. No
+    diffusion coefficient is given of a run in which two atoms came too close, or
+    that broke off. --charge Li=1 adds ionic conductivity. Writes
     report.html with all figures and tables, analysis.json and CSV files.
     """
     from rgnn.analysis import compare
@@ -76,7 +81,7 @@ def analyse(
     from rgnn_cli.show import analyse as show
 
     session = Session(quiet=quiet, as_json=as_json)
-    config = settings(skip, width, reach, fit_from, sound_part)
+    config = settings(skip, width, reach, fit_from, sound_part, hop, charge, temperature)
     if out is not None:
         workspace.refuse_existing(out, overwrite, *runs, reference)
     with session.listening("Reading", "frames") as listener:
@@ -86,6 +91,6 @@ def analyse(
         )  # fmt: skip
     folder = out or workspace.new_folder("analysis", found.runs[0].name)
     workspace.clear_run(folder)
-    files, record = write_analysis(folder, config, found.runs, found.reference, found.fits)
+    files, record = write_analysis(folder, config, found.runs, found.reference, found.fits, found.together)
     show.result(session, found, files)
     session.result({"out": str(folder), **record})

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Options that --resume takes from the run.
 FROM_THE_RUN = (
-    "model", "store", "bits", "noise", "vary", "hardware", "repeats", "chips", "frames", "seed", "find",
-    "conservation", "config", "out", "chip", "driver", "timeout", "refit",
+    "model", "store", "bits", "noise", "slow_noise", "programming_noise", "vary", "hardware", "repeats", "chips",
+    "frames", "seed", "find", "conservation", "config", "out", "chip", "driver", "timeout", "refit",
 )  # fmt: skip
 SEARCH, CHECK = "Search", "Conservation"
 
@@ -69,6 +69,8 @@ def evaluate(
     store: Store = None,
     bits: options.SweptBits = None,
     noise: options.SweptNoise = None,
+    slow_noise: options.SweptSlowNoise = None,
+    programming_noise: options.SweptProgrammingNoise = None,
     vary: options.Vary = None,
     hardware: options.HardwareOption = None,
     repeats: Repeats = 5,
@@ -100,11 +102,10 @@ def evaluate(
     Errors are in total, per element and per temperature, with 95% intervals; of
     energies and stresses where the model has them. On the store that the model
     was trained on, only the frames held out of training count. Writes report.html
-    with all figures and tables, eval.json, eval.csv and predictions.xyz. With
-    --find bits,noise --within 10%, searches for the cheapest hardware instead;
-    with --conservation, measures how far the forces are from those of an energy.
-    With --driver, all products are measured on a board, with --chip on another
-    chip; --refit fits the digital part to them.
+    with all figures and tables, eval.json, eval.csv and predictions.xyz. --find
+    bits,noise --within 10% searches for the cheapest hardware; --conservation
+    measures how far the forces are from those of an energy. With --driver, all
+    products are measured on a board, with --chip on another; --refit adapts to it.
     """
     from rgnn import evaluation
     from rgnn.chip.presets import load_hardware
@@ -124,11 +125,11 @@ def evaluate(
         _go(session, plan, folder, predictions)
         return
     seed = _seed(session, config) if seed is None else seed
-    choices = parse.choices(bits, noise, vary or [])
     path = model or session.newest_model()
     plan = evaluation.plan(
-        path, store, vary=choices, hardware=hardware, repeats=repeats, chips=chips,
-        frames=frames, seed=seed or 0, device=session.device, newest_store=session.newest_store,
+        path, store, vary=parse.choices(bits, noise, vary or [], slow_noise, programming_noise), hardware=hardware,
+        repeats=repeats, chips=chips, frames=frames, seed=seed or 0, device=session.device,
+        newest_store=session.newest_store,
     )  # fmt: skip
     plan = board.chosen(ctx, plan)
     folder = _folder(plan, path, out, overwrite)

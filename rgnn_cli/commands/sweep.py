@@ -14,6 +14,10 @@ DYNAMICS = "Dynamics"
 
 Structure = Annotated[Path | None, typer.Argument(help="Structure file that ASE reads.")]
 Model = Annotated[Path | None, typer.Option(help="Model folder or training run; default: the newest here.")]
+Chips = Annotated[
+    int,
+    typer.Option(min=1, help="Draws of what is frozen on a chip, a run for each.", rich_help_panel=options.HARDWARE),
+]
 Steps = Annotated[int, typer.Option(min=1, help="Number of steps of each run.", rich_help_panel=DYNAMICS)]
 Temperature = Annotated[float, typer.Option(help="Temperature, K.", rich_help_panel=DYNAMICS)]
 Timestep = Annotated[float, typer.Option(help="Time step, fs.", rich_help_panel=DYNAMICS)]
@@ -30,10 +34,16 @@ def sweep(
     model: Model = None,
     bits: options.SweptBits = None,
     noise: options.SweptNoise = None,
+    slow_noise: options.SweptSlowNoise = None,
+    programming_noise: options.SweptProgrammingNoise = None,
     vary: options.Vary = None,
     hardware: options.HardwareOption = None,
+<<<<<<< HEAD
     driver: options.Driver = None,
     timeout: options.BoardTimeout = 60.0,
+=======
+    chips: Chips = 1,
+>>>>>>> 821f77c (Diffusion only past a hop, conductivity, vibrations, seeds as one run, every pair of g(r); 1/f and frozen noise in sweeps)
     steps: Steps = 10_000,
     temperature: Temperature = 300.0,
     timestep: Timestep = 1.0,
@@ -76,8 +86,8 @@ def sweep(
     how = analysis.settings(skip, width, reach, fit_from)
     if resume is not None:
         refuse_typed_beside_resume(
-            ctx, "structure", "model", "bits", "noise", "vary", "hardware", "steps", "temperature", "timestep",
-            "friction", "every", "frame", "out", "seed",
+            ctx, "structure", "model", "bits", "noise", "slow_noise", "programming_noise", "vary", "hardware", "chips",
+            "steps", "temperature", "timestep", "friction", "every", "frame", "out", "seed",
         )  # fmt: skip
         folder, plan = resume, resume_sweep(resume, session.device, board.named(ctx))
     elif structure is None:
@@ -88,8 +98,13 @@ def sweep(
             seed=seed or 0,
         )  # fmt: skip
         plan = plan_sweep(
+<<<<<<< HEAD
             model or session.newest_model(), structure, settings, vary=parse.choices(bits, noise, vary or []),
             hardware=hardware, frame=frame, device=session.device, board=board.named(ctx),
+=======
+            model or session.newest_model(), structure, settings, hardware=hardware, chips=chips, frame=frame,
+            vary=parse.choices(bits, noise, vary or [], slow_noise, programming_noise), device=session.device,
+>>>>>>> 821f77c (Diffusion only past a hop, conductivity, vibrations, seeds as one run, every pair of g(r); 1/f and frozen noise in sweeps)
         )  # fmt: skip
         folder = sweep_folder(plan, out, overwrite)
     show.introduction(session, plan, folder)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rgnn.analysis import AnalysisSettings
+    from rgnn.analysis import AnalysisSettings, OfElement
 
 ANALYSIS = "Analysis"
 
@@ -20,19 +21,65 @@ Reach = Annotated[float, typer.Option(help="Largest distance of g(r), Å.", rich
 FitFrom = Annotated[
     float | None,
     typer.Option(
-        help="Shortest lag in the fit of diffusion, ps; default: a twentieth of the run.", rich_help_panel=ANALYSIS
+        help="Shortest lag in the fit of diffusion, ps; default: by the hop, see docs.", rich_help_panel=ANALYSIS
     ),
 ]
 
 
+Hops = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hop", help="Length of an element's hop, Å, as Li=2.9; default: its peak of g(r).", rich_help_panel=ANALYSIS
+    ),
+]
+Charges = Annotated[
+    list[str] | None,
+    typer.Option("--charge", help="Formal charge of an ion, e, as Li=1, for conductivity.", rich_help_panel=ANALYSIS),
+]
+Kelvin = Annotated[
+    float | None,
+    typer.Option("--temperature", help="Temperature of runs that do not say theirs, K.", rich_help_panel=ANALYSIS),
+]
+
+
 def settings(
-    skip: str, width: float, reach: float, fit_from: float | None, sound_part: bool = False
+    skip: str,
+    width: float,
+    reach: float,
+    fit_from: float | None,
+    sound_part: bool = False,
+    hops: Sequence[str] | None = None,
+    charges: Sequence[str] | None = None,
+    temperature: float | None = None,
 ) -> AnalysisSettings:
     """As the command line gives them."""
     from rgnn.analysis import AnalysisSettings
 
     part, ps = _skip(skip)
-    return AnalysisSettings(r_max=reach, width=width, skip=part, skip_ps=ps, fit_from=fit_from, sound_part=sound_part)
+    return AnalysisSettings(
+        r_max=reach, width=width, skip=part, skip_ps=ps, fit_from=fit_from, hops=_of_elements(hops, "--hop"),
+        sound_part=sound_part, charges=_of_elements(charges, "--charge"), temperature=temperature,
+    )  # fmt: skip
+
+
+def _of_elements(texts: Sequence[str] | None, option: str) -> tuple[OfElement, ...]:
+    """'Li=1', or several with commas."""
+    from rgnn.analysis import OfElement
+    from rgnn.base.errors import InputError
+
+    found = list[OfElement]()
+    for part in ",".join(texts or ()).replace(" ", ",").split(","):
+        symbol, _, value = part.partition("=")
+        if not part:
+            continue
+        try:
+            number = float(value)
+        except ValueError:
+            raise InputError(f"{option} is {part!r}; write an element and a number, as Li=1.") from None
+        found.append(OfElement(element=symbol, value=number))
+        if symbol in {x.element for x in found[:-1]}:
+            raise InputError(f"{option} names {symbol} twice; give it once.")
+    return tuple(found)
 
 
 def _skip(text: str) -> tuple[float, float | None]:

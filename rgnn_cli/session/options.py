@@ -49,6 +49,16 @@ SweptBits = Annotated[
 SweptNoise = Annotated[
     str | None, typer.Option("--noise", help="Conductance fluctuations to sweep: 0,0.05,0.1.", rich_help_panel=HARDWARE)
 ]
+SweptSlowNoise = Annotated[
+    str | None,
+    typer.Option("--slow-noise", help="1/f fluctuations to sweep: 0,0.05,0.1.", rich_help_panel=HARDWARE),
+]
+SweptProgrammingNoise = Annotated[
+    str | None,
+    typer.Option(
+        "--programming-noise", help="Frozen programming errors of cells to sweep: 0,0.05.", rich_help_panel=HARDWARE
+    ),
+]
 Vary = Annotated[
     list[str] | None,
     typer.Option("--vary", help="Any other setting to sweep, such as adc_bits=4:8.", rich_help_panel=HARDWARE),

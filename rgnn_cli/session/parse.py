@@ -10,13 +10,20 @@ from typing import Any
 from rgnn.base.errors import InputError
 
 
-def choices(bits: str | None, noise: str | None, vary: Sequence[str]) -> dict[str, list[Any]]:
+def choices(
+    bits: str | None,
+    noise: str | None,
+    vary: Sequence[str],
+    slow_noise: str | None = None,
+    programming_noise: str | None = None,
+) -> dict[str, list[Any]]:
     """The values of each setting that is varied, by its name."""
     found: dict[str, list[Any]] = {}
     if bits is not None:
         found["bits"] = list(whole_numbers(bits, "--bits"))
-    if noise is not None:
-        found["noise"] = _numbers(noise)
+    for name, text in {"noise": noise, "slow_noise": slow_noise, "programming_noise": programming_noise}.items():
+        if text is not None:
+            found[name] = _numbers(text, "--" + name.replace("_", "-"))
     for text in vary:
         name, _, values = text.partition("=")
         if not values or name in found:
@@ -39,11 +46,11 @@ def whole_numbers(text: str, option: str) -> list[int]:
     return numbers
 
 
-def _numbers(text: str) -> list[float]:
+def _numbers(text: str, option: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"--noise is {text!r}; write it as 0.05 or as 0,0.02,0.05.") from None
+        raise InputError(f"{option} is {text!r}; write it as 0.05 or as 0,0.02,0.05.") from None
 
 
 def _values(text: str) -> list[Any]:

@@ -41,13 +41,15 @@ def result(
     """
     from rgnn.reports.analysis import facts
     from rgnn.reports.sweep import sweep_tables
+    from rgnn.reports.text import folded
     from rgnn_cli.show.analyse import notes
 
     files, record = written
     for name, fact in facts(settings, runs, None).items():
         session.report.say(f"{name}: {fact}")
     for table in sweep_tables(runs):
-        session.report.table(table.title, table.columns, table.rows)
+        for part in folded(table):
+            session.report.table(part.title, part.columns, part.rows)
     notes(session.report, runs)
     session.report.say(f"Results: {', '.join(map(str, files))}; each run is a folder beside them")
     session.result({"out": str(out), **record})

@@ -10,12 +10,15 @@ from ase.units import kB
 
 from rgnn.analysis import AnalysisSettings, analyse, arrhenius, differences, displacements, distinct, open_trajectory
 from rgnn.analysis.diffusion import squared_displacements
+from rgnn.analysis.hops import Hop
 from rgnn.analysis.trajectory import unwrapped
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import block_error, mean_of_parts, rate
 from rgnn.evaluation import Estimate
 from rgnn.md import element_temperature
 
+# Lithium walks far, and uranium stays.
+HOPS = {3: Hop(1.0, "as given"), 92: Hop(3.0, "as given")}
 needs_kinisi = pytest.mark.skipif(find_spec("kinisi") is None, reason="kinisi is optional")
 
 
@@ -74,7 +77,8 @@ def test_rates_are_those_of_the_whole() -> None:
 
 def test_a_random_walk_has_its_coefficient_in_the_interval_19_times_of_20() -> None:
     known = 0.5e-4
-    found = [displacements(*in_a_heavy_frame(walk(seed)), 0.1, with_kinisi=False).elements[0] for seed in range(120)]
+    systems = [in_a_heavy_frame(walk(seed)) for seed in range(120)]
+    found = [displacements(*system, 0.1, with_kinisi=False, hops=HOPS).elements[0] for system in systems]
     values = np.array([d.coefficient.value for d in found])
     assert values.mean() == pytest.approx(known, rel=0.03)
     covered = np.mean([d.coefficient.low <= known <= d.coefficient.high for d in found])
@@ -86,11 +90,12 @@ def test_a_random_walk_has_its_coefficient_in_the_interval_19_times_of_20() -> N
 @needs_kinisi
 def test_kinisi_agrees_with_the_known_coefficient_and_is_narrower() -> None:
     system = in_a_heavy_frame(walk(3))
-    with_it, without = (displacements(*system, 0.1, with_kinisi=k).elements[0].coefficient for k in (True, False))
+    both = (displacements(*system, 0.1, with_kinisi=k, hops=HOPS) for k in (True, False))
+    with_it, without = (found.elements[0].coefficient for found in both)
     assert with_it.low < 0.5e-4 < with_it.high
     assert with_it.high - with_it.low < without.high - without.low
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    again = displacements(*system, 0.1, with_kinisi=True).elements[0].coefficient
+    again = displacements(*system, 0.1, with_kinisi=True, hops=HOPS).elements[0].coefficient
     assert again == with_it
     np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
@@ -109,9 +114,9 @@ def test_what_rattles_or_flies_does_not_diffuse() -> None:
     flying = np.arange(400)[:, None, None] * rng.normal(0, 1, (10, 3))
     verdicts = []
     for moved in (rattling, flying):
-        (d, _) = displacements(*in_a_heavy_frame(moved), 0.1, with_kinisi=False).elements
+        (d, _) = displacements(*in_a_heavy_frame(moved), 0.1, with_kinisi=False, hops=HOPS).elements
         verdicts.append((d.verdict, d.is_diffusive))
-    assert verdicts == [("subdiffusive", False), ("still ballistic", False)]
+    assert verdicts == [("no hop", False), ("still ballistic", False)]
 
 
 def test_short_runs_and_late_starts_are_refused() -> None:
@@ -129,7 +134,7 @@ E_A, D_0 = 0.35, 2e-3  # eV, square centimetres per second
 def of_a_walk(temperature: float, seed: int) -> Estimate:
     d = D_0 * np.exp(-E_A / (kB * temperature)) / 1e-4
     system = in_a_heavy_frame(walk(seed, d=d))
-    return displacements(*system, 0.1, with_kinisi=False).elements[0].coefficient
+    return displacements(*system, 0.1, with_kinisi=False, hops=HOPS).elements[0].coefficient
 
 
 def test_the_activation_energy_of_walks_is_recovered() -> None:
@@ -270,7 +275,9 @@ def test_a_crystal_is_what_it_is(crystal_file: Path) -> None:
     assert shells["Li-Li"].number.value == pytest.approx(12, abs=0.3)
     for name in ("all", "Li", "F"):
         assert a.temperature[name].low < 700 < a.temperature[name].high
-    assert {d.verdict for d in a.displacements.elements} == {"subdiffusive"}
+    assert {d.verdict for d in a.displacements.elements} == {"no hop"}
+    assert [d.hop.length for d in a.displacements.elements] == pytest.approx([2.83, 2.83], abs=0.05)
+    assert a.vibrations is None and any("vibrational density of states" in note for note in a.notes)
     assert any("unwrapped" in note for note in a.notes)
     assert all(0 < x < 0.2 for x in a.floor.values())
 

@@ -97,7 +97,7 @@ def test_a_run_against_frames_of_its_temperature(cli, refused, md_runs, trajecto
 
 def test_activation_energies_of_foreign_files(cli, shell, refused, workdir) -> None:
     files = [walks(f"{kelvin}K.traj", kelvin, 0.2, kelvin) for kelvin in (500, 700, 1000)]
-    done = shell(f"rgnn analyse --arrhenius {' '.join(map(str, files))} --skip 0 --out a")
+    done = shell(f"rgnn analyse --arrhenius {' '.join(map(str, files))} --skip 0 --hop Li=1.5 --out a")
     assert done.code == 0, done.err
     assert "Activation energies" in done.out and "unwrapped" in done.out
     assert "no activation energy for U" in done.err
@@ -106,9 +106,10 @@ def test_activation_energies_of_foreign_files(cli, shell, refused, workdir) -> N
     low, high = fit["Li"]["energy_95_eV"]
     assert low < 0.2 < high and high - low < 0.1
     np.testing.assert_allclose(fit["Li"]["temperatures_K"], [500, 700, 1000], rtol=0.06)  # their centre of mass moves
-    two = shell("rgnn analyse --arrhenius 500K.traj 1000K.traj --skip 0 --out b")
+    two = shell("rgnn analyse --arrhenius 500K.traj 1000K.traj --skip 0 --hop Li=1.5 --out b")
     assert two.code == 0 and "two temperatures always lie on a line" in two.err
-    assert "Li (diffuses in 1 of 1 runs)" in refused(2, "analyse", "--arrhenius", "500K.traj", "--out", "c")
+    one = refused(2, "analyse", "--arrhenius", "500K.traj", "--hop", "Li=1.5", "--out", "c")
+    assert "Li (diffuses in 1 of 1 runs)" in one
     assert not Path("c").exists()
 
 
@@ -116,11 +117,46 @@ def test_what_is_missing_for_diffusion_is_said(cli, workdir, monkeypatch) -> Non
     for place in ("rgnn.analysis", "rgnn.analysis.diffusion", "rgnn.reports.analysis"):
         monkeypatch.setattr(f"{place}.kinisi_is_here", lambda: False)
     file = walks("w.traj", 800, 0.2, 0)
-    out = cli("analyse", file, "--skip", 0)
-    assert "plain Einstein slopes" in out and "rgnn[analysis]" in out and "subdiffusive" in out and "diffuses" in out
+    out = cli("analyse", file, "--skip", 0, "--hop", "Li=1.5")
+    assert "plain Einstein slopes" in out and "rgnn[analysis]" in out
+    assert "U: no diffusion seen: displacement stays at" in out
+    found = json.loads(Path("analysis/w-001/analysis.json").read_text())["runs"][0]["diffusion"]["cm2_per_s"]
+    assert (found["Li"]["verdict"], found["U"]["verdict"], found["U"]["value"]) == ("diffuses", "no hop", None)
     ase.io.write("bare.xyz", [Atoms(a.numbers, a.positions, cell=a.cell, pbc=True) for a in ase.io.read(file, ":")])
     assert "--interval gives it" in cli("analyse", "bare.xyz", "--skip", 0)
-    assert "diffuses" in cli("analyse", "bare.xyz", "--skip", 0, "--interval", 100)
+    timed = cli("analyse", "bare.xyz", "--skip", 0, "--interval", 100, "--hop", "Li=1.5", "--json")
+    assert json.loads(timed)["runs"][0]["diffusion"]["cm2_per_s"]["Li"]["value"] > 0
+
+
+def test_seeds_are_one_and_conduct(cli, workdir) -> None:
+    """Three walks at one temperature: one coefficient, and with charges two conductivities, in 80 columns."""
+    files = [walks(f"{seed}.traj", 800, 0.2, seed) for seed in range(3)]
+    words = ["--skip", 0, "--hop", "Li=1.5", "--charge", "Li=1", "--out", "a"]
+    out = cli("analyse", *files, files[0], *words)
+    assert "3 runs at 8" in out and "are the same run, which counts once" in out
+    assert "Nernst-Einstein" in out and "Haven ratio" in out and "Li +1 e" in out
+    assert max(len(line) for line in out.splitlines() if set(line) & set("─━")) <= 80
+    record = json.loads(Path("a/analysis.json").read_text())
+    (joint,) = record["together"]
+    assert joint["runs"] == ["0", "1", "2"] or len(joint["runs"]) == 3
+    d = 20.0 * np.exp(-0.2 / (8.617333e-5 * 800)) * 1e-4
+    low, high = joint["cm2_per_s"]["Li"]["95%"]
+    assert low < d < high and joint["cm2_per_s"]["U"]["value"] is None and joint["cm2_per_s"]["U"]["below"] > 0
+    one = joint["conductivity"]["nernst_einstein_mS_per_cm"]
+    kelvin, volume = joint["temperature_K"], 180.0**3 * 1e-30
+    expected = 10 * 20 * 1.602176634e-19**2 * joint["cm2_per_s"]["Li"]["value"] * 1e-4
+    assert one["value"] == pytest.approx(expected / (volume * 1.380649e-23 * kelvin), rel=1e-6)
+    low, high = joint["conductivity"]["haven_ratio"]["95%"]
+    assert low < 1 < high
+
+
+def test_charges_and_hops_are_checked(refused, workdir) -> None:
+    walks("w.traj", 800, 0.2, 0)
+    assert "write an element and a number, as Li=1" in refused(2, "analyse", "w.traj", "--charge", "Li")
+    assert "symbol of an element" in refused(2, "analyse", "w.traj", "--charge", "Qq=1")
+    assert "names Li twice" in refused(2, "analyse", "w.traj", "--charge", "Li=1,Li=2")
+    assert "there is none in the run" in refused(2, "analyse", "w.traj", "--charge", "O=-2")
+    assert "above 0" in refused(2, "analyse", "w.traj", "--hop", "Li=0")
 
 
 def test_fused_atoms_are_said_and_the_sound_part_is_an_option(cli, refused, workdir) -> None:

@@ -159,6 +159,16 @@ def test_fresh_chips_are_told_apart_from_reads(cli, run) -> None:
     assert frozen["deviation_between_chips"] >= 0 and frozen["deviation_between_reads"] is None
 
 
+def test_slow_and_frozen_noise_are_axes(cli, run) -> None:
+    """1/f noise differs from read to read, programming errors from chip to chip, and neither is shown as none."""
+    words = ["--noise", "0", "--slow-noise", "0,0.3", "--programming-noise", "0,0.3", "--chips", 2, "--repeats", 2]
+    record = json.loads(cli("eval", run, *words, "--frames", 2, "--json"))
+    rows = {(r["hardware"]["slow_noise"], r["hardware"]["programming_noise"]): r for r in record["settings"][2:]}
+    assert set(rows) == {(None, None), (None, 0.3), (0.3, None), (0.3, 0.3)}
+    assert [rows[key]["chips"] for key in ((None, None), (None, 0.3), (0.3, 0.3))] == [1, 2, 2]
+    assert rows[0.3, None]["repeats"] == 2 and rows[None, 0.3]["repeats"] == 1
+
+
 def test_the_cheapest_hardware_is_found(cli, refused, run) -> None:
     out = cli("eval", run, "--find", "bits,noise", "--within", "20%", "--frames", 2, "--repeats", 1, "--out", "f")
     assert "error of the ideal chip" in out and "Cheapest" in out

@@ -51,6 +51,21 @@ def test_the_same_start_on_every_hardware(cli, run, structure) -> None:
     assert page.count('src="data:image/png;base64,') == 3 and "times what two halves" not in page
 
 
+def test_slow_and_frozen_noise_are_axes_with_several_chips(cli, refused, run, structure) -> None:
+    """1/f noise and programming errors beside read noise; each has a run for every draw of the chip."""
+    words = ["--noise", "0.05", "--slow-noise", "0,0.1", "--programming-noise", "0.05", "--chips", 2, "--steps", 6]
+    cli("sweep", structure, *words, "--out", "s", "--quiet")
+    record = json.loads(Path("s/sweep.json").read_text())["runs"]
+    found = [(r["hardware"]["slow_noise"], r["hardware"]["programming_noise"], r["hardware"]["chip"]) for r in record]
+    swept = [(None, 0.05, 0), (None, 0.05, 1), (0.1, 0.05, 0), (0.1, 0.05, 1)]
+    assert found == [(None, None, 0), (None, None, 0), *swept]
+    names = [r["name"] for r in record]
+    assert len(set(names)) == 6 and names[3] == names[2] + ", chip 1"
+    ends = {(folder / "final.xyz").read_bytes() for folder in Path("s").glob("0*")}
+    assert len(ends) == 6
+    assert "--slow-noise is 'much'" in refused(2, "sweep", structure, "--slow-noise", "much")
+
+
 def test_a_sweep_in_python_is_that_of_the_command(cli, run, structure) -> None:
     cli("sweep", structure, "--bits", "2", "--steps", 10, "--seed", 3, "--out", "s", "--quiet")
     plan = plan_sweep(run, structure, MDSettings(steps=10, seed=3), vary={"bits": [2]})
