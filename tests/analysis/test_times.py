@@ -12,7 +12,7 @@ from rgnn.base.errors import InputError
 def walk(times: list[float], **info: object) -> list[Atoms]:
     rng = np.random.default_rng(0)
     frames = []
-    positions = rng.uniform(0, 12, (6, 3))
+    positions = 6.0 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1]])  # none meet
     for time in times:
         positions = positions + rng.normal(0, 0.1, (6, 3))
         atoms = Atoms("Li6", positions, cell=[12.0] * 3, pbc=True)
@@ -79,7 +79,7 @@ def test_frames_in_no_order_of_time_have_no_displacements(tmp_path) -> None:
     rng = np.random.default_rng(0)
     frames = walk(EVEN)
     for atoms in frames:
-        atoms.positions[:2] = rng.uniform(0, 12, (2, 3))
+        atoms.positions[:2] = [[rng.uniform(0, 12), 3, 9], [rng.uniform(0, 12), 9, 3]]
     ase.io.write(tmp_path / "t.xyz", frames)
     found = analyse(open_trajectory(tmp_path / "t.xyz"), AnalysisSettings(skip=0.0))
     assert found.displacements is None and any("in no order of time" in note for note in found.notes)
