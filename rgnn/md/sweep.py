@@ -180,11 +180,6 @@ def plan_sweep(
     return SweepPlan(loaded, atoms, known)
 
 
-<<<<<<< HEAD
-def resume_sweep(
-    folder: str | Path, device: torch.device | str = "cpu", board: BoardSettings | None = None
-) -> SweepPlan:
-=======
 def _drawn(settings: Sequence[Hardware], chips: int) -> list[Hardware]:
     """The settings with each draw of what is frozen on them; the first of `chips` is the setting's own."""
     found = []
@@ -194,8 +189,9 @@ def _drawn(settings: Sequence[Hardware], chips: int) -> list[Hardware]:
     return list(dict.fromkeys(found))
 
 
-def resume_sweep(folder: str | Path, device: torch.device | str = "cpu") -> SweepPlan:
->>>>>>> 821f77c (Diffusion only past a hop, conductivity, vibrations, seeds as one run, every pair of g(r); 1/f and frozen noise in sweeps)
+def resume_sweep(
+    folder: str | Path, device: torch.device | str = "cpu", board: BoardSettings | None = None
+) -> SweepPlan:
     """The sweep that was begun in a folder.
 
     Args:

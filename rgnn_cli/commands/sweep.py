@@ -38,12 +38,9 @@ def sweep(
     programming_noise: options.SweptProgrammingNoise = None,
     vary: options.Vary = None,
     hardware: options.HardwareOption = None,
-<<<<<<< HEAD
     driver: options.Driver = None,
     timeout: options.BoardTimeout = 60.0,
-=======
     chips: Chips = 1,
->>>>>>> 821f77c (Diffusion only past a hop, conductivity, vibrations, seeds as one run, every pair of g(r); 1/f and frozen noise in sweeps)
     steps: Steps = 10_000,
     temperature: Temperature = 300.0,
     timestep: Timestep = 1.0,
@@ -98,13 +95,9 @@ def sweep(
             seed=seed or 0,
         )  # fmt: skip
         plan = plan_sweep(
-<<<<<<< HEAD
-            model or session.newest_model(), structure, settings, vary=parse.choices(bits, noise, vary or []),
-            hardware=hardware, frame=frame, device=session.device, board=board.named(ctx),
-=======
             model or session.newest_model(), structure, settings, hardware=hardware, chips=chips, frame=frame,
             vary=parse.choices(bits, noise, vary or [], slow_noise, programming_noise), device=session.device,
->>>>>>> 821f77c (Diffusion only past a hop, conductivity, vibrations, seeds as one run, every pair of g(r); 1/f and frozen noise in sweeps)
+            board=board.named(ctx),
         )  # fmt: skip
         folder = sweep_folder(plan, out, overwrite)
     show.introduction(session, plan, folder)
