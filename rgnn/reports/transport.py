@@ -32,8 +32,8 @@ def _diffusion(runs: Sequence[Analysis], together: Sequence[Joint]) -> Table | N
         symbol = chemical_symbols[d.element]
         rows.append([f"{name}: {symbol}", coefficient(d), fit, passed, f"{d.exponent:.2f}"])
     title = (
-        "Diffusion (MSD: squared displacement at the longer lag of the fit, which has to pass that of a hop; "
-        "t^x: its growth, 0 rattles, 1 diffuses, 2 flies)"
+        "Diffusion coefficients (MSD: squared displacement at the longer lag of the fit, which has to pass that of a "
+        "hop; t^x: its growth, 0 rattles, 1 diffuses, 2 flies)"
     )
     columns = ["", "D, 10⁻⁵ cm²/s\n[95%]", "lags, ps", "MSD / hop,\nÅ²", "t^x"]
     return Table(title, columns, rows) if rows else None
