@@ -125,11 +125,11 @@ def evaluate(
         _go(session, plan, folder, predictions)
         return
     seed = _seed(session, config) if seed is None else seed
+    choices = parse.choices(bits, noise, vary or [], slow_noise, programming_noise)
     path = model or session.newest_model()
     plan = evaluation.plan(
-        path, store, vary=parse.choices(bits, noise, vary or [], slow_noise, programming_noise), hardware=hardware,
-        repeats=repeats, chips=chips, frames=frames, seed=seed or 0, device=session.device,
-        newest_store=session.newest_store,
+        path, store, vary=choices, hardware=hardware, repeats=repeats, chips=chips, frames=frames, seed=seed or 0,
+        device=session.device, newest_store=session.newest_store,
     )  # fmt: skip
     plan = board.chosen(ctx, plan)
     folder = _folder(plan, path, out, overwrite)
