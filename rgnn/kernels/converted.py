@@ -16,7 +16,7 @@ from rgnn.chip.noise import Noise
 from rgnn.chip.product import AnalogProduct, ConvertedPlanes
 from rgnn.chip.slices import ConvertedSlices
 from rgnn.kernels import converted_loops, loops, operands
-from rgnn.kernels.operands import LIMBS, NO_SQUARES, NO_SUMS, Operand
+from rgnn.kernels.operands import FEWER_LIMBS, LIMBS, NO_SQUARES, NO_SUMS, Operand
 
 # Rows whose planes and sums are formed at once, so that they stay in cache.
 AT_ONCE = 128
@@ -36,10 +36,10 @@ class Tile:
 
     Attributes:
         columns: of the codes.
-        matrices: [limbs * outputs (weights) and perhaps outputs more (variances), k], one for all planes or one each.
+        matrices: [limbs * outputs of the weights and perhaps those of the variances, k], one for all planes or one each.
         limbs: of a weight; 1 where the matrices are of float32.
         scale: [matrices, outputs] of the sums of the weights.
-        noise_scale: [outputs] of the square roots of the sums of the variances.
+        noise_scale: [outputs] of the sums of the variances.
         number: of the tile.
         converters: lsb, first, last, gain, offset, bow, slope and intercept, as `converted_sums` takes them.
     """
@@ -116,9 +116,10 @@ def _operands(
     scale, noise_scale = np.stack([each.scale for each in found]), NOTHING
     if variance is None:
         return tuple(each.matrix for each in found), limbs or 1, scale, noise_scale
-    other = Operand.in_limbs(variance, 1) if limbs else Operand.exact(variance)
+    # A quantiser follows at once, which one limb of a variance would move over a tie in every tenth place.
+    other = Operand.in_limbs(variance, FEWER_LIMBS) if limbs else Operand.exact(variance)
     matrices = tuple(torch.cat([each.matrix, other.matrix]) for each in found)
-    return matrices, limbs or 1, scale, np.float32(strength) * np.sqrt(other.scale)
+    return matrices, limbs or 1, scale, np.float32(strength) ** 2 * other.scale
 
 
 def _converters(adc: Adc, tile: int, planes: int) -> tuple[Any, ...]:

@@ -107,21 +107,23 @@ def converted_sums(
     """Adds the converted sums of a tile, shifted by their planes, to `result` [rows, outputs] or its transpose.
 
     The sums [planes, rows, limbs * outputs] are those of the limbs of the weights, and beside them, where cells
-    fluctuate, those of the variances; `scale` [planes or 1, outputs] and `noise_scale` [outputs] turn them into weights
-    and deviations. What is known of each converter is repeated for each plane. The formulas are those of
+    fluctuate, those of the limbs of the variances; `scale` [planes or 1, outputs] and `noise_scale` [outputs] turn them
+    into weights and variances. What is known of each converter is repeated for each plane. The formulas are those of
     `rgnn.chip.converters.Adc` and `rgnn.chip.adc_errors.AdcErrors`.
     """
     planes, rows, outputs = sums.shape[0], sums.shape[1], result.shape[1] if by_rows else result.shape[0]
-    noisy, bent, wide = sums.shape[2] > limbs * outputs, bow.shape[0] > 0, planes * outputs
+    noise_limbs, bent, wide = sums.shape[2] // outputs - limbs, bow.shape[0] > 0, planes * outputs
     for r in prange(rows):
-        y, z, total = np.empty(wide, np.float32), np.empty(outputs, np.float32), np.zeros(outputs, np.float32)
+        y, total = np.empty(wide, np.float32), np.zeros(outputs, np.float32)
+        z, variance = np.empty(outputs, np.float32), np.empty(outputs, np.float32)
         for b in range(planes):
             s, x = sums[b, r], y[b * outputs : (b + 1) * outputs]
             _joined(x, s, scale[min(b, scale.shape[0] - 1)], limbs)
-            if noisy:
+            if noise_limbs > 0:
                 _normals(z, quantiles, key, numbers[r] * reads + first_read + b * tiles)
+                _joined(variance, s[limbs * outputs :], noise_scale, noise_limbs)
                 for c in range(outputs):
-                    x[c] += z[c] * (np.sqrt(f32(s[limbs * outputs + c])) * noise_scale[c])
+                    x[c] += z[c] * np.sqrt(variance[c])
         for k in range(wide):  # all planes at once fill whole vectors
             p = y[k] / lsb[k]
             seen = offset[k] + p * gain[k]

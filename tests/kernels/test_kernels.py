@@ -19,22 +19,14 @@ from rgnn.base.rng import torch_stream
 from rgnn.chip.crossbar import Crossbar
 from rgnn.chip.product import AnalogProduct
 from rgnn.graphs.triplets import TripletPlan
-from rgnn.kernels import PLAIN, compiled, operands
+from rgnn.kernels import PLAIN, compiled
 from rgnn.kernels.compiled import compiled_kernels
 from rgnn.kernels.operands import Operand
 from rgnn.models.settings import MessagePassingSettings
 
+pytestmark = pytest.mark.usefixtures("arithmetic")
 SHARINGS = ["none", "read", "product", "plane"]
 WIDTHS = st.tuples(st.integers(1, 40), st.integers(1, 45))
-
-
-@pytest.fixture(params=["integers", "floats"], autouse=True)
-def arithmetic(request, monkeypatch) -> str:
-    """On every processor, both the int8 products and those that others fall back on."""
-    if request.param == "integers" and not operands.integers_are_exact_and_fast():
-        pytest.skip("this processor does not multiply int8 matrices natively")
-    monkeypatch.setattr(operands, "integers_are_exact_and_fast", lambda: request.param == "integers")
-    return request.param
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
