@@ -61,10 +61,6 @@ Minutes = Annotated[float | None, typer.Option(min=0.01, help="Length of a train
 ChipOption = Annotated[
     Path | None, typer.Option(help="Chip folder; default: a synthetic chip.", rich_help_panel=HARDWARE)
 ]
-Frame = Annotated[int, typer.Option(help="Frame of the structure file, from 0; -1 is the last.")]
-Format = Annotated[
-    str | None, typer.Option("--format", help="Format of the structure file by ASE's name; default: recognised.")
-]
 Out = Annotated[Path | None, typer.Option(help="Folder of everything; default: learn/NAME.")]
 
 
@@ -95,8 +91,8 @@ def learn(
     noise: options.Noise = None,
     chip: ChipOption = None,
     config: options.Config = None,
-    frame: Frame = -1,
-    format: Format = None,  # noqa: A002
+    frame: options.Frame = -1,
+    format: options.StructureFormat = None,  # noqa: A002
     out: Out = None,
     device: options.DeviceOption = "auto",
     threads: options.Threads = None,

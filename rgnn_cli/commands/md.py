@@ -119,12 +119,8 @@ Elements = Annotated[
     str | None,
     typer.Option(help="Elements of atom types 1, 2, ... in --input, such as Li,O,P.", rich_help_panel=MACHINES),
 ]
-Frame = Annotated[int, typer.Option(help="Frame of the structure file, from 0; -1 is the last.")]
 Frames = Annotated[
     str | None, typer.Option(help="Frames of the file to run together: 0:10, 0:90:10 or all; default: --frame.")
-]
-Format = Annotated[
-    str | None, typer.Option("--format", help="Format of the structure file by ASE's name; default: recognised.")
 ]
 Out = Annotated[Path | None, typer.Option(help="Run folder; default: md/NAME-001 and so on.", rich_help_panel=OUTPUT)]
 Every = Annotated[int, typer.Option(min=1, help="Steps between frames and log rows.", rich_help_panel=OUTPUT)]
@@ -162,9 +158,9 @@ def md(
     slow_every: SlowEvery = None,
     slow_hardware: SlowHardwareOption = "trained",
     uncertainty: UncertaintyOption = "auto",
-    frame: Frame = -1,
+    frame: options.Frame = -1,
     frames: Frames = None,
-    format: Format = None,  # noqa: A002
+    format: options.StructureFormat = None,  # noqa: A002
     out: Out = None,
     every: Every = 10,
     trajectory: TrajectoryOption = "both",

@@ -19,10 +19,6 @@ Fmax = Annotated[float, typer.Option(help="Largest force at the end, eV/Å.")]
 Steps = Annotated[int, typer.Option(min=1, help="Number of steps at most.")]
 Pressure = Annotated[float, typer.Option(help="Pressure on a cell that relaxes, GPa.")]
 AnyElement = Annotated[bool, typer.Option("--any-element", help="Structures with elements not trained on, too.")]
-Frame = Annotated[int, typer.Option(help="Frame of the structure file, from 0; -1 is the last.")]
-Format = Annotated[
-    str | None, typer.Option("--format", help="Format of the structure file by ASE's name; default: recognised.")
-]
 Out = Annotated[Path | None, typer.Option(help="Folder of the result; default: relax/NAME-001 and so on.")]
 
 
@@ -36,8 +32,8 @@ def relax(
     pressure: Pressure = 0.0,
     any_element: AnyElement = False,
     bits: options.BitsAsTrained = None,
-    frame: Frame = -1,
-    format: Format = None,  # noqa: A002
+    frame: options.Frame = -1,
+    format: options.StructureFormat = None,  # noqa: A002
     out: Out = None,
     device: options.DeviceOption = "auto",
     threads: options.Threads = None,

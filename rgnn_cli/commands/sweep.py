@@ -23,7 +23,6 @@ Temperature = Annotated[float, typer.Option(help="Temperature, K.", rich_help_pa
 Timestep = Annotated[float, typer.Option(help="Time step, fs.", rich_help_panel=DYNAMICS)]
 Friction = Annotated[float, typer.Option(help="Thermostat friction, 1/fs.", rich_help_panel=DYNAMICS)]
 Every = Annotated[int, typer.Option(min=1, help="Steps between frames and log rows.", rich_help_panel=DYNAMICS)]
-Frame = Annotated[int, typer.Option(help="Frame of the structure file, from 0; -1 is the last.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the sweep; default: sweeps/NAME-001 and so on.")]
 Resume = Annotated[Path | None, typer.Option(help="Folder of a sweep to continue.", rich_help_panel=RUNNING)]
 
@@ -46,7 +45,7 @@ def sweep(
     timestep: Timestep = 1.0,
     friction: Friction = 0.01,
     every: Every = 10,
-    frame: Frame = -1,
+    frame: options.Frame = -1,
     skip: analysis.Skip = "20%",
     width: analysis.Width = 0.02,
     reach: analysis.Reach = 6.0,

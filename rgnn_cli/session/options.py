@@ -21,6 +21,10 @@ Threads = Annotated[
 Seed = Annotated[
     int | None, typer.Option(min=0, help="Seed of all random numbers; default: 0.", rich_help_panel=RUNNING)
 ]
+Frame = Annotated[int, typer.Option(help="Frame of the structure file, from 0; -1 is the last.")]
+StructureFormat = Annotated[
+    str | None, typer.Option("--format", help="Format of the structure file by ASE's name; default: recognised.")
+]
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file with settings; options override it.", rich_help_panel=RUNNING)
 ]
