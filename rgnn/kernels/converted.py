@@ -36,7 +36,7 @@ class Tile:
 
     Attributes:
         columns: of the codes.
-        matrices: [limbs * outputs of the weights and perhaps those of the variances, k], one for all planes or one each.
+        matrices: [limbs * outputs of the weights, and perhaps those of the variances, k]; one, or one for each plane.
         limbs: of a weight; 1 where the matrices are of float32.
         scale: [matrices, outputs] of the sums of the weights.
         noise_scale: [outputs] of the sums of the variances.

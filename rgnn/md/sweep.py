@@ -109,10 +109,12 @@ class SweepPlan:
             listener: receives the steps of all runs one after the other, and may ask to stop.
 
         Raises:
+            InputError: hardware that the model lacks a range for, or a board that cannot be started; no folder is left.
             Interrupted: the listener asked to stop; `resume_sweep` continues.
             BrokenRunError: a run broke off.
             LostBoard: the board does not answer any more; `resume_sweep` continues.
         """
+        begins = not (Path(out) / "config.yaml").exists()
         Path(out).mkdir(parents=True, exist_ok=True)
         note = f"# Continue with: rgnn sweep --resume {quote(str(out))}\n"
         write_atomic(Path(out) / "config.yaml", note + dump_yaml(self.settings.to_mapping()))
@@ -120,6 +122,11 @@ class SweepPlan:
             return run_sweep(self.atoms, self.model, self.settings, out, listener)
         except LostBoard as lost:
             raise LostBoard(str(lost), "sweep", Path(out)) from None
+        except InputError:
+            if begins and not list(Path(out).glob(f"*/{HARDWARE}")):  # a board that cannot be started, say
+                clear_run(Path(out))
+                Path(out).rmdir()
+            raise
         except Interrupted as stopped:
             raise Interrupted(str(stopped), "sweep", Path(out)) from None
 

@@ -107,7 +107,7 @@ def learn(
     Each round trains a model, runs dynamics until it is unsure, and has the
     frames that it knows least labelled: by an ASE calculator, or by VASP, CP2K
     or Quantum ESPRESSO, whose inputs are written and whose outputs are read
-    when the same command is given again. That also goes on after a stop.
+    when the same command is given again. A stopped command continues so, too.
     """
     from rgnn.learning.run import Learning
     from rgnn.learning.settings import LearnRecord, LearnSettings

@@ -21,6 +21,8 @@ LINES = 12
 def result(session: Session, found: PublishedChip | MeasuredChip, out: Path) -> None:
     """What was found, the chip, and what to type next."""
     from rgnn.reports.chip import PublishedChip
+    from rgnn.training.chip_size import weights_on_chip
+    from rgnn.training.run import RunSettings
 
     report, chip = session.report, found.chip
     if isinstance(found, PublishedChip):
@@ -28,7 +30,9 @@ def result(session: Session, found: PublishedChip | MeasuredChip, out: Path) -> 
     else:
         _cells(report, found)
     report.say(f"Chip: [bold]{out}[/], {len(chip.weights):,} weights; figures: {found.figure}")
-    report.say(f"Next: rgnn train --chip {out}" + (" --hardware measured" if chip.read_deviation is not None else ""))
+    narrow = "" if weights_on_chip(RunSettings().model) <= len(chip.weights) else " --narrow"
+    measured = " --hardware measured" if chip.read_deviation is not None else ""
+    report.say(f"Next: rgnn train --chip {out}{narrow}{measured}")
     session.result({"chip": str(out), **found.to_mapping()})
 
 

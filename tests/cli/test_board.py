@@ -108,6 +108,8 @@ def test_a_sweep_has_a_run_on_the_board_which_goes_first_and_goes_on(
     assert "its products are measured" in Path("s/report.html").read_text()
     cli("sweep", structure, *words[:-2], "--out", "t")
     assert "was begun without a board" in refused(2, "sweep", "--resume", "t", "--driver", mortal)
+    assert "cannot be started" in refused(2, "sweep", structure, *words[:-1], "process: nobody", "--out", "u")
+    assert not Path("u").exists()
 
 
 def test_a_board_that_comes_back_costs_a_warning(cli, quick_model_folder, structure) -> None:
