@@ -51,10 +51,10 @@ def check_walks(draws: int, needed: float) -> None:
                 (c.haven, 1 / together),
             ]
             inside += [e is not None and e.low <= x <= e.high for e, x in found]
-            widths.append([(e.high - e.low) / (2 * x) for e, x in found if e is not None])
+            widths.append([np.nan if e is None else (e.high - e.low) / (2 * x) for e, x in found])
         assert (inside >= needed * draws).all(), inside
         widest = [0.3, 0.3, 0.9, 1.0] if together == 1 else [0.5, 0.5, 0.9, 1.2]
-        assert (np.median(widths, axis=0) < widest).all()
+        assert (np.nanmedian(widths, axis=0) < widest).all()
 
 
 def check_cages(draws: int) -> None:
@@ -71,7 +71,7 @@ def test_walks_of_known_values_lie_in_their_intervals() -> None:
 
 @pytest.mark.long
 def test_walks_of_known_values_lie_in_their_intervals_95_times_of_100() -> None:
-    check_walks(100, 0.95)
+    check_walks(400, 0.95)  # of 100 draws, an interval that holds 97 times in 100 fails this once in ten times
 
 
 def test_a_caged_atom_does_not_diffuse() -> None:
