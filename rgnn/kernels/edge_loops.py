@@ -76,10 +76,35 @@ def to_neighbours(y, parity, j, gradient, width, sums):
                     row[c] += factor * g[c]
 
 
+@njit(inline="always", **FUSED)
+def _derivative(v, across, radial, f, result):
+    """Result [3] = radial v + f times the part across v of the gradient of across . Y."""
+    root, last = f32(2**0.5), f32(6**0.5)
+    t0 = across[1] + root * (v[1] * across[4] + v[2] * across[6] + v[0] * across[7])
+    t1 = across[2] + root * (v[0] * across[4] + v[2] * across[5] - v[1] * across[7])
+    t2 = across[3] + root * (v[1] * across[5] + v[0] * across[6]) + last * v[2] * across[8]
+    turn = t0 * v[0] + t1 * v[1] + t2 * v[2]
+    result[0] = radial * v[0] + f * (t0 - turn * v[0])
+    result[1] = radial * v[1] + f * (t1 - turn * v[1])
+    result[2] = radial * v[2] + f * (t2 - turn * v[2])
+
+
+@njit(inline="always", **FUSED)
+def _change(v, q, f, change):
+    """Change [9] of the harmonics of v by f times the part of q across v; what q has along v is returned."""
+    root, last = f32(2**0.5), f32(6**0.5)
+    along = q[0] * v[0] + q[1] * v[1] + q[2] * v[2]
+    q0, q1, q2 = f * (q[0] - along * v[0]), f * (q[1] - along * v[1]), f * (q[2] - along * v[2])
+    change[0], change[1], change[2], change[3] = f32(0), q0, q1, q2
+    change[4], change[5] = root * (v[1] * q0 + v[0] * q1), root * (v[2] * q1 + v[1] * q2)
+    change[6], change[7] = root * (v[2] * q0 + v[0] * q2), root * (v[0] * q0 - v[1] * q1)
+    change[8] = last * v[2] * q2
+    return along
+
+
 @njit(parallel=True, **FUSED)
 def edge_gradients(phi, slope, d, u, fc, dfc, b, first, result):
     """Result [edges, 3]: see `EdgeSums.gradients`; edges of an atom from `first` to the next."""
-    root, last = f32(2**0.5), f32(6**0.5)
     for atom in prange(b.shape[0]):
         m = b[atom]
         y, across, along = np.empty(9, np.float32), np.empty(9, np.float32), np.empty(9, np.float32)
@@ -96,34 +121,20 @@ def edge_gradients(phi, slope, d, u, fc, dfc, b, first, result):
             radial = f32(0)
             for h in range(9):
                 radial += y[h] * (along[h] * fc[e] + across[h] * dfc[e])
-            t0 = across[1] + root * (v[1] * across[4] + v[2] * across[6] + v[0] * across[7])
-            t1 = across[2] + root * (v[0] * across[4] + v[2] * across[5] - v[1] * across[7])
-            t2 = across[3] + root * (v[1] * across[5] + v[0] * across[6]) + last * v[2] * across[8]
-            turn = t0 * v[0] + t1 * v[1] + t2 * v[2]
-            f = fc[e] / d[e]
-            result[e, 0] = radial * v[0] + f * (t0 - turn * v[0])
-            result[e, 1] = radial * v[1] + f * (t1 - turn * v[1])
-            result[e, 2] = radial * v[2] + f * (t2 - turn * v[2])
+            _derivative(v, across, radial, fc[e] / d[e], result[e])
 
 
 @njit(parallel=True, **FUSED)
 def to_moments(phi, slope, d, u, fc, dfc, gradient, first, result):
     """Result [atoms, 9, K]: what a gradient [edges, 3] of `edge_gradients` is to b, in which that is linear."""
-    root, last = f32(2**0.5), f32(6**0.5)
     for atom in prange(result.shape[0]):
         m = result[atom]
         m[:] = f32(0)
         y, a, b = np.empty(9, np.float32), np.empty(9, np.float32), np.empty(9, np.float32)
         for e in range(first[atom], first[atom + 1]):
-            p, s, v, q = phi[e], slope[e], u[e], gradient[e]
+            p, s, v = phi[e], slope[e], u[e]
             _harmonics(v, y)
-            along = q[0] * v[0] + q[1] * v[1] + q[2] * v[2]
-            f = fc[e] / d[e]
-            q0, q1, q2 = f * (q[0] - along * v[0]), f * (q[1] - along * v[1]), f * (q[2] - along * v[2])
-            b[0], b[1], b[2], b[3] = f32(0), q0, q1, q2
-            b[4], b[5] = root * (v[1] * q0 + v[0] * q1), root * (v[2] * q1 + v[1] * q2)
-            b[6], b[7] = root * (v[2] * q0 + v[0] * q2), root * (v[0] * q0 - v[1] * q1)
-            b[8] = last * v[2] * q2
+            along = _change(v, gradient[e], fc[e] / d[e], b)
             for h in range(9):
                 a[h] = y[h] * along * fc[e]
                 b[h] += y[h] * along * dfc[e]
@@ -168,3 +179,148 @@ def to_pairs(d, fc, dfc, mu, inverse, pair, of_value, of_slope, parts):
             row, x, y = sums[pair[e]], of_value[e], of_slope[e]
             for c in range(mu.shape[0]):
                 row[c] += x * a[c] + y * b[c]
+
+
+@njit(inline="always", **FUSED)
+def _weights(value, slope, table, w, dw):
+    """Weights [F] of a message and their derivative, from the basis [k] and its derivative."""
+    w[:] = f32(0)
+    dw[:] = f32(0)
+    for c in range(table.shape[0]):
+        x, z, row = value[c], slope[c], table[c]
+        for f in range(w.shape[0]):
+            w[f] += x * row[f]
+            dw[f] += z * row[f]
+
+
+@njit(inline="always", **FUSED)
+def _project(y, rows, found):
+    """Found [F] = y . rows [9, F]."""
+    found[:] = f32(0)
+    for h in range(9):
+        x, row = y[h], rows[h]
+        for f in range(found.shape[0]):
+            found[f] += x * row[f]
+
+
+@njit(parallel=True, **FUSED)
+def messages(d, u, fc, dfc, mu, inverse, pair, j, weight, sent, first, sums):
+    """Sums [atoms, 9, F]: see `EdgeSums.messages`; edges of an atom from `first` to the next."""
+    k, width = weight.shape[1:]
+    for atom in prange(sums.shape[0]):
+        s, y = sums[atom], np.empty(9, np.float32)
+        s[:] = f32(0)
+        basis, w, t = np.empty((2, k), np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
+        for e in range(first[atom], first[atom + 1]):
+            _harmonics(u[e], y)
+            _pair_basis(d[e], mu, inverse, fc[e], dfc[e], basis[0], basis[1])
+            _weights(basis[0], basis[1], weight[pair[e]], w[0], w[1])
+            _project(y, sent[j[e]], t)
+            for f in range(width):
+                t[f] *= w[0, f]
+            _add_row(s, y, t)
+
+
+@njit(parallel=True, **FUSED)
+def message_gradients(d, u, fc, dfc, mu, inverse, pair, j, weight, sent, b, first, result, back):
+    """Result [edges, 3]: see `EdgeSums.message_gradients`; back [edges, F] times the harmonics is for sent[j]."""
+    k, width = weight.shape[1:]
+    for atom in prange(b.shape[0]):
+        mine = b[atom]
+        y, across = np.empty(9, np.float32), np.empty(9, np.float32)
+        basis, w, t = np.empty((2, k), np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
+        for e in range(first[atom], first[atom + 1]):
+            theirs, p = sent[j[e]], back[e]
+            _harmonics(u[e], y)
+            _pair_basis(d[e], mu, inverse, fc[e], dfc[e], basis[0], basis[1])
+            _weights(basis[0], basis[1], weight[pair[e]], w[0], w[1])
+            _project(y, theirs, t)
+            _project(y, mine, p)
+            radial = f32(0)
+            for f in range(width):
+                radial += w[1, f] * t[f] * p[f]
+                t[f] *= w[0, f]
+                p[f] *= w[0, f]
+            for h in range(9):
+                x, a, b_row = f32(0), theirs[h], mine[h]
+                for f in range(width):
+                    x += t[f] * b_row[f] + p[f] * a[f]
+                across[h] = x
+            _derivative(u[e], across, radial, f32(1) / d[e], result[e])
+
+
+@njit(parallel=True, **FUSED)
+def to_messages(
+    d, u, fc, dfc, mu, inverse, pair, j, weight, sent, b, gradient, of_sent, first, to_b, straight, turned, change, parts
+):
+    """What the gradients [edges, 3] and of_sent [N, 9, F] of `message_gradients` are to its inputs.
+
+    To b [atoms, 9, F]; to sent[j], by straight [edges, F] times the harmonics and turned [edges, F] times their change
+    [edges, 9]; and to the weights, in parts [shares, pairs, k, F], of which each takes some of the atoms.
+    """
+    k, width = weight.shape[1:]
+    n = b.shape[0]
+    for part in prange(parts.shape[0]):
+        y, basis = np.empty(9, np.float32), np.empty((2, k), np.float32)
+        w, rows = np.empty((2, width), np.float32), np.empty((5, width), np.float32)
+        t, p, t_turned, p_turned, m = rows[0], rows[1], rows[2], rows[3], rows[4]
+        for atom in range(part * n // parts.shape[0], (part + 1) * n // parts.shape[0]):
+            mine, found = b[atom], to_b[atom]
+            found[:] = f32(0)
+            for e in range(first[atom], first[atom + 1]):
+                theirs, c = sent[j[e]], change[e]
+                _harmonics(u[e], y)
+                along = _change(u[e], gradient[e], f32(1) / d[e], c)
+                _pair_basis(d[e], mu, inverse, fc[e], dfc[e], basis[0], basis[1])
+                table = parts[part, pair[e]]
+                _weights(basis[0], basis[1], weight[pair[e]], w[0], w[1])
+                _project(y, theirs, t)
+                _project(y, mine, p)
+                _project(c, theirs, t_turned)
+                _project(c, mine, p_turned)
+                _project(y, of_sent[j[e]], m)
+                for f in range(width):
+                    x, z = w[0, f], along * w[1, f]
+                    straight[e, f] = z * p[f] + x * p_turned[f]
+                    turned[e, f] = x * p[f]
+                    of_slope = along * t[f] * p[f]
+                    of_value = t[f] * p_turned[f] + p[f] * (t_turned[f] + m[f])
+                    w[0, f] = z * t[f] + x * (t_turned[f] + m[f])
+                    w[1, f] = x * t[f]
+                    t[f], p[f] = of_value, of_slope
+                for h in range(9):
+                    row = found[h]
+                    for f in range(width):
+                        row[f] += y[h] * w[0, f] + c[h] * w[1, f]
+                for q in range(k):
+                    x, z, row = basis[0, q], basis[1, q], table[q]
+                    for f in range(width):
+                        row[f] += x * t[f] + z * p[f]
+
+
+@njit(parallel=True, **FUSED)
+def to_senders(d, u, fc, dfc, mu, inverse, pair, j, weight, sent, of_sums, first, straight, parts):
+    """What a gradient [atoms, 9, F] of `messages` is to sent[j], by straight [edges, F] times the harmonics.
+
+    And to the weights, in parts [shares, pairs, k, F], of which each takes some of the atoms.
+    """
+    k, width = weight.shape[1:]
+    n = of_sums.shape[0]
+    for part in prange(parts.shape[0]):
+        y, basis = np.empty(9, np.float32), np.empty((2, k), np.float32)
+        w, t = np.empty((2, width), np.float32), np.empty(width, np.float32)
+        for atom in range(part * n // parts.shape[0], (part + 1) * n // parts.shape[0]):
+            for e in range(first[atom], first[atom + 1]):
+                p, table = straight[e], parts[part, pair[e]]
+                _harmonics(u[e], y)
+                _pair_basis(d[e], mu, inverse, fc[e], dfc[e], basis[0], basis[1])
+                _weights(basis[0], basis[1], weight[pair[e]], w[0], w[1])
+                _project(y, sent[j[e]], t)
+                _project(y, of_sums[atom], p)
+                for f in range(width):
+                    t[f] *= p[f]
+                    p[f] *= w[0, f]
+                for q in range(k):
+                    x, row = basis[0, q], table[q]
+                    for f in range(width):
+                        row[f] += x * t[f]

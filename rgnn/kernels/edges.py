@@ -1,5 +1,6 @@
 """Sums over edges that moments need, and their gradients, by compiled loops."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -10,9 +11,10 @@ from torch.autograd.function import once_differentiable
 
 from rgnn.graphs.topology import Part
 from rgnn.kernels import edge_loops
-from rgnn.kernels.plain import PARITY, PLAIN
+from rgnn.kernels.interface import Radial
+from rgnn.kernels.plain import PARITY, PLAIN, harmonics
 
-PARITIES = np.array(PARITY, np.float32)
+PARITIES, ONES = np.array(PARITY, np.float32), np.ones(len(PARITY), np.float32)
 NO_ENVELOPE = np.empty(0, np.float32)
 
 
@@ -51,15 +53,38 @@ class CompiledEdges:
         edges = tuple(x.contiguous().numpy() for x in (phi, slope, d, u, fc, dfc))
         return EdgeGradients.apply(part, edges, b)
 
-    def pair_terms(
-        self, mu: Tensor, s: Tensor, d: Tensor, envelope: Tensor, pair: Tensor, weight: Tensor
+    def pair_terms(self, radial: Radial, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See `EdgeSums`."""
+        if radial.d.dtype != torch.float32:
+            return PLAIN.edges.pair_terms(radial, weight)
+        value, slope = PairTerms.apply((*_basis(radial), radial.pair.numpy()), weight)
+        return value, slope
+
+    def messages(self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor) -> Tensor:
+        """See `EdgeSums`."""
+        if sent.dtype != torch.float32:
+            return PLAIN.edges.messages(part, radial, u, weight, sent)
+        return Messages.apply(part, _message_edges(part, radial, u), weight, sent)
+
+    def message_gradients(
+        self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor, b: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `EdgeSums`."""
-        if d.dtype != torch.float32:
-            return PLAIN.edges.pair_terms(mu, s, d, envelope, pair, weight)
-        edges = tuple(x.contiguous().numpy() for x in (d, *envelope, mu, 1 / s, pair))
-        value, slope = PairTerms.apply(edges, weight)
-        return value, slope
+        if sent.dtype != torch.float32:
+            return PLAIN.edges.message_gradients(part, radial, u, weight, sent, b)
+        gradient, to_sent = MessageGradients.apply(part, _message_edges(part, radial, u), weight, sent, b)
+        return gradient, to_sent
+
+
+def _basis(radial: Radial) -> tuple[np.ndarray, ...]:
+    """Distances, envelope and its derivative, centres and inverse widths."""
+    return tuple(x.contiguous().numpy() for x in (radial.d, *radial.envelope, radial.mu, 1 / radial.s))
+
+
+def _message_edges(part: Part, radial: Radial, u: Tensor) -> tuple[np.ndarray, ...]:
+    """What the loops of messages begin with."""
+    d, *rest = _basis(radial)
+    return d, u.contiguous().numpy(), *rest, radial.pair.numpy(), part.ends_out[1].numpy()
 
 
 # Shares of the edges that cores take turns at; their number does not depend on that of the cores, nor do sums.
@@ -107,6 +132,79 @@ class EdgeGradients(torch.autograd.Function):
         result = torch.empty((ctx.part.n_atoms, 9, ctx.edges[0].shape[1]))
         edge_loops.to_moments(*ctx.edges, gradient.contiguous().numpy(), ctx.part.first_out.numpy(), result.numpy())
         return None, None, result
+
+
+class Messages(torch.autograd.Function):
+    """Sums of messages, linear in the weights and in what is sent."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Part, edges: tuple[np.ndarray, ...], weight: Tensor, sent: Tensor) -> Tensor:
+        """See `EdgeSums.messages`."""
+        share_cores()
+        ctx.part, ctx.edges = part, edges
+        ctx.save_for_backward(weight, sent)
+        sums = torch.empty((part.n_atoms, *sent.shape[1:]))
+        edge_loops.messages(*edges, *_arrays(weight, sent), part.first_out.numpy(), sums.numpy())
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients to the weights and to what is sent."""
+        weight, sent = ctx.saved_tensors
+        straight = torch.empty((len(ctx.edges[0]), sent.shape[2]))
+        parts = torch.zeros((PAIR_PARTS, *weight.shape))
+        first = ctx.part.first_out.numpy()
+        edge_loops.to_senders(*ctx.edges, *_arrays(weight, sent, gradient), first, straight.numpy(), parts.numpy())
+        y = harmonics(torch.from_numpy(ctx.edges[1]))
+        return None, None, parts.sum(0), sums_to_neighbours(ctx.part, [(straight, y)], sent)
+
+
+class MessageGradients(torch.autograd.Function):
+    """Derivatives of messages, linear in the weights, in what is sent and in what comes from the sums."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, part: Part, edges: tuple[np.ndarray, ...], weight: Tensor, sent: Tensor, b: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `EdgeSums.message_gradients`."""
+        share_cores()
+        ctx.part, ctx.edges = part, edges
+        ctx.save_for_backward(weight, sent, b)
+        result, back = torch.empty((len(edges[0]), 3)), torch.empty((len(edges[0]), sent.shape[2]))
+        first = part.first_out.numpy()
+        edge_loops.message_gradients(*edges, *_arrays(weight, sent, b), first, result.numpy(), back.numpy())
+        return result, sums_to_neighbours(part, [(back, harmonics(torch.from_numpy(edges[1])))], sent)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, of_sent: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients to the weights, to what is sent and to b."""
+        weight, sent, b = ctx.saved_tensors
+        n, width = len(ctx.edges[0]), sent.shape[2]
+        to_b, parts = torch.empty(b.shape), torch.zeros((PAIR_PARTS, *weight.shape))
+        straight, turned, change = torch.empty((n, width)), torch.empty((n, width)), torch.empty((n, 9))
+        edge_loops.to_messages(
+            *ctx.edges,
+            *_arrays(weight, sent, b, gradient, of_sent),
+            ctx.part.first_out.numpy(),
+            *_arrays(to_b, straight, turned, change, parts),
+        )
+        terms = [(straight, harmonics(torch.from_numpy(ctx.edges[1]))), (turned, change)]
+        return None, None, parts.sum(0), sums_to_neighbours(ctx.part, terms, sent), to_b
+
+
+def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(x.detach().contiguous().numpy() for x in tensors)
+
+
+def sums_to_neighbours(part: Part, terms: Sequence[tuple[Tensor, Tensor]], like: Tensor) -> Tensor:
+    """[N, 9, F], the shape of `like`: sums over the edges into each atom of some x [out, F] times y [out, 9]."""
+    sums = torch.zeros(like.shape)
+    width = -(-like.shape[2] // torch.get_num_threads())
+    for x, y in terms:
+        edge_loops.to_neighbours(*_arrays(y), ONES, part.ends_out[1].numpy(), *_arrays(x), width, sums.numpy())
+    return sums
 
 
 def sums_over_edges(part: Part, x: Tensor, y: Tensor) -> Tensor:

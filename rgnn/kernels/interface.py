@@ -49,6 +49,24 @@ class TripletSums(Protocol):
         """[E, F] sum over k of fc_jk gate(relu(p_ij + q_jk) W^T + b), with gradients to p, q, W and b."""
 
 
+@dataclass(frozen=True)
+class Radial:
+    """What radial functions of edges are made of: Gaussians G(d) times an envelope fc(d), and the pair of elements.
+
+    Attributes:
+        mu, s: [k] centres and widths of the Gaussians, Angstrom.
+        d: [E] distances, Angstrom.
+        envelope: [2, E] fc and its derivative by d.
+        pair: [E] which of the sets of weights an edge has.
+    """
+
+    mu: Tensor
+    s: Tensor
+    d: Tensor
+    envelope: Tensor
+    pair: Tensor
+
+
 class EdgeSums(Protocol):
     """Sums over the edges of a part of a graph, for models of moments."""
 
@@ -77,18 +95,26 @@ class EdgeSums(Protocol):
             b: [atoms, 9, K].
         """
 
-    def pair_terms(
-        self, mu: Tensor, s: Tensor, d: Tensor, envelope: Tensor, pair: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """[E] u = weight[pair] . G(d) fc(d) for Gaussians of centres mu and widths s [k], and du/dd.
+    def pair_terms(self, radial: Radial, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """[E] u = weight[pair] . G(d) fc(d) of the weights [pairs, k], and du/dd; with gradients to the weights."""
+
+    def messages(self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor) -> Tensor:
+        """[atoms, 9, F] sum over j of w (S_j . Y(u)) Y(u), w = weight[pair] . G(d) fc(d), with gradients.
 
         Args:
-            mu: [k] centres.
-            s: [k] widths.
-            d: [E] distances.
-            envelope: [2, E] fc and its derivative by d.
-            pair: [E] rows of the weights.
-            weight: [pairs, k]; with gradients to it.
+            part: the atoms i.
+            radial: of its edges.
+            u: [out, 3] directions.
+            weight: [pairs, k, F]; with gradients to it.
+            sent: [N, 9, F] S of all atoms; with gradients to it.
+        """
+
+    def message_gradients(
+        self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor, b: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Derivatives of sum_ij b_i . N_ij, where `messages` sums N_ij, by r_ij [out, 3] and by S [N, 9, F].
+
+        With gradients to the weights, to S and to b [atoms, 9, F].
         """
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import linear, pad
 from rgnn.chip.product import EVERY, AnalogProduct
 from rgnn.graphs.topology import Part
 from rgnn.graphs.triplets import TripletPlan, triplet_extremes, triplet_sum
-from rgnn.kernels.interface import Kernels
+from rgnn.kernels.interface import Kernels, Radial
 from rgnn.kernels.repeatable import add_rows
 
 # Signs of the harmonics of rank 0, 1 and 2 in the opposite direction.
@@ -114,15 +114,44 @@ class PlainEdges:
         turn = torch.einsum("em,ema->ea", across * fc[:, None], harmonic_slopes(u))
         return radial * u + (turn - u * (turn * u).sum(1, keepdim=True)) / d[:, None]
 
-    def pair_terms(
-        self, mu: Tensor, s: Tensor, d: Tensor, envelope: Tensor, pair: Tensor, weight: Tensor
+    def pair_terms(self, radial: Radial, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See `EdgeSums`."""
+        w = weight[radial.pair]
+        value, derivative = ((term * w).sum(1) for term in _basis(radial))
+        return value, derivative
+
+    def messages(self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor) -> Tensor:
+        """See `EdgeSums`."""
+        (w, _), y = _weights(radial, weight), harmonics(u)
+        passed = w * torch.einsum("eh,ehf->ef", y, sent[part.ends_out[1]])
+        return add_rows(sent.new_zeros((part.n_atoms, *sent.shape[1:])), part.centre, y[:, :, None] * passed[:, None])
+
+    def message_gradients(
+        self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor, b: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `EdgeSums`."""
-        e, (fc, dfc) = torch.exp(-0.5 * ((d[:, None] - mu) / s).square()), envelope
-        slope = (mu - d[:, None]) / s.square() * e
-        terms, w = (e * fc[:, None], slope * fc[:, None] + e * dfc[:, None]), weight[pair]
-        value, derivative = ((term * w).sum(1) for term in terms)
-        return value, derivative
+        (w, slope), y, j = _weights(radial, weight), harmonics(u), part.ends_out[1]
+        theirs, mine = sent[j], b[part.centre]
+        t, p = (torch.einsum("eh,ehf->ef", y, x) for x in (theirs, mine))
+        along = (slope * t * p).sum(1, keepdim=True)
+        across = torch.einsum("ef,ehf->eh", w * t, mine) + torch.einsum("ef,ehf->eh", w * p, theirs)
+        turn = torch.einsum("eh,eha->ea", across, harmonic_slopes(u))
+        gradient = along * u + (turn - u * (turn * u).sum(1, keepdim=True)) / radial.d[:, None]
+        return gradient, add_rows(torch.zeros_like(sent), j, y[:, :, None] * (w * p)[:, None])
+
+
+def _basis(radial: Radial) -> tuple[Tensor, Tensor]:
+    """[E, k] G(d) fc(d), and its derivative by d."""
+    (fc, dfc), away = radial.envelope[:, :, None], radial.mu - radial.d[:, None]
+    e = torch.exp(-0.5 * (away / radial.s).square())
+    return e * fc, (away / radial.s.square() * fc + dfc) * e
+
+
+def _weights(radial: Radial, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """[E, F] weights of messages from those [pairs, k, F] of pairs, and their derivative by d."""
+    rows = torch.arange(len(radial.d), device=weight.device)
+    value, slope = (torch.einsum("ek,pkf->epf", term, weight)[rows, radial.pair] for term in _basis(radial))
+    return value, slope
 
 
 def harmonics(u: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class Locality:
         reach: distance beyond which no atom changes a force, Angstrom.
         exchanges_features: ghosts need features that their owners have computed.
         returns_forces: forces on ghosts belong to their owners, to which the family gives them by
-            `Graph.return_nodes`, once for a pass.
+            `Graph.return_nodes`.
     """
 
     cutoff: float

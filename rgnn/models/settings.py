@@ -225,6 +225,8 @@ class EnergySettings(NeighbourhoodSettings):
     """Number H of trained mixtures of the channels, separate for each element and rank."""
     widths: Widths = (64, 32)
     """Widths of the hidden layers of the digital part."""
+    features: Whole = Field(default=16, ge=1, le=1024)
+    """Number F of features of each rank that an atom sends to its neighbours."""
 
     @property
     def training_preset(self) -> Preset:
@@ -233,7 +235,8 @@ class EnergySettings(NeighbourhoodSettings):
 
     def describe(self) -> str:
         """The layers in words, for people."""
-        return f"energy of {self.channels} channels of moments, {self.mixtures} mixtures, hidden {list(self.widths)}"
+        first = f"energy of {self.channels} channels of moments, {self.mixtures} mixtures"
+        return f"{first}, hidden {list(self.widths)}, messages of {self.features} features"
 
 
 class MomentSettings(NeighbourhoodSettings):

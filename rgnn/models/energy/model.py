@@ -1,6 +1,6 @@
-"""Energies from moments of neighbourhoods; their derivatives come from further reads of the same cells."""
+"""Energies from moments of neighbourhoods and messages; derivatives come from further reads of the same cells."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,10 +11,10 @@ from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
 from rgnn.kernels import add_rows
 from rgnn.models.base import ChipCells, ForceField, Locality, Prediction, require_shapes
-from rgnn.models.energy.edges import read_edges
+from rgnn.models.energy.edges import Channels, ChipEdges, Edges
 from rgnn.models.energy.operations import energy_operations
 from rgnn.models.energy.pairs import PairPotential
-from rgnn.models.energy.readout import ByElement, EnergyReadout
+from rgnn.models.energy.readout import ByElement, Described, EnergyReadout
 from rgnn.models.operations import Operations, Workload
 from rgnn.models.parts.elements import ElementAxis, Elements
 from rgnn.models.parts.moments import RANKS, MomentLayer, lengths, norm_axes
@@ -24,13 +24,16 @@ from rgnn.models.settings import EnergySettings
 
 
 class MomentEnergy(ForceField):
-    """E = sum_i [eps(M_i; Z_i) + sum_j u(d_ij; Z_i Z_j) + e_{Z_i}]: moments from the chip in trained functions.
+    """E = sum_i [eps(M_i, N_i; Z_i) + sum_j u(d_ij; Z_i Z_j) + e_{Z_i}]: moments from the chip in trained functions.
 
     The chip sees Gaussians of distances only, so that phi(d) = A(onehot(Z_j) x G(d)) has the slope
-    A(onehot(Z_j) x G'(d)), two more reads of the same cells (`ChipReading.of_gaussians`). The digital part gives
-    B_i = d eps_i / d M_i, and then
+    A(onehot(Z_j) x G'(d)), two more reads of the same cells (`ChipReading.of_gaussians`). The digital part describes
+    atoms by their moments, passes messages between them and sums these, N_i = sum_j w(d_ij) (S_j . Y_ij) Y_ij with
+    S_j = S(M_j) (`EnergyReadout`). With B_i = dE / d M_i, messages included,
 
-    g_ij = [(phi fc)' B_i . Y_ij + du/dd] u_ij + phi fc B_i . dY_ij / dr      F_i = sum_j g_ij - g_ji
+    g_ij = [(phi fc)' B_i . Y_ij + du/dd] u_ij + phi fc B_i . dY_ij / dr + dN_i / dr_ij . dE / dN_i
+
+    F_i = sum_j g_ij - g_ji
 
     Without codes, output converters and read noise these are exact derivatives, frozen errors of cells included. Codes
     make the energy a fine staircase whose smooth form the forces follow; each read has noise for itself.
@@ -63,7 +66,9 @@ class MomentEnergy(ForceField):
             self.gaussians = Gaussians(0.8, settings.cutoff - 0.2, settings.gaussians, width=2.0, trained=False)
             self.table = Elements(settings.elements)
             self.moments = MomentLayer(cells[0][0], self.table, settings.channels)
-            self.readout = EnergyReadout(settings.channels, settings.mixtures, settings.widths, s)
+            self.readout = EnergyReadout(
+                settings.channels, settings.mixtures, settings.widths, settings.features, settings.gaussians, s
+            )
             self.pairs = PairPotential(settings.gaussians, s)
         self.register_buffer("element_energies", torch.zeros(120))
         self.finish_crossbars(member)
@@ -86,27 +91,63 @@ class MomentEnergy(ForceField):
 
     @property
     def locality(self) -> Locality:
-        """One cutoff for the energies of atoms; forces on their neighbours belong to the owners of these."""
+        """One cutoff for moments and one for messages; forces on the neighbours of atoms belong to their owners."""
         cutoff = self.settings.cutoff
-        return Locality(cutoff, 2 * cutoff, exchanges_features=False, returns_forces=True)
+        return Locality(cutoff, 4 * cutoff, returns_forces=True)
 
     def predict(self, g: Graph, reading: ChipReading) -> Prediction:
         """Energies of frames, forces and stress, part by part."""
         rows = self.table(g.atomic_numbers)
-        forces = torch.zeros(g.n_atoms, 3, dtype=self.dtype, device=self.device)
-        energy = g.edge_vector.new_zeros(g.topology.n_frames)
+        parts = [self._edges(g, part, rows) for part in self.moments.parts(g, reading)]
+        chip = ChipEdges(self.moments.crossbar, self.gaussians, reading)
+        atoms = [self.describe(chip.first(edges).moments(reading), rows[edges.part.atoms]) for edges in parts]
+        sent = self._of_all(g, [some.sent for some in atoms])
+        energy, by_hidden, by_edges, by_sent = self._told(g, parts, atoms, sent, reading)
         strain = g.edge_vector.new_zeros(g.topology.n_frames, 3, 3)
-        for part in self.moments.parts(g, reading):
-            edges = read_edges(g, part, self.gaussians, self.moments.crossbar, rows, self.settings.cutoff, reading)
-            eps, b = self.energies(edges.moments(reading), rows[part.atoms])
-            i, j = part.ends_out
-            pair_energy, pair_slope = self.pairs(edges, rows[i] * len(self.table) + rows[j], self.gaussians, reading)
-            along = edges.gradients(b, reading) + pair_slope[:, None] * edges.direction
+        forces = g.edge_vector.new_zeros(g.n_atoms, 3).to(self.dtype)
+        for edges, some, hidden, along in zip(parts, atoms, by_hidden, by_edges, strict=True):
+            i, j = edges.part.ends_out
+            b = some.derivative(hidden, by_sent[edges.part.atoms])
+            pair_energy, pair_slope = self.pairs(edges.radial, reading)
+            along = along + chip.again(edges).gradients(b, reading) + pair_slope[:, None] * edges.direction
             add_rows(add_rows(forces, i, along), j, -along)
-            add_rows(energy, g.frame_index[part.atoms], eps.to(energy.dtype))
             add_rows(energy, g.frame_index[i], pair_energy.to(energy.dtype))
-            strain = strain + self._strain(g, part, along)
+            strain = strain + self._strain(g, edges.part, along)
         return self._prediction(g, forces, energy, strain)
+
+    def _edges(self, g: Graph, part: Part, rows: Tensor) -> Edges:
+        return Edges.of(g, part, self.gaussians, rows, len(self.table), self.settings.cutoff)
+
+    def describe(self, moments: Tensor, rows: Tensor) -> Described:
+        """What moments [N, 9, K] tell about atoms whose elements have these rows."""
+        order = ByElement(rows, len(self.table))
+        return self.readout.describe(moments, order, *self.moments.statistics(moments, rows))
+
+    def _told(
+        self, g: Graph, parts: Sequence[Edges], atoms: Sequence[Described], sent: Tensor, reading: ChipReading
+    ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
+        """Energies [frames] of moments and messages; derivatives by h of each part, by its edges, and by S [own]."""
+        kernels, weight = reading.kernels.edges, self.readout.messages
+        energy, by_sent = g.edge_vector.new_zeros(g.topology.n_frames), torch.zeros_like(sent)
+        by_hidden, by_edges = [], []
+        for edges, some in zip(parts, atoms, strict=True):
+            given = edges.part, edges.radial, edges.direction, weight, sent
+            told, by_sums, hidden = self.readout.told(some, kernels.messages(*given))
+            along, back = kernels.message_gradients(*given, by_sums)
+            by_sent = by_sent + back
+            by_hidden.append(hidden)
+            by_edges.append(along)
+            found = some.order.restored(some.energy + told, 0)
+            add_rows(energy, g.frame_index[edges.part.atoms], found.to(energy.dtype))
+        return energy, by_hidden, by_edges, g.return_nodes(by_sent.flatten(1)).view(-1, *sent.shape[1:])
+
+    @staticmethod
+    def _of_all(g: Graph, sent: Sequence[Tensor]) -> Tensor:
+        """[N, 9, F] what all atoms send, those of other processes included."""
+        own = torch.cat(sent) if len(sent) > 1 else sent[0]
+        borrowed = own.new_zeros((g.n_atoms - len(own), *own.shape[1:]))
+        known = torch.cat([own, borrowed]) if len(borrowed) else own
+        return g.exchange_nodes(known.flatten(1)).view_as(known)
 
     @staticmethod
     def _strain(g: Graph, part: Part, along: Tensor) -> Tensor:
@@ -117,15 +158,6 @@ class MomentEnergy(ForceField):
         # The edges are sorted by their centres, and so by frames.
         counts = torch.bincount(g.frame_index[part.ends_out[0]], minlength=g.topology.n_frames).tolist()
         return torch.stack([v.T @ f for v, f in zip(vectors.split(counts), along.split(counts), strict=True)])
-
-    def energies(self, moments: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """[N] eV of atoms without their reference, and its derivative by their moments [N, 9, K].
-
-        The derivative carries gradients to the trained weights where there are any.
-        """
-        order = ByElement(rows, len(self.table))
-        eps, b = self.readout(moments, order, *self.moments.statistics(moments, rows))
-        return eps, b
 
     def _prediction(self, g: Graph, forces: Tensor, energy: Tensor, strain: Tensor) -> Prediction:
         """With the reference energies of own atoms added, and the stress from dE / d strain [frames, 3, 3].
@@ -144,41 +176,48 @@ class MomentEnergy(ForceField):
         """Energies of isolated atoms: what the digital part makes of no neighbours, and the reference."""
         rows = self.table(g.atomic_numbers)
         nothing = torch.zeros(g.n_atoms, 9, self.settings.channels, dtype=self.dtype, device=self.device)
-        eps, _ = self.energies(nothing, rows)
+        atoms = self.describe(nothing, rows)
+        told, _, _ = self.readout.told(atoms, torch.zeros_like(atoms.sent))
         zeros = g.edge_vector.new_zeros(g.topology.n_frames)
-        energy = add_rows(zeros.clone(), g.frame_index, eps.to(zeros.dtype))
+        energy = add_rows(zeros.clone(), g.frame_index, atoms.order.restored(atoms.energy + told, 0).to(zeros.dtype))
         strain = zeros[:, None, None].expand(-1, 3, 3)
         return self._prediction(g, nothing.new_zeros(g.n_atoms, 3), energy, strain)
+
+    def _read(self, g: Graph, part: Part, rows: Tensor, reading: ChipReading) -> Channels:
+        """What the chip gives for the edges of a part."""
+        return ChipEdges(self.moments.crossbar, self.gaussians, reading).first(self._edges(g, part, rows))
 
     @torch.no_grad()
     def atom_features(self, g: Graph, reading: ChipReading) -> Tensor:
         """[N, 3 K] lengths of the standardised moments."""
-        rows, cutoff = self.table(g.atomic_numbers), self.settings.cutoff
+        rows = self.table(g.atomic_numbers)
         found = []
         for part in self.moments.parts(g, reading):
-            edges = read_edges(g, part, self.gaussians, self.moments.crossbar, rows, cutoff, reading)
-            found.append(lengths(self.moments.standardised(edges.moments(reading), rows[part.atoms])))
+            moments = self._read(g, part, rows, reading).moments(reading)
+            found.append(lengths(self.moments.standardised(moments, rows[part.atoms])))
         return torch.cat(found)
 
     def layer_features(self, g: Graph, reading: ChipReading) -> Iterator[tuple[Tensor, Tensor]]:
         """The elements [N] and Gaussians [E, G]; then the standardised moments [N, 9 K] and the channels [E, K]."""
         rows = self.table(g.atomic_numbers)
         yield g.atomic_numbers, self.gaussians(g.edge_length.to(self.dtype))
-        edges = read_edges(g, g.whole, self.gaussians, self.moments.crossbar, rows, self.settings.cutoff, reading)
-        yield self.moments.standardised(edges.moments(reading), rows).flatten(1), edges.channels
+        channels = self._read(g, g.whole, rows, reading)
+        yield self.moments.standardised(channels.moments(reading), rows).flatten(1), channels.values
 
     @property
     def element_axes(self) -> Mapping[str, ElementAxis]:
-        """Statistics, mixtures and the last layer by element; the pair potential by pair."""
-        own = {f"readout.{name}": ElementAxis(int(name == "mix")) for name in ("mix", "bias", "last", "linear")}
-        return norm_axes() | own | {"pairs.weight": ElementAxis(pairs=True)}
+        """Statistics, mixtures and the ends of perceptrons by element; messages and the pair potential by pair."""
+        rows = ("bias", "last", "linear", "send_bias", "second_bias", "second_last")
+        own = {f"readout.{name}": ElementAxis() for name in rows}
+        own |= {f"readout.{name}": ElementAxis(1) for name in ("mix", "send_mix")}
+        pairs = {name: ElementAxis(pairs=True) for name in ("readout.messages", "pairs.weight")}
+        return norm_axes() | own | pairs
 
     @torch.no_grad()
     def mixture_inputs(self, g: Graph, reading: ChipReading) -> list[Tensor]:
         """Standardised moments by rank and, within it, by element: every element mixes its own."""
         rows = self.table(g.atomic_numbers)
-        edges = read_edges(g, g.whole, self.gaussians, self.moments.crossbar, rows, self.settings.cutoff, reading)
-        moments = self.moments.standardised(edges.moments(reading), rows)
+        moments = self.moments.standardised(self._read(g, g.whole, rows, reading).moments(reading), rows)
         return [moments[rows == z, rank].flatten(0, 1) for rank in RANKS for z in range(len(self.table))]
 
     @torch.no_grad()

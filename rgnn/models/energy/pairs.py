@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from rgnn.models.energy.edges import Edges
-from rgnn.models.parts.radial import Gaussians
+from rgnn.kernels.interface import Radial
 from rgnn.models.reading import ChipReading
 
 
@@ -23,7 +22,6 @@ class PairPotential(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(elements**2, gaussians))
 
-    def forward(self, edges: Edges, pair: Tensor, gaussians: Gaussians, reading: ChipReading) -> tuple[Tensor, Tensor]:
-        """[out] u and du/dd of edges, whose pairs of elements have the rows `pair`; with gradients to the weights."""
-        mu, s = gaussians.mu.detach(), gaussians.s.detach()
-        return reading.kernels.edges.pair_terms(mu, s, edges.length, edges.envelope, pair, self.weight)
+    def forward(self, radial: Radial, reading: ChipReading) -> tuple[Tensor, Tensor]:
+        """[out] u and du/dd of edges, with gradients to the weights."""
+        return reading.kernels.edges.pair_terms(radial, self.weight)
