@@ -104,6 +104,13 @@ class Part:
         return torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)])
 
     @cached_property
+    def arrivals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """[out] the edges out by their neighbour k; where those into each neighbour start [n + 1]; the neighbours [n]."""
+        order = torch.argsort(self.ends_out[1], stable=True)
+        atoms, counts = torch.unique_consecutive(self.ends_out[1][order], return_counts=True)
+        return order, torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)]), atoms
+
+    @cached_property
     def _slots(self) -> tuple[Tensor, int]:
         """[out] the place of each edge among those of its centre, and the largest number of neighbours."""
         centre = self.centre

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
-from rgnn.kernels.loops import FUSED, _exp, f32
+from rgnn.kernels.loops import FUSED, f32
 
 
 @njit(inline="always", **FUSED)
@@ -103,6 +103,23 @@ def _change(v, q, f, change):
 
 
 @njit(parallel=True, **FUSED)
+def to_senders(u, straight, change, turned, order, first, atoms, sums):
+    """Adds to sums [N, 9, F] of these atoms the harmonics [9] times straight [edges, F] of the edges into each.
+
+    And their change [edges, 9] times turned [edges, F], unless these are empty. Edges into the atom `atoms[n]` are
+    those at `first[n]` to `first[n + 1]` of the order.
+    """
+    for n in prange(atoms.shape[0]):
+        s, y = sums[atoms[n]], np.empty(9, np.float32)
+        for place in range(first[n], first[n + 1]):
+            e = order[place]
+            _harmonics(u[e], y)
+            _add_row(s, y, straight[e])
+            if change.shape[0] > 0:
+                _add_row(s, change[e], turned[e])
+
+
+@njit(parallel=True, **FUSED)
 def edge_gradients(phi, slope, d, u, fc, dfc, b, first, result):
     """Result [edges, 3]: see `EdgeSums.gradients`; edges of an atom from `first` to the next."""
     for atom in prange(b.shape[0]):
@@ -145,52 +162,62 @@ def to_moments(phi, slope, d, u, fc, dfc, gradient, first, result):
 
 
 @njit(inline="always", **FUSED)
-def _pair_basis(x, mu, inverse, fc, dfc, value, slope):
-    """G fc of a distance, and its derivative."""
-    for c in range(mu.shape[0]):
-        t = (mu[c] - x) * inverse[c]
-        g = _exp(f32(-0.5) * t * t)
-        value[c] = g * fc
-        slope[c] = g * (t * inverse[c] * fc + dfc)
+def _cubic(d, step, c):
+    """The first of two knots around d, whose values and slopes have the coefficients c [0] in what lies at d.
+
+    In its derivative they have c [1]. c is [2, 4]: value and slope of the first knot, then of the second.
+    """
+    first = int(d / step)
+    x = d / step - f32(first)
+    y = f32(1) - x
+    c[0, 0], c[0, 1] = (f32(1) + f32(2) * x) * y * y, step * x * y * y
+    c[0, 2], c[0, 3] = (f32(1) + f32(2) * y) * x * x, -step * y * x * x
+    c[1, 2] = f32(6) * x * y / step
+    c[1, 0], c[1, 1], c[1, 3] = -c[1, 2], y * (y - f32(2) * x), x * (x - f32(2) * y)
+    return first
+
+
+@njit(inline="always", **FUSED)
+def _knots(d, step, fc, dfc, c):
+    """The same with an envelope."""
+    first = _cubic(d, step, c)
+    for r in range(4):
+        c[1, r] = c[1, r] * fc + c[0, r] * dfc
+        c[0, r] *= fc
+    return 2 * first
 
 
 @njit(parallel=True, **FUSED)
-def pair_terms(d, fc, dfc, mu, inverse, pair, weight, value, slope):
-    """Value and slope [edges]: see `EdgeSums.pair_terms`."""
+def pair_terms(d, fc, dfc, pair, step, table, value, slope):
+    """Value and slope [edges]: see `EdgeSums.pair_terms`; for the table, see `rgnn.kernels.edges.table_of`."""
     for e in prange(d.shape[0]):
-        a, b = np.empty(mu.shape[0], np.float32), np.empty(mu.shape[0], np.float32)
-        _pair_basis(d[e], mu, inverse, fc[e], dfc[e], a, b)
-        w, x, y = weight[pair[e]], f32(0), f32(0)
-        for c in range(mu.shape[0]):
-            x += a[c] * w[c]
-            y += b[c] * w[c]
+        c = np.empty((2, 4), np.float32)
+        first = _knots(d[e], step, fc[e], dfc[e], c)
+        rows, x, y = table[pair[e]], f32(0), f32(0)
+        for r in range(4):
+            x += c[0, r] * rows[first + r, 0]
+            y += c[1, r] * rows[first + r, 0]
         value[e], slope[e] = x, y
 
 
 @njit(parallel=True, **FUSED)
-def to_pairs(d, fc, dfc, mu, inverse, pair, of_value, of_slope, parts):
-    """Parts [threads, pairs, k] of the gradient to the weights; each takes a share of the edges."""
+def to_pairs(d, fc, dfc, pair, step, of_value, of_slope, parts):
+    """Parts [shares, pairs, knots, 1] of the gradient to the table; each takes a share of the edges."""
     n = d.shape[0]
     for part in prange(parts.shape[0]):
-        sums = parts[part]
-        a, b = np.empty(mu.shape[0], np.float32), np.empty(mu.shape[0], np.float32)
+        c = np.empty((2, 4), np.float32)
         for e in range(part * n // parts.shape[0], (part + 1) * n // parts.shape[0]):
-            _pair_basis(d[e], mu, inverse, fc[e], dfc[e], a, b)
-            row, x, y = sums[pair[e]], of_value[e], of_slope[e]
-            for c in range(mu.shape[0]):
-                row[c] += x * a[c] + y * b[c]
+            first, rows = _knots(d[e], step, fc[e], dfc[e], c), parts[part, pair[e]]
+            for r in range(4):
+                rows[first + r, 0] += of_value[e] * c[0, r] + of_slope[e] * c[1, r]
 
 
 @njit(inline="always", **FUSED)
-def _weights(value, slope, table, w, dw):
-    """Weights [F] of a message and their derivative, from the basis [k] and its derivative."""
-    w[:] = f32(0)
-    dw[:] = f32(0)
-    for c in range(table.shape[0]):
-        x, z, row = value[c], slope[c], table[c]
-        for f in range(w.shape[0]):
-            w[f] += x * row[f]
-            dw[f] += z * row[f]
+def _weights(rows, c, w, dw):
+    """Weights [F] of a message and their derivative, from the rows [4, F] of two knots."""
+    for f in range(w.shape[0]):
+        w[f] = c[0, 0] * rows[0, f] + c[0, 1] * rows[1, f] + c[0, 2] * rows[2, f] + c[0, 3] * rows[3, f]
+        dw[f] = c[1, 0] * rows[0, f] + c[1, 1] * rows[1, f] + c[1, 2] * rows[2, f] + c[1, 3] * rows[3, f]
 
 
 @njit(inline="always", **FUSED)
@@ -204,17 +231,17 @@ def _project(y, rows, found):
 
 
 @njit(parallel=True, **FUSED)
-def messages(d, u, fc, dfc, mu, inverse, pair, j, weight, sent, first, sums):
+def messages(d, u, fc, dfc, pair, j, step, table, sent, first, sums):
     """Sums [atoms, 9, F]: see `EdgeSums.messages`; edges of an atom from `first` to the next."""
-    k, width = weight.shape[1:]
+    width = table.shape[2]
     for atom in prange(sums.shape[0]):
         s, y = sums[atom], np.empty(9, np.float32)
         s[:] = f32(0)
-        basis, w, t = np.empty((2, k), np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
+        c, w, t = np.empty((2, 4), np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
         for e in range(first[atom], first[atom + 1]):
             _harmonics(u[e], y)
-            _pair_basis(d[e], mu, inverse, fc[e], dfc[e], basis[0], basis[1])
-            _weights(basis[0], basis[1], weight[pair[e]], w[0], w[1])
+            knot = _knots(d[e], step, fc[e], dfc[e], c)
+            _weights(table[pair[e], knot : knot + 4], c, w[0], w[1])
             _project(y, sent[j[e]], t)
             for f in range(width):
                 t[f] *= w[0, f]
@@ -222,18 +249,18 @@ def messages(d, u, fc, dfc, mu, inverse, pair, j, weight, sent, first, sums):
 
 
 @njit(parallel=True, **FUSED)
-def message_gradients(d, u, fc, dfc, mu, inverse, pair, j, weight, sent, b, first, result, back):
+def message_gradients(d, u, fc, dfc, pair, j, step, table, sent, b, first, result, back):
     """Result [edges, 3]: see `EdgeSums.message_gradients`; back [edges, F] times the harmonics is for sent[j]."""
-    k, width = weight.shape[1:]
+    width = table.shape[2]
     for atom in prange(b.shape[0]):
         mine = b[atom]
         y, across = np.empty(9, np.float32), np.empty(9, np.float32)
-        basis, w, t = np.empty((2, k), np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
+        c, w, t = np.empty((2, 4), np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
         for e in range(first[atom], first[atom + 1]):
             theirs, p = sent[j[e]], back[e]
             _harmonics(u[e], y)
-            _pair_basis(d[e], mu, inverse, fc[e], dfc[e], basis[0], basis[1])
-            _weights(basis[0], basis[1], weight[pair[e]], w[0], w[1])
+            knot = _knots(d[e], step, fc[e], dfc[e], c)
+            _weights(table[pair[e], knot : knot + 4], c, w[0], w[1])
             _project(y, theirs, t)
             _project(y, mine, p)
             radial = f32(0)
@@ -251,33 +278,32 @@ def message_gradients(d, u, fc, dfc, mu, inverse, pair, j, weight, sent, b, firs
 
 @njit(parallel=True, **FUSED)
 def to_messages(
-    d, u, fc, dfc, mu, inverse, pair, j, weight, sent, b, gradient, of_sent, first, to_b, straight, turned, change, parts
+    d, u, fc, dfc, pair, j, step, table, sent, b, gradient, of_sent, first, to_b, straight, turned, change, parts
 ):
     """What the gradients [edges, 3] and of_sent [N, 9, F] of `message_gradients` are to its inputs.
 
     To b [atoms, 9, F]; to sent[j], by straight [edges, F] times the harmonics and turned [edges, F] times their change
-    [edges, 9]; and to the weights, in parts [shares, pairs, k, F], of which each takes some of the atoms.
+    [edges, 9]; and to the table, in parts [shares, pairs, knots, F], of which each takes some of the atoms.
     """
-    k, width = weight.shape[1:]
+    width = table.shape[2]
     n = b.shape[0]
     for part in prange(parts.shape[0]):
-        y, basis = np.empty(9, np.float32), np.empty((2, k), np.float32)
+        y, c = np.empty(9, np.float32), np.empty((2, 4), np.float32)
         w, rows = np.empty((2, width), np.float32), np.empty((5, width), np.float32)
         t, p, t_turned, p_turned, m = rows[0], rows[1], rows[2], rows[3], rows[4]
         for atom in range(part * n // parts.shape[0], (part + 1) * n // parts.shape[0]):
             mine, found = b[atom], to_b[atom]
             found[:] = f32(0)
             for e in range(first[atom], first[atom + 1]):
-                theirs, c = sent[j[e]], change[e]
+                theirs, moved = sent[j[e]], change[e]
                 _harmonics(u[e], y)
-                along = _change(u[e], gradient[e], f32(1) / d[e], c)
-                _pair_basis(d[e], mu, inverse, fc[e], dfc[e], basis[0], basis[1])
-                table = parts[part, pair[e]]
-                _weights(basis[0], basis[1], weight[pair[e]], w[0], w[1])
+                along = _change(u[e], gradient[e], f32(1) / d[e], moved)
+                knot = _knots(d[e], step, fc[e], dfc[e], c)
+                _weights(table[pair[e], knot : knot + 4], c, w[0], w[1])
                 _project(y, theirs, t)
                 _project(y, mine, p)
-                _project(c, theirs, t_turned)
-                _project(c, mine, p_turned)
+                _project(moved, theirs, t_turned)
+                _project(moved, mine, p_turned)
                 _project(y, of_sent[j[e]], m)
                 for f in range(width):
                     x, z = w[0, f], along * w[1, f]
@@ -291,36 +317,36 @@ def to_messages(
                 for h in range(9):
                     row = found[h]
                     for f in range(width):
-                        row[f] += y[h] * w[0, f] + c[h] * w[1, f]
-                for q in range(k):
-                    x, z, row = basis[0, q], basis[1, q], table[q]
+                        row[f] += y[h] * w[0, f] + moved[h] * w[1, f]
+                for r in range(4):
+                    row = parts[part, pair[e], knot + r]
                     for f in range(width):
-                        row[f] += x * t[f] + z * p[f]
+                        row[f] += c[0, r] * t[f] + c[1, r] * p[f]
 
 
 @njit(parallel=True, **FUSED)
-def to_senders(d, u, fc, dfc, mu, inverse, pair, j, weight, sent, of_sums, first, straight, parts):
+def to_sums(d, u, fc, dfc, pair, j, step, table, sent, of_sums, first, straight, parts):
     """What a gradient [atoms, 9, F] of `messages` is to sent[j], by straight [edges, F] times the harmonics.
 
-    And to the weights, in parts [shares, pairs, k, F], of which each takes some of the atoms.
+    And to the table, in parts [shares, pairs, knots, F], of which each takes some of the atoms.
     """
-    k, width = weight.shape[1:]
+    width = table.shape[2]
     n = of_sums.shape[0]
     for part in prange(parts.shape[0]):
-        y, basis = np.empty(9, np.float32), np.empty((2, k), np.float32)
+        y, c = np.empty(9, np.float32), np.empty((2, 4), np.float32)
         w, t = np.empty((2, width), np.float32), np.empty(width, np.float32)
         for atom in range(part * n // parts.shape[0], (part + 1) * n // parts.shape[0]):
             for e in range(first[atom], first[atom + 1]):
-                p, table = straight[e], parts[part, pair[e]]
+                p = straight[e]
                 _harmonics(u[e], y)
-                _pair_basis(d[e], mu, inverse, fc[e], dfc[e], basis[0], basis[1])
-                _weights(basis[0], basis[1], weight[pair[e]], w[0], w[1])
+                knot = _knots(d[e], step, fc[e], dfc[e], c)
+                _weights(table[pair[e], knot : knot + 4], c, w[0], w[1])
                 _project(y, sent[j[e]], t)
                 _project(y, of_sums[atom], p)
                 for f in range(width):
                     t[f] *= p[f]
                     p[f] *= w[0, f]
-                for q in range(k):
-                    x, row = basis[0, q], table[q]
+                for r in range(4):
+                    x, row = c[0, r], parts[part, pair[e], knot + r]
                     for f in range(width):
                         row[f] += x * t[f]

@@ -57,7 +57,7 @@ class Radial:
         mu, s: [k] centres and widths of the Gaussians, Angstrom.
         d: [E] distances, Angstrom.
         envelope: [2, E] fc and its derivative by d.
-        pair: [E] which of the sets of weights an edge has.
+        pair: [E] which of the sets of functions an edge has.
     """
 
     mu: Tensor
@@ -95,26 +95,32 @@ class EdgeSums(Protocol):
             b: [atoms, 9, K].
         """
 
-    def pair_terms(self, radial: Radial, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """[E] u = weight[pair] . G(d) fc(d) of the weights [pairs, k], and du/dd; with gradients to the weights."""
+    def radial(self, mu: Tensor, s: Tensor, weight: Tensor, reach: float) -> Tensor:
+        """The table, in a form of the kernels, of radial functions weight [pairs, k, F] . G(d) up to a distance.
 
-    def messages(self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor) -> Tensor:
-        """[atoms, 9, F] sum over j of w (S_j . Y(u)) Y(u), w = weight[pair] . G(d) fc(d), with gradients.
+        With gradients to the weights. G has centres mu and widths s [k]; the reach is in Angstrom.
+        """
+
+    def pair_terms(self, radial: Radial, table: Tensor) -> tuple[Tensor, Tensor]:
+        """[E] u = f(d) fc(d) of the only function of a pair in the table, and du/dd; with gradients to the table."""
+
+    def messages(self, part: Part, radial: Radial, u: Tensor, table: Tensor, sent: Tensor) -> Tensor:
+        """[atoms, 9, F] sum over j of w (S_j . Y(u)) Y(u), w = f(d) fc(d), with gradients to the table and to S.
 
         Args:
             part: the atoms i.
             radial: of its edges.
             u: [out, 3] directions.
-            weight: [pairs, k, F]; with gradients to it.
-            sent: [N, 9, F] S of all atoms; with gradients to it.
+            table: of F functions f of each pair.
+            sent: [N, 9, F] S of all atoms.
         """
 
     def message_gradients(
-        self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor, b: Tensor
+        self, part: Part, radial: Radial, u: Tensor, table: Tensor, sent: Tensor, b: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Derivatives of sum_ij b_i . N_ij, where `messages` sums N_ij, by r_ij [out, 3] and by S [N, 9, F].
 
-        With gradients to the weights, to S and to b [atoms, 9, F].
+        With gradients to the table, to S and to b [atoms, 9, F].
         """
 
 

@@ -114,23 +114,26 @@ class PlainEdges:
         turn = torch.einsum("em,ema->ea", across * fc[:, None], harmonic_slopes(u))
         return radial * u + (turn - u * (turn * u).sum(1, keepdim=True)) / d[:, None]
 
-    def pair_terms(self, radial: Radial, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """See `EdgeSums`."""
-        w = weight[radial.pair]
-        value, derivative = ((term * w).sum(1) for term in _basis(radial))
-        return value, derivative
+    def radial(self, mu: Tensor, s: Tensor, weight: Tensor, reach: float) -> Tensor:
+        """The weights; see `EdgeSums`."""
+        return weight
 
-    def messages(self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor) -> Tensor:
+    def pair_terms(self, radial: Radial, table: Tensor) -> tuple[Tensor, Tensor]:
         """See `EdgeSums`."""
-        (w, _), y = _weights(radial, weight), harmonics(u)
+        value, slope = _functions(radial, table)
+        return value.squeeze(1), slope.squeeze(1)
+
+    def messages(self, part: Part, radial: Radial, u: Tensor, table: Tensor, sent: Tensor) -> Tensor:
+        """See `EdgeSums`."""
+        (w, _), y = _functions(radial, table), harmonics(u)
         passed = w * torch.einsum("eh,ehf->ef", y, sent[part.ends_out[1]])
         return add_rows(sent.new_zeros((part.n_atoms, *sent.shape[1:])), part.centre, y[:, :, None] * passed[:, None])
 
     def message_gradients(
-        self, part: Part, radial: Radial, u: Tensor, weight: Tensor, sent: Tensor, b: Tensor
+        self, part: Part, radial: Radial, u: Tensor, table: Tensor, sent: Tensor, b: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `EdgeSums`."""
-        (w, slope), y, j = _weights(radial, weight), harmonics(u), part.ends_out[1]
+        (w, slope), y, j = _functions(radial, table), harmonics(u), part.ends_out[1]
         theirs, mine = sent[j], b[part.centre]
         t, p = (torch.einsum("eh,ehf->ef", y, x) for x in (theirs, mine))
         along = (slope * t * p).sum(1, keepdim=True)
@@ -140,18 +143,21 @@ class PlainEdges:
         return gradient, add_rows(torch.zeros_like(sent), j, y[:, :, None] * (w * p)[:, None])
 
 
-def _basis(radial: Radial) -> tuple[Tensor, Tensor]:
-    """[E, k] G(d) fc(d), and its derivative by d."""
-    (fc, dfc), away = radial.envelope[:, :, None], radial.mu - radial.d[:, None]
-    e = torch.exp(-0.5 * (away / radial.s).square())
-    return e * fc, (away / radial.s.square() * fc + dfc) * e
+def gaussians(mu: Tensor, s: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """[E, k] Gaussians of distances d [E], and their derivative by d."""
+    away = mu - d[:, None]
+    e = torch.exp(-0.5 * (away / s).square())
+    return e, away / s.square() * e
 
 
-def _weights(radial: Radial, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """[E, F] weights of messages from those [pairs, k, F] of pairs, and their derivative by d."""
+def _functions(radial: Radial, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """[E, F] weight[pair] . G(d) fc(d) of the weights [pairs, k, F], and its derivative by d."""
     rows = torch.arange(len(radial.d), device=weight.device)
-    value, slope = (torch.einsum("ek,pkf->epf", term, weight)[rows, radial.pair] for term in _basis(radial))
-    return value, slope
+    value, slope = (
+        torch.einsum("ek,pkf->epf", term, weight)[rows, radial.pair] for term in gaussians(radial.mu, radial.s, radial.d)
+    )
+    fc, dfc = radial.envelope[:, :, None]
+    return value * fc, slope * fc + value * dfc
 
 
 def harmonics(u: Tensor) -> Tensor:

@@ -105,10 +105,11 @@ class MomentEnergy(ForceField):
         energy, by_hidden, by_edges, by_sent = self._told(g, parts, atoms, sent, reading)
         strain = g.edge_vector.new_zeros(g.topology.n_frames, 3, 3)
         forces = g.edge_vector.new_zeros(g.n_atoms, 3).to(self.dtype)
+        pairs = self.pairs.table(self.gaussians, self.settings.cutoff, reading)
         for edges, some, hidden, along in zip(parts, atoms, by_hidden, by_edges, strict=True):
             i, j = edges.part.ends_out
             b = some.derivative(hidden, by_sent[edges.part.atoms])
-            pair_energy, pair_slope = self.pairs(edges.radial, reading)
+            pair_energy, pair_slope = reading.kernels.edges.pair_terms(edges.radial, pairs)
             along = along + chip.again(edges).gradients(b, reading) + pair_slope[:, None] * edges.direction
             add_rows(add_rows(forces, i, along), j, -along)
             add_rows(energy, g.frame_index[i], pair_energy.to(energy.dtype))
@@ -127,11 +128,11 @@ class MomentEnergy(ForceField):
         self, g: Graph, parts: Sequence[Edges], atoms: Sequence[Described], sent: Tensor, reading: ChipReading
     ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
         """Energies [frames] of moments and messages; derivatives by h of each part, by its edges, and by S [own]."""
-        kernels, weight = reading.kernels.edges, self.readout.messages
+        kernels, table = reading.kernels.edges, self.readout.table(self.gaussians, self.settings.cutoff, reading)
         energy, by_sent = g.edge_vector.new_zeros(g.topology.n_frames), torch.zeros_like(sent)
         by_hidden, by_edges = [], []
         for edges, some in zip(parts, atoms, strict=True):
-            given = edges.part, edges.radial, edges.direction, weight, sent
+            given = edges.part, edges.radial, edges.direction, table, sent
             told, by_sums, hidden = self.readout.told(some, kernels.messages(*given))
             along, back = kernels.message_gradients(*given, by_sums)
             by_sent = by_sent + back

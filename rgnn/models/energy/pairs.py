@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from rgnn.kernels.interface import Radial
+from rgnn.models.parts.radial import Gaussians
 from rgnn.models.reading import ChipReading
 
 
@@ -22,6 +22,7 @@ class PairPotential(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(elements**2, gaussians))
 
-    def forward(self, radial: Radial, reading: ChipReading) -> tuple[Tensor, Tensor]:
-        """[out] u and du/dd of edges, with gradients to the weights."""
-        return reading.kernels.edges.pair_terms(radial, self.weight)
+    def table(self, gaussians: Gaussians, reach: float, reading: ChipReading) -> Tensor:
+        """The functions of all pairs up to a distance in Angstrom, in the form of the kernels."""
+        mu, s = gaussians.mu.detach(), gaussians.s.detach()
+        return reading.kernels.edges.radial(mu, s, self.weight[:, :, None], reach)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from rgnn.models.parts.moments import RANKS
+from rgnn.models.parts.radial import Gaussians
+from rgnn.models.reading import ChipReading
 
 # By which sums of messages are divided, so that they are of about unit size.
 MESSAGES = 3.0
@@ -81,6 +83,10 @@ class EnergyReadout(nn.Module):
             turning = order.times(a[1:], _by_component(self.send_mix, RANKS[1:]))
             sent = order.restored(torch.cat([scalars[None], turning]), 1).movedim(1, 0)
         return Described(order, matrices, a, h, energy, sent)
+
+    def table(self, gaussians: Gaussians, reach: float, reading: ChipReading) -> Tensor:
+        """The functions w of all pairs up to a distance in Angstrom, in the form of the kernels."""
+        return reading.kernels.edges.radial(gaussians.mu.detach(), gaussians.s.detach(), self.messages, reach)
 
     def told(self, atoms: "Described", sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Energies [N] of what neighbours have sent, by sums N of messages [N, 9, F]; and their derivatives.
