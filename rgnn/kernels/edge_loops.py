@@ -163,61 +163,64 @@ def to_moments(phi, slope, d, u, fc, dfc, gradient, first, result):
 
 @njit(inline="always", **FUSED)
 def _cubic(d, step, c):
-    """The first of two knots around d, whose values and slopes have the coefficients c [0] in what lies at d.
-
-    In its derivative they have c [1]. c is [2, 4]: value and slope of the first knot, then of the second.
-    """
-    first = int(d / step)
-    x = d / step - f32(first)
+    """Coefficients [4] of the value and slope at either of two knots in what a cubic has at d; the first row of them."""
+    knot = int(d / step)
+    x = d / step - f32(knot)
     y = f32(1) - x
-    c[0, 0], c[0, 1] = (f32(1) + f32(2) * x) * y * y, step * x * y * y
-    c[0, 2], c[0, 3] = (f32(1) + f32(2) * y) * x * x, -step * y * x * x
-    c[1, 2] = f32(6) * x * y / step
-    c[1, 0], c[1, 1], c[1, 3] = -c[1, 2], y * (y - f32(2) * x), x * (x - f32(2) * y)
-    return first
+    c[0], c[1] = (f32(1) + f32(2) * x) * y * y, step * x * y * y
+    c[2], c[3] = (f32(1) + f32(2) * y) * x * x, -step * y * x * x
+    return 3 * knot
 
 
 @njit(inline="always", **FUSED)
-def _knots(d, step, fc, dfc, c):
-    """The same with an envelope."""
-    first = _cubic(d, step, c)
-    for r in range(4):
-        c[1, r] = c[1, r] * fc + c[0, r] * dfc
-        c[0, r] *= fc
-    return 2 * first
+def _weights(rows, c, fc, dfc, w, dw):
+    """Functions [F] and their slopes, from rows [6, F] of a table: value, slope and curvature at two knots.
+
+    Slopes are cubics through slopes, as differences of values would lose digits.
+    """
+    for f in range(w.shape[0]):
+        value = c[0] * rows[0, f] + c[1] * rows[1, f] + c[2] * rows[3, f] + c[3] * rows[4, f]
+        slope = c[0] * rows[1, f] + c[1] * rows[2, f] + c[2] * rows[4, f] + c[3] * rows[5, f]
+        w[f] = fc * value
+        dw[f] = fc * slope + dfc * value
+
+
+@njit(inline="always", **FUSED)
+def _add_weights(rows, c, fc, dfc, of_value, of_slope):
+    """Adds to the rows [6, F] of a table what the gradients [F] to functions and slopes are to them; overwrites these."""
+    for f in range(of_value.shape[0]):
+        of_value[f] = fc * of_value[f] + dfc * of_slope[f]
+        of_slope[f] *= fc
+    for knot in range(2):
+        x, z = c[2 * knot], c[2 * knot + 1]
+        value, slope, curvature = rows[3 * knot], rows[3 * knot + 1], rows[3 * knot + 2]
+        for f in range(of_value.shape[0]):
+            value[f] += x * of_value[f]
+        for f in range(of_value.shape[0]):
+            slope[f] += z * of_value[f] + x * of_slope[f]
+        for f in range(of_value.shape[0]):
+            curvature[f] += z * of_slope[f]
 
 
 @njit(parallel=True, **FUSED)
 def pair_terms(d, fc, dfc, pair, step, table, value, slope):
-    """Value and slope [edges]: see `EdgeSums.pair_terms`; for the table, see `rgnn.kernels.edges.table_of`."""
+    """Value and slope [edges]: see `EdgeSums.pair_terms`; for the table, see `CompiledEdges.radial`."""
     for e in prange(d.shape[0]):
-        c = np.empty((2, 4), np.float32)
-        first = _knots(d[e], step, fc[e], dfc[e], c)
-        rows, x, y = table[pair[e]], f32(0), f32(0)
-        for r in range(4):
-            x += c[0, r] * rows[first + r, 0]
-            y += c[1, r] * rows[first + r, 0]
-        value[e], slope[e] = x, y
+        c = np.empty(4, np.float32)
+        knot, p = _cubic(d[e], step, c), pair[e]
+        _weights(table[knot : knot + 6, p : p + 1], c, fc[e], dfc[e], value[e : e + 1], slope[e : e + 1])
 
 
 @njit(parallel=True, **FUSED)
 def to_pairs(d, fc, dfc, pair, step, of_value, of_slope, parts):
-    """Parts [shares, pairs, knots, 1] of the gradient to the table; each takes a share of the edges."""
+    """Parts [shares, 3 knots, pairs] of the gradient to the table; each takes a share of the edges."""
     n = d.shape[0]
     for part in prange(parts.shape[0]):
-        c = np.empty((2, 4), np.float32)
+        c, given = np.empty(4, np.float32), np.empty((2, 1), np.float32)
         for e in range(part * n // parts.shape[0], (part + 1) * n // parts.shape[0]):
-            first, rows = _knots(d[e], step, fc[e], dfc[e], c), parts[part, pair[e]]
-            for r in range(4):
-                rows[first + r, 0] += of_value[e] * c[0, r] + of_slope[e] * c[1, r]
-
-
-@njit(inline="always", **FUSED)
-def _weights(rows, c, w, dw):
-    """Weights [F] of a message and their derivative, from the rows [4, F] of two knots."""
-    for f in range(w.shape[0]):
-        w[f] = c[0, 0] * rows[0, f] + c[0, 1] * rows[1, f] + c[0, 2] * rows[2, f] + c[0, 3] * rows[3, f]
-        dw[f] = c[1, 0] * rows[0, f] + c[1, 1] * rows[1, f] + c[1, 2] * rows[2, f] + c[1, 3] * rows[3, f]
+            knot, p = _cubic(d[e], step, c), pair[e]
+            given[0, 0], given[1, 0] = of_value[e], of_slope[e]
+            _add_weights(parts[part, knot : knot + 6, p : p + 1], c, fc[e], dfc[e], given[0], given[1])
 
 
 @njit(inline="always", **FUSED)
@@ -231,17 +234,17 @@ def _project(y, rows, found):
 
 
 @njit(parallel=True, **FUSED)
-def messages(d, u, fc, dfc, pair, j, step, table, sent, first, sums):
+def messages(d, u, fc, dfc, j, step, table, sent, first, sums):
     """Sums [atoms, 9, F]: see `EdgeSums.messages`; edges of an atom from `first` to the next."""
-    width = table.shape[2]
+    width = table.shape[1]
     for atom in prange(sums.shape[0]):
         s, y = sums[atom], np.empty(9, np.float32)
         s[:] = f32(0)
-        c, w, t = np.empty((2, 4), np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
+        c, w, t = np.empty(4, np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
         for e in range(first[atom], first[atom + 1]):
             _harmonics(u[e], y)
-            knot = _knots(d[e], step, fc[e], dfc[e], c)
-            _weights(table[pair[e], knot : knot + 4], c, w[0], w[1])
+            knot = _cubic(d[e], step, c)
+            _weights(table[knot : knot + 6], c, fc[e], dfc[e], w[0], w[1])
             _project(y, sent[j[e]], t)
             for f in range(width):
                 t[f] *= w[0, f]
@@ -249,18 +252,18 @@ def messages(d, u, fc, dfc, pair, j, step, table, sent, first, sums):
 
 
 @njit(parallel=True, **FUSED)
-def message_gradients(d, u, fc, dfc, pair, j, step, table, sent, b, first, result, back):
+def message_gradients(d, u, fc, dfc, j, step, table, sent, b, first, result, back):
     """Result [edges, 3]: see `EdgeSums.message_gradients`; back [edges, F] times the harmonics is for sent[j]."""
-    width = table.shape[2]
+    width = table.shape[1]
     for atom in prange(b.shape[0]):
         mine = b[atom]
         y, across = np.empty(9, np.float32), np.empty(9, np.float32)
-        c, w, t = np.empty((2, 4), np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
+        c, w, t = np.empty(4, np.float32), np.empty((2, width), np.float32), np.empty(width, np.float32)
         for e in range(first[atom], first[atom + 1]):
             theirs, p = sent[j[e]], back[e]
             _harmonics(u[e], y)
-            knot = _knots(d[e], step, fc[e], dfc[e], c)
-            _weights(table[pair[e], knot : knot + 4], c, w[0], w[1])
+            knot = _cubic(d[e], step, c)
+            _weights(table[knot : knot + 6], c, fc[e], dfc[e], w[0], w[1])
             _project(y, theirs, t)
             _project(y, mine, p)
             radial = f32(0)
@@ -278,17 +281,17 @@ def message_gradients(d, u, fc, dfc, pair, j, step, table, sent, b, first, resul
 
 @njit(parallel=True, **FUSED)
 def to_messages(
-    d, u, fc, dfc, pair, j, step, table, sent, b, gradient, of_sent, first, to_b, straight, turned, change, parts
+    d, u, fc, dfc, j, step, table, sent, b, gradient, of_sent, first, to_b, straight, turned, change, parts
 ):
     """What the gradients [edges, 3] and of_sent [N, 9, F] of `message_gradients` are to its inputs.
 
     To b [atoms, 9, F]; to sent[j], by straight [edges, F] times the harmonics and turned [edges, F] times their change
-    [edges, 9]; and to the table, in parts [shares, pairs, knots, F], of which each takes some of the atoms.
+    [edges, 9]; and to the table, in parts [shares, 3 knots, F], of which each takes some of the atoms.
     """
-    width = table.shape[2]
+    width = table.shape[1]
     n = b.shape[0]
     for part in prange(parts.shape[0]):
-        y, c = np.empty(9, np.float32), np.empty((2, 4), np.float32)
+        y, c = np.empty(9, np.float32), np.empty(4, np.float32)
         w, rows = np.empty((2, width), np.float32), np.empty((5, width), np.float32)
         t, p, t_turned, p_turned, m = rows[0], rows[1], rows[2], rows[3], rows[4]
         for atom in range(part * n // parts.shape[0], (part + 1) * n // parts.shape[0]):
@@ -298,8 +301,8 @@ def to_messages(
                 theirs, moved = sent[j[e]], change[e]
                 _harmonics(u[e], y)
                 along = _change(u[e], gradient[e], f32(1) / d[e], moved)
-                knot = _knots(d[e], step, fc[e], dfc[e], c)
-                _weights(table[pair[e], knot : knot + 4], c, w[0], w[1])
+                knot = _cubic(d[e], step, c)
+                _weights(table[knot : knot + 6], c, fc[e], dfc[e], w[0], w[1])
                 _project(y, theirs, t)
                 _project(y, mine, p)
                 _project(moved, theirs, t_turned)
@@ -318,35 +321,31 @@ def to_messages(
                     row = found[h]
                     for f in range(width):
                         row[f] += y[h] * w[0, f] + moved[h] * w[1, f]
-                for r in range(4):
-                    row = parts[part, pair[e], knot + r]
-                    for f in range(width):
-                        row[f] += c[0, r] * t[f] + c[1, r] * p[f]
+                _add_weights(parts[part, knot : knot + 6], c, fc[e], dfc[e], t, p)
 
 
 @njit(parallel=True, **FUSED)
-def to_sums(d, u, fc, dfc, pair, j, step, table, sent, of_sums, first, straight, parts):
+def to_sums(d, u, fc, dfc, j, step, table, sent, of_sums, first, straight, parts):
     """What a gradient [atoms, 9, F] of `messages` is to sent[j], by straight [edges, F] times the harmonics.
 
-    And to the table, in parts [shares, pairs, knots, F], of which each takes some of the atoms.
+    And to the table, in parts [shares, 3 knots, F], of which each takes some of the atoms.
     """
-    width = table.shape[2]
+    width = table.shape[1]
     n = of_sums.shape[0]
     for part in prange(parts.shape[0]):
-        y, c = np.empty(9, np.float32), np.empty((2, 4), np.float32)
+        y, c = np.empty(9, np.float32), np.empty(4, np.float32)
         w, t = np.empty((2, width), np.float32), np.empty(width, np.float32)
+        nothing = np.empty(width, np.float32)
         for atom in range(part * n // parts.shape[0], (part + 1) * n // parts.shape[0]):
             for e in range(first[atom], first[atom + 1]):
                 p = straight[e]
                 _harmonics(u[e], y)
-                knot = _knots(d[e], step, fc[e], dfc[e], c)
-                _weights(table[pair[e], knot : knot + 4], c, w[0], w[1])
+                knot = _cubic(d[e], step, c)
+                _weights(table[knot : knot + 6], c, fc[e], dfc[e], w[0], w[1])
                 _project(y, sent[j[e]], t)
                 _project(y, of_sums[atom], p)
                 for f in range(width):
                     t[f] *= p[f]
                     p[f] *= w[0, f]
-                for r in range(4):
-                    x, row = c[0, r], parts[part, pair[e], knot + r]
-                    for f in range(width):
-                        row[f] += x * t[f]
+                nothing[:] = f32(0)
+                _add_weights(parts[part, knot : knot + 6], c, fc[e], dfc[e], t, nothing)

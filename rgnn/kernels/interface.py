@@ -57,7 +57,7 @@ class Radial:
         mu, s: [k] centres and widths of the Gaussians, Angstrom.
         d: [E] distances, Angstrom.
         envelope: [2, E] fc and its derivative by d.
-        pair: [E] which of the sets of functions an edge has.
+        pair: [E] number of the pair of elements.
     """
 
     mu: Tensor
@@ -96,13 +96,13 @@ class EdgeSums(Protocol):
         """
 
     def radial(self, mu: Tensor, s: Tensor, weight: Tensor, reach: float) -> Tensor:
-        """The table, in a form of the kernels, of radial functions weight [pairs, k, F] . G(d) up to a distance.
+        """The table, in a form of the kernels, of radial functions G(d) . weight [k, F] up to a distance.
 
         With gradients to the weights. G has centres mu and widths s [k]; the reach is in Angstrom.
         """
 
     def pair_terms(self, radial: Radial, table: Tensor) -> tuple[Tensor, Tensor]:
-        """[E] u = f(d) fc(d) of the only function of a pair in the table, and du/dd; with gradients to the table."""
+        """[E] u = f(d) fc(d) with a function of the table for each pair, and du/dd; with gradients to the table."""
 
     def messages(self, part: Part, radial: Radial, u: Tensor, table: Tensor, sent: Tensor) -> Tensor:
         """[atoms, 9, F] sum over j of w (S_j . Y(u)) Y(u), w = f(d) fc(d), with gradients to the table and to S.
@@ -111,7 +111,7 @@ class EdgeSums(Protocol):
             part: the atoms i.
             radial: of its edges.
             u: [out, 3] directions.
-            table: of F functions f of each pair.
+            table: of F functions f.
             sent: [N, 9, F] S of all atoms.
         """
 

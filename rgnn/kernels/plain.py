@@ -120,8 +120,9 @@ class PlainEdges:
 
     def pair_terms(self, radial: Radial, table: Tensor) -> tuple[Tensor, Tensor]:
         """See `EdgeSums`."""
-        value, slope = _functions(radial, table)
-        return value.squeeze(1), slope.squeeze(1)
+        rows = torch.arange(len(radial.d), device=table.device)
+        value, slope = (f[rows, radial.pair] for f in _functions(radial, table))
+        return value, slope
 
     def messages(self, part: Part, radial: Radial, u: Tensor, table: Tensor, sent: Tensor) -> Tensor:
         """See `EdgeSums`."""
@@ -151,11 +152,8 @@ def gaussians(mu: Tensor, s: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _functions(radial: Radial, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """[E, F] weight[pair] . G(d) fc(d) of the weights [pairs, k, F], and its derivative by d."""
-    rows = torch.arange(len(radial.d), device=weight.device)
-    value, slope = (
-        torch.einsum("ek,pkf->epf", term, weight)[rows, radial.pair] for term in gaussians(radial.mu, radial.s, radial.d)
-    )
+    """[E, F] G(d) . weight [k, F] fc(d), and its derivative by d."""
+    value, slope = (term @ weight for term in gaussians(radial.mu, radial.s, radial.d))
     fc, dfc = radial.envelope[:, :, None]
     return value * fc, slope * fc + value * dfc
 

@@ -48,7 +48,7 @@ def part(request, graph: Graph) -> Part:
 
 def inputs(graph: Graph, part: Part, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Weights, what is sent, and what the sums are weighted by."""
-    weight = drawn((ELEMENTS**2, GAUSSIANS, FEATURES), 1, dtype)
+    weight = drawn((GAUSSIANS, FEATURES), 1, dtype)
     return weight, drawn((graph.n_atoms, 9, FEATURES), 2, dtype), drawn((part.n_atoms, 9, FEATURES), 3, dtype)
 
 
@@ -67,7 +67,7 @@ def test_derivatives_are_those_of_the_sums(graph: Graph, part: Part) -> None:
 def test_compiled_messages_are_plain_ones_with_their_gradients(graph: Graph, part: Part) -> None:
     radial, u = radial_of(graph.edge_vector[part.out].double(), part)
     results = []
-    for edges, dtype in ((PLAIN.edges, torch.float64), (CompiledEdges(), torch.float32)):
+    for edges, dtype in ((PLAIN.edges, torch.float64), (PLAIN.edges, torch.float32), (CompiledEdges(), torch.float32)):
         given = [x.requires_grad_() for x in inputs(graph, part, dtype)]
         weight, sent, b = given
         names = ("mu", "s", "d", "envelope")
@@ -78,7 +78,8 @@ def test_compiled_messages_are_plain_ones_with_their_gradients(graph: Graph, par
         terms = [(x * drawn(x.shape, k, dtype)).sum() for k, x in enumerate((sums, slopes, to_sent))]
         gradients = [torch.autograd.grad(t, given, retain_graph=True, materialize_grads=True) for t in terms]
         results.append([sums, slopes, to_sent, *(g for some in gradients for g in some)])
-    for expected, found in zip(*results, strict=True):
-        expected = expected.detach()
-        scale = float(expected.abs().max())
-        torch.testing.assert_close(found.detach().double(), expected, rtol=1e-4, atol=5e-6 * scale)
+    for exact, single, found in zip(*results, strict=True):
+        a, b, c = (x.detach().double() for x in (exact, single, found))
+        scale, rounding = float(a.abs().max()), float((b - a).abs().max())
+        # Between knots the cubics are as good as single precision.
+        torch.testing.assert_close(c, a, rtol=0, atol=3 * rounding + 2e-7 * scale)

@@ -207,12 +207,11 @@ class MomentEnergy(ForceField):
 
     @property
     def element_axes(self) -> Mapping[str, ElementAxis]:
-        """Statistics, mixtures and the ends of perceptrons by element; messages and the pair potential by pair."""
+        """Statistics, mixtures and the ends of perceptrons by element; the pair potential by pair."""
         rows = ("bias", "last", "linear", "send_bias", "second_bias", "second_last")
         own = {f"readout.{name}": ElementAxis() for name in rows}
         own |= {f"readout.{name}": ElementAxis(1) for name in ("mix", "send_mix")}
-        pairs = {name: ElementAxis(pairs=True) for name in ("readout.messages", "pairs.weight")}
-        return norm_axes() | own | pairs
+        return norm_axes() | own | {"pairs.weight": ElementAxis(pairs=True)}
 
     @torch.no_grad()
     def mixture_inputs(self, g: Graph, reading: ChipReading) -> list[Tensor]:

@@ -25,4 +25,4 @@ class PairPotential(nn.Module):
     def table(self, gaussians: Gaussians, reach: float, reading: ChipReading) -> Tensor:
         """The functions of all pairs up to a distance in Angstrom, in the form of the kernels."""
         mu, s = gaussians.mu.detach(), gaussians.s.detach()
-        return reading.kernels.edges.radial(mu, s, self.weight[:, :, None], reach)
+        return reading.kernels.edges.radial(mu, s, self.weight.T, reach)

@@ -23,7 +23,7 @@ class EnergyReadout(nn.Module):
     x    = [A^0, |A^1|^2/3 - 1, |A^2|^2/5 - 1, A^1.A^2.A^1 / 3]    4 H invariants
     h    = the last hidden layer of MLP(x; Z)
     S    = [h V^0 + c_Z, A^1 V^1_Z, A^2 V^2_Z]                     sent to the neighbours: F features of each rank
-    N_i  = sum_j w(d_ij) (S_j . Y_ij) Y_ij / 3                     w = R_{Z_i Z_j} . G(d) fc(d)
+    N_i  = sum_j w(d_ij) (S_j . Y_ij) Y_ij / 3                     w = G(d) R fc(d), F functions
     E    = w_Z . h + v_Z . x + MLP'(h, N^0, |N^1|^2/3, |N^2|^2/5; Z)
 
     Both perceptrons have a bias of the first layer and an output for each element. Messages that depend on directions
@@ -53,7 +53,7 @@ class EnergyReadout(nn.Module):
         self.send = nn.Linear(last, features, bias=False)
         self.send_bias = nn.Parameter(torch.randn(elements, features))
         self.send_mix = nn.Parameter(torch.randn(len(RANKS) - 1, elements, mixtures, features) / mixtures**0.5)
-        self.messages = nn.Parameter(torch.randn(elements**2, gaussians, features) / gaussians**0.5)
+        self.radial = nn.Parameter(torch.randn(gaussians, features) / gaussians**0.5)
         self.second = nn.Linear(last + len(RANKS) * features, last, bias=False)
         self.second_bias = nn.Parameter(torch.zeros(elements, last))
         self.second_last = nn.Parameter(torch.zeros(elements, last))
@@ -85,8 +85,8 @@ class EnergyReadout(nn.Module):
         return Described(order, matrices, a, h, energy, sent)
 
     def table(self, gaussians: Gaussians, reach: float, reading: ChipReading) -> Tensor:
-        """The functions w of all pairs up to a distance in Angstrom, in the form of the kernels."""
-        return reading.kernels.edges.radial(gaussians.mu.detach(), gaussians.s.detach(), self.messages, reach)
+        """The functions w up to a distance in Angstrom, in the form of the kernels."""
+        return reading.kernels.edges.radial(gaussians.mu.detach(), gaussians.s.detach(), self.radial, reach)
 
     def told(self, atoms: "Described", sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Energies [N] of what neighbours have sent, by sums N of messages [N, 9, F]; and their derivatives.
