@@ -4,8 +4,9 @@
 
 Each case is a run of `rgnn.run_md` in NVE, in a folder of DIR; a case that was stopped continues, and `--cases` chooses
 some, so that several processes can share them. With an energy the gain is that of the total energy; direct forces have
-none, so theirs is the work that they have done, which comes back only where forces have an energy. The table has the
-slope of a straight line after the first tenth, with the 95% interval of `rgnn.md.drift`.
+none, so theirs is the work that they have done, which comes back only where forces have an energy. A run that breaks,
+as atoms grow too hot, is shown until then. The table has the slope of a straight line after the first tenth, with the
+95% interval of `rgnn.md.drift`.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from ase.io import read
 from matplotlib.ticker import FuncFormatter
 
 import rgnn
+from rgnn.base.errors import BrokenRunError
 from rgnn.md import read_log
 from rgnn.md.drift import SETTLING, slope_with_error
 from rgnn.plots import style
@@ -61,6 +63,11 @@ class Gain:
         return cls(time, energy, *slope_with_error(time[after], energy[after]))
 
 
+def finished(folder: Path) -> bool:
+    """Whether a case has come to its end, or has broken."""
+    return any((folder / name).exists() for name in ("summary.json", "broken.xyz"))
+
+
 def run(case: Case, options: argparse.Namespace, folder: Path) -> None:
     model = rgnn.load_model(options.direct if case.direct else options.energy)
     if case.ideal:
@@ -68,7 +75,11 @@ def run(case: Case, options: argparse.Namespace, folder: Path) -> None:
     settings = {"steps": options.steps, "temperature": options.temperature, "ensemble": "nve", "noise": case.noise}
     where = {"resume": folder} if (folder / "restart.safetensors").exists() else {"out": folder}
     atoms = None if "resume" in where else read(options.structure, options.frame)
-    result = rgnn.run_md(atoms, model, trajectory="traj", **where, **settings)
+    try:
+        result = rgnn.run_md(atoms, model, trajectory="traj", **where, **settings)
+    except BrokenRunError as error:
+        print(f"{case.name}: {error}")
+        return
     print(f"{case.name}: {result.steps} steps, {result.temperature:.0f} K, {result.steps_per_second:.3g} steps/s")
 
 
@@ -107,9 +118,10 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=600.0, help="of the velocities at the start, K")
     options = parser.parse_args()
     for name in filter(None, options.cases.split(",")):
-        run(CASES[name], options, options.out / name)
+        if not finished(options.out / name):
+            run(CASES[name], options, options.out / name)
     n = len(read(options.structure, options.frame))
-    gains = {name: Gain.read(options.out / name, n) for name in CASES if (options.out / name / "summary.json").exists()}
+    gains = {name: Gain.read(options.out / name, n) for name in CASES if finished(options.out / name)}
     print(f"{'':36}{'ps':>6}{'meV/atom/ps':>20}{'wanted':>10}")
     for name, gain in gains.items():
         case = CASES[name]

@@ -209,8 +209,9 @@ def test_gradients_of_a_training_step_by_compiled_kernels_are_those_of_plain_one
         torch.testing.assert_close(compiled, plain, rtol=2e-3, atol=2e-3 * float(plain.abs().max()))
 
 
-def test_a_loss_of_forces_has_the_gradient_of_finite_differences(exact, glass45) -> None:
-    weight = exact.readout.mix
+@pytest.mark.parametrize("name", ["mix", "send_mix", "send_bias", "radial", "second.weight", "second_last"])
+def test_a_loss_of_forces_has_the_gradient_of_finite_differences(exact, glass45, name) -> None:
+    weight = exact.readout.get_parameter(name)
     direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(5), dtype=weight.dtype)
 
     def loss() -> torch.Tensor:
@@ -227,6 +228,26 @@ def test_a_loss_of_forces_has_the_gradient_of_finite_differences(exact, glass45)
         return value
 
     assert float((found * direction).sum()) == pytest.approx(slope(moved, 1e-4), rel=1e-6)
+
+
+@pytest.mark.parametrize("kept", [0.0, 2e5, 1e9])
+def test_parts_give_what_the_whole_gives_whether_kept_or_read_again(model, glass45, kept, monkeypatch) -> None:
+    """With noise, too: a part that is read again for its forces has the noise of the read for its energy."""
+
+    quiet = Hardware().without_noise()
+    monkeypatch.setattr("rgnn.graphs.topology.PART", 1500)
+    fresh = Graph(replace(glass45.topology), glass45.edge_vector, glass45.labels, glass45.volume)
+    assert len(fresh.parts) > 3
+    monkeypatch.setattr("rgnn.models.energy.edges.KEPT", kept)
+    with torch.no_grad():
+        noisy = model(fresh, model.read(None, torch_stream(0, "read")))
+        monkeypatch.setattr("rgnn.models.energy.edges.KEPT", 1e9)
+        again = model(fresh, model.read(None, torch_stream(0, "read")))
+        assert noisy.forces.equal(again.forces) and noisy.energy.equal(again.energy)
+        a, b = (model(g, model.read(quiet)) for g in (fresh, glass45))
+    torch.testing.assert_close(a.forces, b.forces, rtol=1e-4, atol=1e-4)
+    assert float(a.energy) == pytest.approx(float(b.energy), rel=1e-6)
+    assert not noisy.forces.equal(a.forces)
 
 
 def test_noise_of_a_read_moves_forces_about_those_without(model, glass45) -> None:
