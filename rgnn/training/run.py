@@ -119,7 +119,7 @@ class RunSettings(Settings):
             "gnnff": MessagePassingSettings.gnnff(),
             "ridge": MomentSettings.ridge(),
             "moments": MomentSettings.network(),
-            "energy": EnergySettings(channels=128, mixtures=32),
+            "energy": EnergySettings(mixtures=32),
         }
         trainings = {"moments": TrainingSettings.moments(), "energy": TrainingSettings.energy()}
         if name in models:
