@@ -1,4 +1,4 @@
-"""The packaged model: python examples/make_sample_model.py [--epochs 14] [--out rgnn/models/sample]
+"""The packaged model: python examples/make_sample_model.py [--epochs 24] [--out rgnn/models/sample]
 
 Trains the energy preset (8 bits, 5% read noise) on the packaged frames of amorphous Li3PO4 with a cutoff of 5.0
 Angstrom, and writes its best epoch as model.safetensors and model.yaml. About two minutes of one core.
@@ -23,7 +23,7 @@ class Lines(Listener):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "rgnn/models/sample")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -55,6 +55,27 @@ class Halo(Protocol):
 
 
 @dataclass(frozen=True)
+class Arrivals:
+    """Edges by the atoms at which they end.
+
+    Attributes:
+        atoms: [n] these atoms, rising.
+        order: [out] the edges, those into one atom after those into the one before.
+        first: [n + 1] where those into each atom start in the order, and where the last end.
+    """
+
+    atoms: Tensor
+    order: Tensor
+    first: Tensor
+
+    @property
+    def place(self) -> Tensor:
+        """[out] place among the atoms of that at which each edge of the order ends."""
+        places: Tensor = torch.arange(len(self.atoms), device=self.order.device).repeat_interleave(self.first.diff())
+        return places
+
+
+@dataclass(frozen=True)
 class Part:
     """Some atoms j of a graph, the edges out of them and the edges into them.
 
@@ -104,11 +125,11 @@ class Part:
         return torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)])
 
     @cached_property
-    def arrivals(self) -> tuple[Tensor, Tensor, Tensor]:
-        """[out] the edges out by their neighbour k; where those into each neighbour start [n + 1]; the neighbours [n]."""
+    def arrivals(self) -> "Arrivals":
+        """The edges out by the atoms at which they end."""
         order = torch.argsort(self.ends_out[1], stable=True)
         atoms, counts = torch.unique_consecutive(self.ends_out[1][order], return_counts=True)
-        return order, torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)]), atoms
+        return Arrivals(atoms, order, torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)]))
 
     @cached_property
     def _slots(self) -> tuple[Tensor, int]:

@@ -103,14 +103,15 @@ def _change(v, q, f, change):
 
 
 @njit(parallel=True, **FUSED)
-def to_senders(u, straight, change, turned, order, first, atoms, sums):
-    """Adds to sums [N, 9, F] of these atoms the harmonics [9] times straight [edges, F] of the edges into each.
+def to_senders(u, straight, change, turned, order, first, sums):
+    """Sums [n, 9, F] of the harmonics [9] times straight [edges, F] over the edges into each of n atoms.
 
-    And their change [edges, 9] times turned [edges, F], unless these are empty. Edges into the atom `atoms[n]` are
-    those at `first[n]` to `first[n + 1]` of the order.
+    And of their change [edges, 9] times turned [edges, F], unless these are empty. The order has the edges into an atom
+    from `first` to the next.
     """
-    for n in prange(atoms.shape[0]):
-        s, y = sums[atoms[n]], np.empty(9, np.float32)
+    for n in prange(sums.shape[0]):
+        s, y = sums[n], np.empty(9, np.float32)
+        s[:] = f32(0)
         for place in range(first[n], first[n + 1]):
             e = order[place]
             _harmonics(u[e], y)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from rgnn.graphs.topology import Part
 from rgnn.kernels import edge_loops
@@ -24,7 +25,10 @@ def share_cores() -> None:
 
 
 class CompiledEdges:
-    """Sums over edges, one row of atoms after the other."""
+    """Sums over edges, one row of atoms after the other; tables of radial functions are kept while weights live."""
+
+    def __init__(self) -> None:
+        self._tables: Any = WeakTensorKeyDictionary()
 
     def moments(self, part: Part, phi: Tensor, u: Tensor, fc: Tensor | None) -> Tensor:
         """See `EdgeSums`."""
@@ -60,11 +64,13 @@ class CompiledEdges:
         """
         if weight.dtype != torch.float32:
             return PLAIN.edges.radial(mu, s, weight, reach)
-        step = _step(s)
-        d = step * torch.arange(int(reach / step) + 2)
-        value, slope = gaussians(mu, s, d)
-        curvature = (mu - d[:, None]) / s.square() * slope - value / s.square()
-        return torch.stack([value, slope, curvature], dim=1).flatten(0, 1) @ weight
+        if torch.is_grad_enabled() and weight.requires_grad:
+            return _table(mu, s, weight, reach)
+        owner, key = weight if weight._base is None else weight._base, (weight._version, mu._version, s._version, reach)
+        if self._tables.get(owner, (None, None))[0] != key:
+            self._tables[owner] = key, _table(mu, s, weight, reach).detach()
+        table: Tensor = self._tables[owner][1]
+        return table
 
     def pair_terms(self, radial: Radial, table: Tensor) -> tuple[Tensor, Tensor]:
         """See `EdgeSums`."""
@@ -94,6 +100,15 @@ class CompiledEdges:
 KNOTS = 24
 # Shares of the edges that cores take turns at; their number does not depend on that of the cores, nor do sums.
 SHARES = 8
+
+
+def _table(mu: Tensor, s: Tensor, weight: Tensor, reach: float) -> Tensor:
+    """See `CompiledEdges.radial`."""
+    step = _step(s)
+    d = step * torch.arange(int(reach / step) + 2)
+    value, slope = gaussians(mu, s, d)
+    curvature = (mu - d[:, None]) / s.square() * slope - value / s.square()
+    return torch.stack([value, slope, curvature], dim=1).flatten(0, 1) @ weight
 
 
 def _step(s: Tensor) -> float:
@@ -172,7 +187,8 @@ class Messages(torch.autograd.Function):
         parts = torch.zeros((SHARES, *table.shape))
         first = ctx.part.first_out.numpy()
         edge_loops.to_sums(*ctx.edges, *_arrays(table, sent, gradient), first, straight.numpy(), parts.numpy())
-        return None, None, parts.sum(0), _to_senders(ctx.part, ctx.edges[1], sent, straight)
+        to_sent = _to_senders(ctx.part, ctx.edges[1], straight)
+        return None, None, parts.sum(0), _of_all(ctx.part, to_sent, len(sent))
 
 
 class MessageGradients(torch.autograd.Function):
@@ -189,7 +205,7 @@ class MessageGradients(torch.autograd.Function):
         result, back = torch.empty((len(edges[0]), 3)), torch.empty((len(edges[0]), sent.shape[2]))
         first = part.first_out.numpy()
         edge_loops.message_gradients(*edges, *_arrays(table, sent, b), first, result.numpy(), back.numpy())
-        return result, _to_senders(part, edges[1], sent, back)
+        return result, _to_senders(part, edges[1], back)
 
     @staticmethod
     @once_differentiable
@@ -201,22 +217,31 @@ class MessageGradients(torch.autograd.Function):
         straight, turned, change = torch.empty((n, width)), torch.empty((n, width)), torch.empty((n, 9))
         edge_loops.to_messages(
             *ctx.edges,
-            *_arrays(table, sent, b, gradient, of_sent),
+            *_arrays(table, sent, b, gradient, _of_all(ctx.part, of_sent, len(sent))),
             ctx.part.first_out.numpy(),
             *_arrays(to_b, straight, turned, change, parts),
         )
-        return None, None, parts.sum(0), _to_senders(ctx.part, ctx.edges[1], sent, straight, change, turned), to_b
+        to_sent = _to_senders(ctx.part, ctx.edges[1], straight, change, turned)
+        return None, None, parts.sum(0), _of_all(ctx.part, to_sent, len(sent)), to_b
 
 
 def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     return tuple(x.detach().contiguous().numpy() for x in tensors)
 
 
-def _to_senders(part: Part, u: np.ndarray, like: Tensor, straight: Tensor, *turning: Tensor) -> Tensor:
-    """[N, 9, F], the shape of `like`: see `edge_loops.to_senders`."""
-    sums, nothing = torch.zeros(like.shape), torch.empty((0, 9))
-    edge_loops.to_senders(u, *_arrays(straight, *(turning or (nothing, nothing)), *part.arrivals, sums))
+def _to_senders(part: Part, u: np.ndarray, straight: Tensor, *turning: Tensor) -> Tensor:
+    """[n, 9, F] for the atoms of `Part.arrivals`: see `edge_loops.to_senders`."""
+    ends, nothing = part.arrivals, torch.empty((0, 9))
+    sums = torch.empty((len(ends.atoms), 9, straight.shape[1]))
+    edge_loops.to_senders(u, *_arrays(straight, *(turning or (nothing, nothing)), ends.order, ends.first, sums))
     return sums
+
+
+def _of_all(part: Part, rows: Tensor, n_atoms: int) -> Tensor:
+    """[N, 9, F] with these rows for the atoms of `Part.arrivals`, and zeros for others."""
+    every = torch.zeros((n_atoms, *rows.shape[1:]))
+    every[part.arrivals.atoms] = rows
+    return every
 
 
 def sums_over_edges(part: Part, x: Tensor, y: Tensor) -> Tensor:

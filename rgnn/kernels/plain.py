@@ -141,7 +141,9 @@ class PlainEdges:
         across = torch.einsum("ef,ehf->eh", w * t, mine) + torch.einsum("ef,ehf->eh", w * p, theirs)
         turn = torch.einsum("eh,eha->ea", across, harmonic_slopes(u))
         gradient = along * u + (turn - u * (turn * u).sum(1, keepdim=True)) / radial.d[:, None]
-        return gradient, add_rows(torch.zeros_like(sent), j, y[:, :, None] * (w * p)[:, None])
+        ends = part.arrivals
+        back = (y[:, :, None] * (w * p)[:, None])[ends.order]
+        return gradient, add_rows(sent.new_zeros((len(ends.atoms), *sent.shape[1:])), ends.place, back)
 
 
 def gaussians(mu: Tensor, s: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,8 @@ from rgnn.kernels.interface import Radial
 from rgnn.models.parts.radial import Gaussians
 from rgnn.models.reading import ChipReading
 
-# Bytes of channels that are kept between the two passes over a graph: those of about 30,000 atoms.
-KEPT = 1.5e9
+# Bytes of channels that are kept between the two passes over a graph: those of about 40,000 atoms.
+KEPT = 1e9
 
 
 @dataclass(frozen=True)

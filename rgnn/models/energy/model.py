@@ -135,7 +135,7 @@ class MomentEnergy(ForceField):
             given = edges.part, edges.radial, edges.direction, table, sent
             told, by_sums, hidden = self.readout.told(some, kernels.messages(*given))
             along, back = kernels.message_gradients(*given, by_sums)
-            by_sent = by_sent + back
+            by_sent = add_rows(by_sent, edges.part.arrivals.atoms, back)
             by_hidden.append(hidden)
             by_edges.append(along)
             found = some.order.restored(some.energy + told, 0)
