@@ -232,7 +232,7 @@ CASES = [
     Case("forces, moments, 5% read noise", lambda: forces(preset="moments")),
     Case("forces, ridge, 5% read noise", lambda: forces(preset="ridge")),
     Case("energy, forces and stress", lambda: calculator("energy", 5.0)),
-    Case("energy, forces and stress, 64 channels", lambda: calculator("energy", 5.0, channels=64)),
+    Case("energy, forces and stress, 128 channels", lambda: calculator("energy", 5.0, channels=128)),
     Case("forces, no noise, plain torch", lambda: forces(Hardware(noise=None), by="plain"), "float"),
     Case("forces, 5% read noise, plain torch", lambda: forces(by="plain"), "float"),
     Case("search, plan and forces", fresh_forces, "noisy"),

@@ -164,7 +164,7 @@ def to_moments(phi, slope, d, u, fc, dfc, gradient, first, result):
 
 @njit(inline="always", **FUSED)
 def _cubic(d, step, c):
-    """Coefficients [4] of the value and slope at either of two knots in what a cubic has at d; the first row of them."""
+    """Coefficients [4] of value and slope at either of two knots in what a cubic has at d; the first row of these."""
     knot = int(d / step)
     x = d / step - f32(knot)
     y = f32(1) - x
@@ -188,7 +188,7 @@ def _weights(rows, c, fc, dfc, w, dw):
 
 @njit(inline="always", **FUSED)
 def _add_weights(rows, c, fc, dfc, of_value, of_slope):
-    """Adds to the rows [6, F] of a table what the gradients [F] to functions and slopes are to them; overwrites these."""
+    """Adds to rows [6, F] of a table what gradients [F] to functions and slopes are to them; overwrites these."""
     for f in range(of_value.shape[0]):
         of_value[f] = fc * of_value[f] + dfc * of_slope[f]
         of_slope[f] *= fc

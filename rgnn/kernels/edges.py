@@ -58,7 +58,7 @@ class CompiledEdges:
         return EdgeGradients.apply(part, edges, b)
 
     def radial(self, mu: Tensor, s: Tensor, weight: Tensor, reach: float) -> Tensor:
-        """[3 knots, F] values, slopes and curvatures, in turn, of the functions at knots up to the reach; see `EdgeSums`.
+        """[3 knots, F] values, slopes and curvatures, in turn, of the functions at knots; see `EdgeSums`.
 
         Cubics between knots follow them at a tenth of the cost of the Gaussians.
         """
@@ -112,7 +112,7 @@ def _table(mu: Tensor, s: Tensor, weight: Tensor, reach: float) -> Tensor:
 
 
 def _step(s: Tensor) -> float:
-    """Distance between knots, Angstrom: a power of two, so that no digit is lost where an edge is placed between them."""
+    """Distance between knots, Angstrom: a power of two, so that the place between them loses no digit."""
     step: float = 2.0 ** math.floor(math.log2(float(s.min()) / KNOTS))
     return step
 

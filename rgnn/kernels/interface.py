@@ -120,8 +120,8 @@ class EdgeSums(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Derivatives of sum_ij b_i . N_ij, where `messages` sums N_ij, by r_ij [out, 3] and by S [n, 9, F].
 
-        The n rows are those of `Part.arrivals`: the atoms at which edges end. With gradients to the table, to S and to b
-        [atoms, 9, F].
+        The n rows are those of `Part.arrivals`: the atoms at which edges end. With gradients to the table, to S and to
+        b [atoms, 9, F].
         """
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from rgnn import Graph
-from rgnn.graphs.topology import Part
 from rgnn.data.sample import sample_frames
+from rgnn.graphs.topology import Part
 from rgnn.kernels.edges import CompiledEdges
 from rgnn.kernels.interface import Radial
 from rgnn.kernels.plain import PLAIN
@@ -27,7 +27,8 @@ def radial_of(vector: Tensor, part: Part) -> tuple[Radial, Tensor]:
     envelope = torch.stack([0.5 + 0.5 * torch.cos(phase * d), -0.5 * phase * torch.sin(phase * d)])
     i, j = part.ends_out
     mu = torch.linspace(0.8, 4.3, GAUSSIANS, dtype=vector.dtype)
-    return Radial(mu, torch.full_like(mu, 0.6), d, envelope, i % ELEMENTS * ELEMENTS + j % ELEMENTS), vector / d[:, None]
+    pair = i % ELEMENTS * ELEMENTS + j % ELEMENTS
+    return Radial(mu, torch.full_like(mu, 0.6), d, envelope, pair), vector / d[:, None]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Energies from moments of neighbourhoods and messages; derivatives come from further reads of the same cells."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +22,23 @@ from rgnn.models.parts.moments import RANKS, MomentLayer, lengths, norm_axes
 from rgnn.models.parts.radial import Gaussians
 from rgnn.models.reading import ChipReading
 from rgnn.models.settings import EnergySettings
+
+
+@dataclass(frozen=True)
+class Told:
+    """Energies of moments and messages, and what messages do to their derivatives.
+
+    Attributes:
+        energy: [frames] eV.
+        by_hidden: for each part, derivatives by the hidden layers of its atoms.
+        by_edges: for each part [out, 3], derivatives by its edges, eV/Angstrom.
+        by_sent: [own, 9, F] derivatives by what own atoms send.
+    """
+
+    energy: Tensor
+    by_hidden: list[Tensor]
+    by_edges: list[Tensor]
+    by_sent: Tensor
 
 
 class MomentEnergy(ForceField):
@@ -102,19 +120,19 @@ class MomentEnergy(ForceField):
         chip = ChipEdges(self.moments.crossbar, self.gaussians, reading)
         atoms = [self.describe(chip.first(edges).moments(reading), rows[edges.part.atoms]) for edges in parts]
         sent = self._of_all(g, [some.sent for some in atoms])
-        energy, by_hidden, by_edges, by_sent = self._told(g, parts, atoms, sent, reading)
+        told = self._told(g, parts, atoms, sent, reading)
         strain = g.edge_vector.new_zeros(g.topology.n_frames, 3, 3)
         forces = g.edge_vector.new_zeros(g.n_atoms, 3).to(self.dtype)
         pairs = self.pairs.table(self.gaussians, self.settings.cutoff, reading)
-        for edges, some, hidden, along in zip(parts, atoms, by_hidden, by_edges, strict=True):
+        for edges, some, hidden, along in zip(parts, atoms, told.by_hidden, told.by_edges, strict=True):
             i, j = edges.part.ends_out
-            b = some.derivative(hidden, by_sent[edges.part.atoms])
+            b = some.derivative(hidden, told.by_sent[edges.part.atoms])
             pair_energy, pair_slope = reading.kernels.edges.pair_terms(edges.radial, pairs)
             along = along + chip.again(edges).gradients(b, reading) + pair_slope[:, None] * edges.direction
             add_rows(add_rows(forces, i, along), j, -along)
-            add_rows(energy, g.frame_index[i], pair_energy.to(energy.dtype))
+            add_rows(told.energy, g.frame_index[i], pair_energy.to(told.energy.dtype))
             strain = strain + self._strain(g, edges.part, along)
-        return self._prediction(g, forces, energy, strain)
+        return self._prediction(g, forces, told.energy, strain)
 
     def _edges(self, g: Graph, part: Part, rows: Tensor) -> Edges:
         return Edges.of(g, part, self.gaussians, rows, len(self.table), self.settings.cutoff)
@@ -126,8 +144,8 @@ class MomentEnergy(ForceField):
 
     def _told(
         self, g: Graph, parts: Sequence[Edges], atoms: Sequence[Described], sent: Tensor, reading: ChipReading
-    ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
-        """Energies [frames] of moments and messages; derivatives by h of each part, by its edges, and by S [own]."""
+    ) -> "Told":
+        """What messages between the atoms of all parts do."""
         kernels, table = reading.kernels.edges, self.readout.table(self.gaussians, self.settings.cutoff, reading)
         energy, by_sent = g.edge_vector.new_zeros(g.topology.n_frames), torch.zeros_like(sent)
         by_hidden, by_edges = [], []
@@ -140,10 +158,10 @@ class MomentEnergy(ForceField):
             by_edges.append(along)
             found = some.order.restored(some.energy + told, 0)
             add_rows(energy, g.frame_index[edges.part.atoms], found.to(energy.dtype))
-        return energy, by_hidden, by_edges, g.return_nodes(by_sent.flatten(1)).view(-1, *sent.shape[1:])
+        return Told(energy, by_hidden, by_edges, g.return_nodes(by_sent.flatten(1)).view(-1, *sent.shape[1:]))
 
     @staticmethod
-    def _of_all(g: Graph, sent: Sequence[Tensor]) -> Tensor:
+    def _of_all(g: Graph, sent: list[Tensor]) -> Tensor:
         """[N, 9, F] what all atoms send, those of other processes included."""
         own = torch.cat(sent) if len(sent) > 1 else sent[0]
         borrowed = own.new_zeros((g.n_atoms - len(own), *own.shape[1:]))

@@ -97,9 +97,7 @@ class EnergyReadout(nn.Module):
         trains, order = torch.is_grad_enabled(), atoms.order
         with torch.enable_grad():
             # Views, so that the derivatives are at fixed h and N, whatever N was made of.
-            h, n = (
-                x.view_as(x) if trains else x.detach().requires_grad_() for x in (atoms.hidden, sums / MESSAGES)
-            )
+            h, n = (x.view_as(x) if trains else x.detach().requires_grad_() for x in (atoms.hidden, sums / MESSAGES))
             scalar, *turning = (order.sorted(n[:, rank], 0) for rank in RANKS)
             squares = [x.square().sum(1) / x.shape[1] for x in turning]
             y = self.second(torch.cat([h, scalar.squeeze(1), *squares], dim=1)) + self.second_bias[order.rows]
