@@ -42,6 +42,7 @@ from rgnn.training.chip_size import narrowed, require_room, weights_on_chip
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.fit import fitter_for, require_frames_for
 from rgnn.training.outlook import Outlook, outlook
+from rgnn.training.resumed import same_numbers
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.start import Beginning, Memory, begun, read_start
 from rgnn.training.validation import FitResult, validate
@@ -420,9 +421,9 @@ class TrainingRun:
             frames = ValidatedElsewhere(frames, self.validated)
             validation = frames.numbers(self.validation)
         if processes.first:
-            resume = resume and (out / "state.safetensors").exists()
-            if resume:
+            if resume and (out / "state.safetensors").exists():
                 fitter.restore()
+                same_numbers(fitter.numbers, self.train, validation, out)  # before anything is written
             else:
                 fitter.start()
             out.mkdir(parents=True, exist_ok=True)
@@ -431,7 +432,7 @@ class TrainingRun:
                 model=self.model.settings, versions=Versions.here(), processes=processes.count
             )
             write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))
-            if self.validated is None and not resume:  # the split of before is what the fitter compares with
+            if self.validated is None:
                 self.parts.save(out / SPLIT_FILE)
         return fitter.run(frames, self.train, validation, listener)
 

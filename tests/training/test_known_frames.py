@@ -188,8 +188,10 @@ def test_a_run_does_not_go_on_with_another_split(old, tmp_path) -> None:
     config = RunSettings(store=str(old), model=SMALL, training=ONE, split_file=str(split))
     TrainingRun.prepare(config).run(out)
     split.write_text("validation: 15-17\n")
+    before = (out / "config.yaml").read_bytes()
     with pytest.raises(InputError, match=r"other training and validation frames than now.*split file"):
-        TrainingRun.prepare(config).run(out, resume=True)
+        TrainingRun.prepare(config.override(training=ONE.override(epochs=2))).run(out, resume=True)
+    assert (out / "config.yaml").read_bytes() == before
     assert read_partition(out / "split.yaml", 24).validation == [5, 6, 7]
     split.write_text("validation: 5-7\n")
     assert (
