@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Self, get_args
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 
@@ -444,8 +443,7 @@ def _validated_elsewhere(store: GraphStore, validated: GraphStore) -> Partition:
         InputError: another cutoff, or frames that are in both.
     """
     require_cutoff(validated, store.cutoff)
-    twice = int(np.isin(validated.column("digest"), store.column("digest")).sum())
-    if twice:
+    if twice := validated.shared_with(store):
         raise InputError(
             f"{validated.path}: {twice} of its {len(validated)} frames are in {store.path} too, all of which trains; "
             "validate on frames that it lacks, or give --split a file that names those to hold out."

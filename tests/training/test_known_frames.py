@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rgnn import EnergySettings, GraphStore, Hardware, MomentSettings
 from rgnn.base.errors import InputError
@@ -12,6 +13,7 @@ from rgnn.chip.chip import Chip
 from rgnn.data.frames import Frame
 from rgnn.data.store.split import Partition, read_partition
 from rgnn.data.store.writer import write_store
+from rgnn.evaluation.plan import plan
 from rgnn.models import checkpoints
 from rgnn.models.checkpoints import load_model
 from rgnn.models.settings import ModelSettings, NetworkSettings, RidgeSettings
@@ -162,8 +164,12 @@ def test_elements_of_replayed_frames_move_to_another_chip(tmp_path) -> None:
     assert (run.model.readout.mix.flatten(2).norm(dim=2) > 1e-3).all()  # of each rank and element
     rare = tmp_path / "rare.zarr"  # carbon in a few frames, which are not among those evenly chosen
     write_store([frame(k, (3, 6, 8) if 63 < k - 300 < 67 else (3, 8)) for k in range(300, 1300)], rare)
-    model = begin(start, rare, chip=tmp_path / "chip", replay="none").model
-    assert (model.readout.mix.flatten(2).norm(dim=2) > 1e-3).all()
+    before, mix = (
+        load_model(start).readout.mix,
+        begin(start, rare, chip=tmp_path / "chip", replay="none").model.readout.mix,
+    )
+    assert (mix.flatten(2).norm(dim=2) > 1e-3).all()
+    assert not any(torch.allclose(mix[:, z], before[:, z]) for z in range(3))
 
 
 def test_the_length_of_a_training_counts_replayed_frames(old, tmp_path) -> None:
@@ -235,6 +241,12 @@ def test_what_would_have_no_effect_is_refused(old, tmp_path) -> None:
         TrainingRequest(store, narrow=True).settings(lambda: store)
     with pytest.raises(InputError, match="cells of the run"):
         TrainingRequest(store, adds_to=run, reuse_cells=True)
+
+
+def test_an_evaluation_says_what_the_model_was_trained_on(old, tmp_path) -> None:
+    store = stored(tmp_path / "mixed.zarr", [1, 2, 16, 100])
+    assert plan(old.parent / "run", store).why == "all 4, 2 of which it was trained on"
+    assert plan(old.parent / "run", old).why == "the 2 held out of its training"
 
 
 def test_a_committee_is_no_start(old, tmp_path) -> None:

@@ -120,6 +120,10 @@ class GraphStore:
                 return number
         return None
 
+    def shared_with(self, other: "GraphStore") -> int:
+        """Number of its frames that another store has, too."""
+        return int(np.isin(self.column("digest"), other.column("digest")).sum())
+
     def column(self, name: str) -> np.ndarray:
         """[frames] one value of each frame: "n_atoms", "energy" (eV), "temperature" (K), "time" (fs) or "digest".
 
