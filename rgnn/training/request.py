@@ -151,6 +151,8 @@ class TrainingRequest:
                 f"all frames of {run.validation_store} validate, and none of the others are held out; leave "
                 f"{' and '.join(shares)} out, or the validation store."
             )
+        if self.board is not None and self.board.driver and "noise" in self.hardware_changes:
+            raise InputError("a board reads with its own noise; leave noise out, or the driver.")
         if not run.model.uses_chip:
             of_chip = {
                 "chip": self.chip is not None,

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Self, get_args
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 
@@ -45,6 +46,9 @@ from rgnn.training.resumed import same_numbers
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.start import Beginning, Memory, begun, read_start
 from rgnn.training.validation import FitResult, validate
+
+# Columns of a store that the weights of a loss count.
+LABEL_OF = {"energy_weight": "energy", "stress_weight": "stress"}
 
 
 class RunSettings(Settings):
@@ -90,6 +94,12 @@ class RunSettings(Settings):
             raise InputError("reuse_cells is for a measured chip, and a synthetic one has cells enough; name a chip.")
         if self.split_file is not None and self.validation_store is not None:
             raise InputError("a split file and a validation store each say what to validate on; give one of them.")
+        weighted = [name for name in LABEL_OF if getattr(self.training, name)]
+        if weighted and "energy" not in families.family_of(self.model).outputs:
+            raise InputError(
+                f"{weighted[0]} is for models with an energy, and this one has none; leave it out, or take --preset "
+                "energy."
+            )
         if self.from_model is not None and self.chips > 1:
             raise InputError("a training that begins with a model has the one chip of that; leave chips out.")
         if self.replay is not None and self.from_model is None:
@@ -296,6 +306,7 @@ class TrainingRun:
             parts = partition(store, t.validation, t.seed, config.split_file or t.split)
         else:
             parts = _validated_elsewhere(store, validated)
+        _require_labels(t, store, parts.train)
         begins = None if config.from_model is None else Beginning(config.from_model, store, validated, config.replay)
         doubt, memory, new = "", None, tuple[int, ...]()
         if begins is not None:
@@ -434,6 +445,17 @@ class TrainingRun:
             if self.validated is None:
                 self.parts.save(out / SPLIT_FILE)
         return fitter.run(frames, self.train, validation, listener)
+
+
+def _require_labels(settings: TrainingSettings, store: GraphStore, train: Sequence[int]) -> None:
+    """Raise InputError where energies or stresses are to be learned and no training frame has any."""
+    for name, label in LABEL_OF.items():
+        weight = getattr(settings, name)
+        if weight and not np.isfinite(store.column(label)[list(train)]).any():
+            raise InputError(
+                f"{store.path}: {name} is {weight:g}, but no training frame has {label} labels; leave it out, or "
+                "convert frames that have them."
+            )
 
 
 def _validated_elsewhere(store: GraphStore, validated: GraphStore) -> Partition:

@@ -9,6 +9,7 @@ import torch
 from rgnn import EnergySettings, GraphStore, Hardware, MomentSettings
 from rgnn.base.errors import InputError
 from rgnn.base.events import Listener
+from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.chip import Chip
 from rgnn.data.frames import Frame
 from rgnn.data.store.split import Partition, read_partition
@@ -239,6 +240,14 @@ def test_what_would_have_no_effect_is_refused(old, tmp_path) -> None:
             TrainingRequest(store, "gnnff", **asked).settings(lambda: store)
     with pytest.raises(InputError, match="narrow is for a measured chip"):
         TrainingRequest(store, narrow=True).settings(lambda: store)
+    board = BoardSettings(driver="simulator")
+    with pytest.raises(InputError, match="a board reads with its own noise"):
+        TrainingRequest(store, hardware_changes={"noise": 0.1}, board=board).settings(lambda: store)
+    with pytest.raises(InputError, match="stress_weight is for models with an energy"):
+        RunSettings(model=SMALL, training=ONE.override(stress_weight=1.0))
+    training = ONE.override(energy_weight=1.0, stress_weight=1.0)
+    with pytest.raises(InputError, match="stress_weight is 1, but no training frame has stress labels"):
+        TrainingRun.prepare(RunSettings(store=str(store), model=ENERGY, training=training))
     with pytest.raises(InputError, match="cells of the run"):
         TrainingRequest(store, adds_to=run, reuse_cells=True)
 
