@@ -98,9 +98,9 @@ def _store_of(use: UsedFrames, stores: Sequence[GraphStore]) -> tuple[GraphStore
             return store, n
     try:
         store = GraphStore(use.store)
-    except InputError:
+        n = store.begins_with(use.checksum)
+    except InputError:  # none there, or a damaged one
         return None
-    n = store.begins_with(use.checksum)
     return None if n is None else (store, n)
 
 

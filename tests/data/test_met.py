@@ -104,6 +104,14 @@ def test_stores_that_are_gone_or_other_are_said(tmp_path, old, known) -> None:
     assert "(runs/z is not here, or has changed)" in doubtful(Met.by(earlier.used, store), "runs/a", store, [20])
 
 
+def test_a_damaged_store_is_not_known(tmp_path, old, known) -> None:
+    store = stored(tmp_path / "s.zarr", range(100, 130))
+    for file in old.path.rglob("digest/**/*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    assert Met.by(uses_of(known, store), store).unknown == (str(old.path),)
+
+
 def test_a_moved_store_is_known_by_what_it_holds(tmp_path, old, known) -> None:
     old.path.rename(tmp_path / "moved.zarr")
     met = Met.by(uses_of(known), GraphStore(tmp_path / "moved.zarr"))
