@@ -151,7 +151,7 @@ class TrainingRequest:
                 f"all frames of {run.validation_store} validate, and none of the others are held out; leave "
                 f"{' and '.join(shares)} out, or the validation store."
             )
-        if self.board is not None and self.board.driver and "noise" in self.hardware_changes:
+        if self.board is not None and self.board.driver and self.hardware_changes.get("noise"):
             raise InputError("a board reads with its own noise; leave noise out, or the driver.")
         if not run.model.uses_chip:
             of_chip = {
