@@ -45,6 +45,21 @@ class TrainingDomain(Settings):
         )
 
 
+class UsedFrames(Settings):
+    """The frames of a store that a training used, first and last of each run of frames; it left out what is in none."""
+
+    store: str = ""
+    """Path of the store."""
+    checksum: str = ""
+    """Checksum of the store as it was then; an append leaves it that of the first frames."""
+    train: tuple[tuple[Whole, Whole], ...] = ()
+    """Frames that were trained on."""
+    validation: tuple[tuple[Whole, Whole], ...] = ()
+    """Frames that were validated on."""
+    test: tuple[tuple[Whole, Whole], ...] = ()
+    """Frames that nothing has touched."""
+
+
 class Provenance(Settings):
     """Where a model comes from."""
 
@@ -73,6 +88,9 @@ class Provenance(Settings):
     """Path of the store of the validation frames; empty where they are held out of that of the training data."""
     started_from: str = ""
     """Path of the model whose weights the training began with; empty where it began with none."""
+    used: tuple[UsedFrames, ...] = ()
+    """Frames that this training used, then those of the trainings of the model that it began with; empty in models from
+    before this was recorded."""
     rgnn: str = "unknown"
     """Version of the program that trained or imported the model."""
     seen: TrainingDomain = TrainingDomain()
@@ -88,3 +106,8 @@ def ranges_of(frames: Sequence[int]) -> list[tuple[int, int]]:
         else:
             found.append((frame, frame))
     return found
+
+
+def frames_of(ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """The numbers in such runs, both ends included."""
+    return [frame for first, last in ranges for frame in range(first, last + 1)]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,28 @@ def read_tensors(path: str | Path, kind: str, *versions: int) -> tuple[dict[str,
     Raises:
         InputError: absent, cut short, altered, not ours, or of another kind or version.
     """
-    path = Path(path)
+    tensors, settings, stated = _read(Path(path), kind, versions, with_tensors=True)
+    if stated not in (None, _checksum(tensors, settings)):
+        raise InputError(f"{path}: does not agree with its checksum; write it again or take a copy of it.")
+    return tensors, settings
+
+
+def read_settings(path: str | Path, kind: str, *versions: int) -> dict[str, Any]:
+    """The settings alone, which are not compared with the checksum; arguments and errors as of `read_tensors`."""
+    return _read(Path(path), kind, versions, with_tensors=False)[1]
+
+
+def _read(
+    path: Path, kind: str, versions: Sequence[int], *, with_tensors: bool
+) -> tuple[dict[str, Tensor], dict[str, Any], str | None]:
+    """Tensors, settings and the checksum that the file states."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; is this a {kind}?")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             settings = json.loads((file.metadata() or {}).get("rgnn", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
+            names = file.keys() if with_tensors else ()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged or cut short ({error}); write it again or take a copy of it.") from None
     if not isinstance(settings, dict):
@@ -61,6 +76,4 @@ def read_tensors(path: str | Path, kind: str, *versions: int) -> tuple[dict[str,
             f"but this rgnn reads version {versions[0]}; use the rgnn that wrote it or write it again."
         )
     stated = settings.pop(CHECKSUM, None)
-    if stated not in (None, _checksum(tensors, settings)):
-        raise InputError(f"{path}: does not agree with its checksum; write it again or take a copy of it.")
-    return tensors, settings
+    return tensors, settings, stated

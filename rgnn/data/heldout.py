@@ -1,5 +1,7 @@
 """A training store beside another with the frames to validate on."""
 
+from collections.abc import Sequence
+
 from rgnn.data.store.reader import GraphStore
 from rgnn.graphs.graph import Graph, LabelledFrames
 
@@ -14,6 +16,10 @@ class ValidatedElsewhere:
 
     def __init__(self, training: LabelledFrames, validation: GraphStore) -> None:
         self.training, self.validation = training, validation
+
+    def numbers(self, frames: Sequence[int]) -> list[int]:
+        """The numbers here of frames of the other store."""
+        return [-1 - k for k in frames]
 
     def graph(self, index: int) -> Graph:
         """The labelled graph of a frame."""

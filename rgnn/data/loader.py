@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from rgnn.base.estimate import evenly
 from rgnn.base.rng import torch_stream
 from rgnn.data.heldout import ValidatedElsewhere
 from rgnn.data.replay import ReplayedFrames
@@ -41,6 +42,12 @@ def epoch_order(frames: object, train: Sequence[int], seed: int, epoch: int) -> 
     shuffled = torch.randperm(len(chosen), generator=generator).numpy()
     by_window = np.argsort(window[block[shuffled]], kind="stable")
     return chosen[shuffled[by_window]].tolist()
+
+
+def sampled(frames: object, train: Sequence[int], most: int) -> list[int]:
+    """The numbers of so many of the frames that are learned, evenly chosen, with the share of replayed ones."""
+    frames = frames.training if isinstance(frames, ValidatedElsewhere) else frames
+    return frames.sample(train, most) if isinstance(frames, ReplayedFrames) else evenly(train, most)
 
 
 def prefetched(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from rgnn.base.estimate import evenly
@@ -29,16 +28,24 @@ class ReplayedFrames:
         n = len(self.new)
         return self.new.graph(index) if index < n else self.old.graph(index - n)
 
+    def number(self, old: int) -> int:
+        """The number here of a frame of the earlier store."""
+        return len(self.new) + old
+
     def is_replayed(self, index: int) -> bool:
         """Whether a frame is one of the earlier store."""
         return index >= len(self.new)
 
     def drawn(self, train: Sequence[int], seed: int, epoch: int) -> list[int]:
         """The frames of an epoch in their order: all training frames, and a draw of the earlier ones."""
-        n = max(1, round(len(train) * self.share / (1 - self.share)))
-        old = [self.replayed[k] + len(self.new) for k in self._cycled(n, seed, epoch)]
+        n = self.in_epoch(len(train))
+        old = [self.number(self.replayed[k]) for k in self._cycled(n, seed, epoch)]
         both = [*train, *old]
         return [both[k] for k in torch_permutation(len(both), seed, "order", epoch)]
+
+    def in_epoch(self, train: int) -> int:
+        """Number of earlier frames in an epoch, beside so many training frames."""
+        return max(1, round(train * self.share / (1 - self.share)))
 
     def _cycled(self, n: int, seed: int, epoch: int) -> list[int]:
         """So many of the earlier frames, which come round one after the other, in another order each time."""
@@ -55,15 +62,10 @@ class ReplayedFrames:
     def sample(self, train: Sequence[int], most: int) -> list[int]:
         """So many frames, evenly chosen, with the share of the earlier ones."""
         old = min(len(self.replayed), max(1, round(most * self.share)))
-        return evenly(train, most - old) + [k + len(self.new) for k in evenly(self.replayed, old)]
+        return evenly(train, most - old) + [self.number(k) for k in evenly(self.replayed, old)]
 
 
 def torch_permutation(n: int, seed: int, *stream: str | int) -> list[int]:
     """0 to n - 1 in a random order."""
     order: list[int] = torch.randperm(n, generator=torch_stream(seed, *stream)).tolist()
     return order
-
-
-def holds(store: GraphStore, other: GraphStore) -> bool:
-    """Whether a store has all frames of another."""
-    return bool(np.isin(other.column("digest"), store.column("digest")).all())

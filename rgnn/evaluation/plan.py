@@ -22,6 +22,7 @@ from rgnn.base.settings import dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.presets import load_hardware
 from rgnn.chip.variations import variations
+from rgnn.data.met import Met, uses_of
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import held_out_frames
 from rgnn.evaluation.errors import HardwareErrors
@@ -210,6 +211,8 @@ def plan(
     settings = hardware_settings(loaded, base, choices | dict(vary or {}))
     held_out = held_out_frames(loaded.provenance, data)
     chosen, why = _frames(len(data), held_out, frames)
+    if seen := int(Met.by(uses_of(loaded.provenance, data), data).of(data, "trained")[chosen].sum()):
+        why += f", {seen} of which it was trained on"
     calibration: list[int] = []
     if any(needs_calibration(loaded, h) for h in settings):
         trained_on = sorted(set(range(len(data))) - set(held_out)) if held_out is not None else chosen

@@ -33,8 +33,8 @@ from rgnn.base.settings import dump_yaml
 from rgnn.data.conversion import convert
 from rgnn.data.formats.labels import Keys
 from rgnn.data.formats.selection import Selection
+from rgnn.data.met import Met, uses_of
 from rgnn.data.store.reader import GraphStore
-from rgnn.data.store.split import partition
 from rgnn.evaluation.reliability import reliability
 from rgnn.learning.choose import farthest_frames, random_frames
 from rgnn.learning.explore import Exploration, candidates, explore
@@ -160,6 +160,11 @@ class Learning:
             )
         if s.test is not None and not folder.test.exists():
             self._convert([Path(s.test)], folder.test)
+        if s.test is not None and (twice := GraphStore(folder.test).shared_with(store)):
+            raise InputError(
+                f"{s.test}: {twice} of its frames are among those that {folder.path} trains on; test on other frames, "
+                "in another folder."
+            )
 
     def _structures_to_start_from(self) -> list[Atoms]:
         """Structures without labels: evenly chosen of those named, or distorted copies of the structure."""
@@ -260,8 +265,7 @@ class Learning:
         structures = [atoms for _, atoms in found]
         if s.choice == "random":
             return [structures[k] for k in random_frames(len(structures), s.batch, s.seed, number)]
-        p = model.provenance
-        trained = partition(store, p.validation, p.seed, p.split).train
+        trained = np.flatnonzero(Met.by(uses_of(model.provenance, store), store).of(store, "trained")).tolist()
         return [structures[k] for k in farthest_frames(model, store, trained, structures, s.batch)]
 
     def _learned(self, row: Round, folder: Path, stage: Stage) -> Round:

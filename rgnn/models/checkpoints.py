@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rgnn.base.errors import InputError
 from rgnn.base.files import write_atomic
 from rgnn.base.provenance import Provenance
 from rgnn.base.settings import dump_yaml
-from rgnn.base.tensorfiles import read_tensors, write_tensors
+from rgnn.base.tensorfiles import read_settings, read_tensors, write_tensors
 from rgnn.chip.hardware import Hardware
 from rgnn.models import families, sample
 from rgnn.models.base import ForceField
@@ -60,6 +61,44 @@ def find_model(path: str | Path) -> Path:
     raise InputError(f"{path}: {what}; name a model folder or a training run.")
 
 
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model file says of its model.
+
+    Attributes:
+        settings, hardware, provenance: of the model.
+        members: number of models in a committee; 1 for any other.
+    """
+
+    settings: ModelSettings
+    hardware: Hardware
+    provenance: Provenance
+    members: int
+
+    @classmethod
+    def of(cls, said: dict[str, Any], file: Path) -> "ModelCard":
+        """From the settings of a model file.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        n = said.get("members", 1)
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise InputError(f"{file}: says that it has {n!r} members; its header is damaged.")
+        return cls(
+            ModelSettings.from_mapping(said.get("model"), f"{file}: model"),
+            Hardware.from_mapping(said.get("hardware"), f"{file}: hardware"),
+            Provenance.from_mapping(said.get("provenance"), f"{file}: provenance"),
+            n,
+        )
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """What the model at `path` says of itself, without its tensors; path and errors as of `load_model`."""
+    file = find_model(path) / "model.safetensors"
+    return ModelCard.of(read_settings(file, FORMAT, VERSION, 1), file)
+
+
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> ForceField:
     """The model of a model folder or of a training run (its best), ready to predict.
 
@@ -68,17 +107,16 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> ForceFie
     """
     file = find_model(path) / "model.safetensors"
     tensors, settings = read_tensors(file, FORMAT, VERSION, 1)
-    shape = ModelSettings.from_mapping(settings.get("model"), f"{file}: model")
-    hardware = Hardware.from_mapping(settings.get("hardware"), f"{file}: hardware")
-    n = settings.get("members", 1)
-    if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= max(1, len(tensors)):
+    card = ModelCard.of(settings, file)
+    shape, n = card.settings, card.members
+    if n > max(1, len(tensors)):
         raise InputError(f"{file}: says that it has {n!r} members; its header is damaged.")
     layers = families.family_of(shape).matrices(shape)
     on_chip, there = n * sum(a * b for layer in layers for a, b in layer), sum(t.numel() for t in tensors.values())
     if on_chip > there:
         raise InputError(f"{file}: holds {there:,} numbers, but its settings ask for {on_chip:,} weights on the chip.")
-    model = empty_model(shape, hardware, n)
-    model.provenance = Provenance.from_mapping(settings.get("provenance"), f"{file}: provenance")
+    model = empty_model(shape, card.hardware, n)
+    model.provenance = card.provenance
     if settings["version"] == 1:
         tensors = tensors_of_version_1(tensors, shape, n)
     try:

@@ -29,6 +29,8 @@ CELLS, RANGES = ("weight", "pair", "read_deviation", "siemens"), ("low", "high",
 BATCH_NORM = ("running_mean", "running_var", "num_batches_tracked")
 # Share of the mean square of a channel that is added to all when mixtures are matched, for channels that are alike.
 DAMPING = 1e-4
+# Mean square of standardised channels below which nothing is there to match: one atom alone is its own mean.
+NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -148,5 +150,7 @@ def match_cells(model: ForceField, old: ForceField, graphs: Sequence[Graph], see
         found = [((x.T @ x).double(), (x.T @ y).double()) for x, y in zip(mine, theirs, strict=True)]
         sums = [(a + c, b + d) for (a, b), (c, d) in zip(sums, found, strict=True)] if sums else found
     for k, (square, product) in enumerate(sums):
-        damped = square + DAMPING * square.diagonal().mean().clamp_min(1e-12) * torch.eye(len(square)).to(square)
+        if float(square.diagonal().mean()) < NOTHING:
+            continue
+        damped = square + DAMPING * square.diagonal().mean() * torch.eye(len(square)).to(square)
         model.change_mixtures(k, torch.linalg.solve(damped, product))

@@ -16,7 +16,13 @@ from rgnn.training.validation import FitResult
 
 
 class Fitter(Protocol):
-    """A way to fit a model: its state, and the loop that changes it."""
+    """A way to fit a model: its state, and the loop that changes it.
+
+    Attributes:
+        numbers: checksum of the numbers of its training and validation frames; empty before there are any.
+    """
+
+    numbers: str
 
     def start(self) -> None:
         """Prepare a new run; only the first process does."""

@@ -26,25 +26,26 @@ from rgnn.base.errors import BrokenRunError, InputError, Interrupted, LostBoard
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.rng import torch_stream
 from rgnn.base.tensorfiles import read_tensors, write_tensors
-from rgnn.data.loader import epoch_order, prefetched
+from rgnn.data.loader import epoch_order, prefetched, sampled
 from rgnn.graphs.graph import Graph, LabelledFrames
 from rgnn.kernels import repeatable
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import save_model
 from rgnn.models.committee import Committee
-from rgnn.models.feature_space import FeatureSpace
+from rgnn.models.feature_space import MOST_FRAMES, FeatureSpace
 from rgnn.models.uncertainty import calibrated, forget_uncertainties, save_uncertainties
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.log import Epoch, write_log
 from rgnn.training.losses import StepLoss
 from rgnn.training.optimizer import Adam, Plateau
 from rgnn.training.references import fit_references
+from rgnn.training.resumed import others_checksum, same_numbers
 from rgnn.training.running_statistics import RunningStatistics
 from rgnn.training.schedule import Clock, cosine, hardware_of_step, passes
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult, ValidationErrors, validate
 
-FORMAT, VERSION = "rgnn training state", 4
+FORMAT, VERSION = "rgnn training state", 5
 
 
 @dataclass
@@ -99,6 +100,7 @@ class GradientFit:
         self.best = copy.deepcopy(self.average)
         self.progress, self.history = Progress(), list[Epoch]()
         self.train: Sequence[int] = ()
+        self.numbers = ""  # checksum of those of training and validation frames
         self.keeps_start = False
         self.clock = Clock(config, 1)
 
@@ -111,7 +113,7 @@ class GradientFit:
     ) -> FitResult:
         """Train until the last epoch, or until the validation error has long stopped falling."""
         config = self.config
-        self.train = train
+        self.train, self.numbers = train, same_numbers(self.numbers, train, validation, self.out)
         steps = math.ceil(len(epoch_order(frames, train, config.seed, 0)) / config.batch_size)
         repeats = passes(config, steps)
         if self.processes.first and self.progress.step == 0:
@@ -181,7 +183,8 @@ class GradientFit:
         if self.out is None or not self.processes.first:
             return
         try:
-            space = FeatureSpace.of(self.best, frames, self.train, self.config.seed)
+            learned = sampled(frames, self.train, MOST_FRAMES)
+            space = FeatureSpace.of(self.best, frames, learned, self.config.seed)
             sources = [space] if len(self.best.members) == 1 else [None, space]
             found = [calibrated(self.best, each, frames, validation, self.config.seed) for each in sources]
         except LostBoard as lost:
@@ -319,6 +322,7 @@ class GradientFit:
             "version": VERSION,
             "config": self.config.to_mapping(),
             "made_for": self._made_for(),
+            "frames": self.numbers,
             **self._numbers(),
         }
         write_tensors(self.out / "state.safetensors", self._tensors(), settings)
@@ -353,6 +357,7 @@ class GradientFit:
         file = self.out / "state.safetensors"
         tensors, settings = read_tensors(file, FORMAT, VERSION)
         self._check_same_run(settings, file)
+        self.numbers = settings["frames"]
 
         def part(name: str) -> dict[str, Tensor]:
             return {k.removeprefix(f"{name}/"): t for k, t in tensors.items() if k.startswith(f"{name}/")}
@@ -375,6 +380,7 @@ class GradientFit:
             "model": m.settings.to_mapping(),
             "hardware": m.hardware.to_mapping(),
             "data_checksum": m.provenance.data_checksum,
+            "set_of_other_frames": others_checksum(m.provenance),
             **chips,
         }
 

@@ -30,6 +30,7 @@ from rgnn.models.uncertainty import DRAWS, Uncertainty, calibrated, load_uncerta
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.log import Epoch, write_log
 from rgnn.training.normal_equations import CORRECTIONS, PENALTIES, NormalEquations, best_weights
+from rgnn.training.resumed import others_checksum, same_numbers
 from rgnn.training.schedule import hardware_of_step
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.validation import FitResult, validate
@@ -123,7 +124,7 @@ class LinearFit:
     ) -> None:
         self.model, self.config, self.out, self.processes, self.adds_to = model, config, out, processes, adds_to
         self.members = [MemberSums(member, number, corrects=corrects) for number, member in enumerate(model.members)]
-        self.done = 0
+        self.done, self.numbers = 0, ""  # checksum of the numbers of training and validation frames
         # Of the runs that this one adds to: batches, stores, and what marked the outside of their frames.
         self.before, self.added, self.known = 0, list[str](), dict[str, Uncertainty]()
 
@@ -140,6 +141,7 @@ class LinearFit:
             Interrupted: the listener said so; the sums so far are saved.
         """
         began = time.monotonic()
+        self.numbers = same_numbers(self.numbers, train, validation, self.out)
         if not self.ready and self.processes.first:
             self._set_statistics(frames, train)
         self.processes.broadcast_(self.model.state_dict().values())
@@ -254,6 +256,7 @@ class LinearFit:
                 "added": self.added,
                 "made_for": self._made_for(),
                 "made_of": self._made_of(),
+                "frames": self.numbers,
             }
             file = self._file(self.out, member)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -269,11 +272,12 @@ class LinearFit:
         assert self.out is not None
         settings = self._restore_sums(self.out)
         for what, mine in self._made_of().items():
-            if settings["made_of"][what] != mine:
+            if (then := settings["made_of"].get(what)) != mine:
                 raise InputError(
-                    f"{self.out}: the run was started with {what.replace('_', ' ')} {settings['made_of'][what]}, not "
-                    f"{mine}; bring that back, or start a new run."
+                    f"{self.out}: the run was started with {what.replace('_', ' ')} {then}, not {mine}; bring that "
+                    "back, or start a new run."
                 )
+        self.numbers = settings.get("frames", "")
         self.before, self.added = settings["before"], settings["added"]
         self.done = min(member.done for member in self.members)
         if self.adds_to is not None:
@@ -328,7 +332,9 @@ class LinearFit:
         """What decides on the frames that are in the sums, and how they are read."""
         config = self.config.to_mapping()
         names = "seed", "validation", "split", "noise_schedule", "noise_ramp", "noise_reach", "fewest_bits"
-        return {"data_checksum": self.model.provenance.data_checksum} | {name: config[name] for name in names}
+        p = self.model.provenance
+        checksums = {"data_checksum": p.data_checksum, "other_frames": others_checksum(p)}
+        return checksums | {name: config[name] for name in names}
 
 
 def batches(indices: Sequence[Item], size: int) -> list[Sequence[Item]]:

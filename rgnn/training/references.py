@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rgnn.base.estimate import evenly
 from rgnn.base.rng import torch_stream
 from rgnn.data.heldout import ValidatedElsewhere
+from rgnn.data.loader import sampled
 from rgnn.data.replay import ReplayedFrames
 from rgnn.graphs.graph import LabelledFrames
 from rgnn.models.base import ForceField
@@ -42,8 +42,7 @@ def fit_references(
     compositions: list[Tensor] = []
     missing: list[float] = []
     learned = frames.training if isinstance(frames, ValidatedElsewhere) else frames
-    chosen = learned.sample(train, most) if isinstance(learned, ReplayedFrames) else evenly(train, most)
-    for index in chosen:
+    for index in sampled(frames, train, most):
         g = frames.graph(index).to(model.device)
         if g.labels.energy is None or not bool(g.labels.energy.isfinite().all()):
             continue

@@ -17,6 +17,9 @@ from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.start import replay_of
 from rgnn.training.validation import FitResult
 
+# Training settings that have a use where weights are solved for.
+SOLVED_WITH = {"seed", "validation", "split", "noise_schedule", "noise_ramp", "noise_reach", "fewest_bits"}
+
 
 @dataclass(frozen=True)
 class TrainingRequest:
@@ -70,6 +73,12 @@ class TrainingRequest:
             raise InputError(
                 f"{self.from_model}: a training that begins with a model keeps its width; leave narrow out."
             )
+        if self.replay == "none" and self.replay_share is not None:
+            raise InputError("nothing is replayed, so a share of it means nothing; leave the share out.")
+        if self.from_model is not None and self.chips is not None:
+            raise InputError("a training that begins with a model has the one chip of that; leave chips out.")
+        if self.adds_to is not None and (self.narrow or self.reuse_cells):
+            raise InputError("added frames are read on the cells of the run; leave narrow and reuse_cells out.")
         if self.adds_to is not None and (self.chip is not None or self.chips is not None):
             raise InputError("added frames are read on the chips of the run; leave chip and chips out.")
         if self.adds_to is not None and self.store is None:
@@ -92,6 +101,8 @@ class TrainingRequest:
             if self.narrow:
                 raise InputError("narrow makes a model that fits and reuse_cells one that does not; give one of them.")
             run = run.override(reuse_cells=True)
+        if self.narrow and run.chip is None:
+            raise InputError("narrow is for a measured chip, and a synthetic one has cells enough; name a chip.")
         if self.chips is not None:
             run = run.override(chips=self.chips)
         if self.from_model is not None:
@@ -106,12 +117,9 @@ class TrainingRequest:
         """A run's settings with the hardware and the training settings that are asked for.
 
         Raises:
-            InputError: a training setting that has no effect on weights that are solved for.
+            InputError: a setting that would have no effect.
         """
-        of_steps = sorted({"epochs", "steps", "minutes", "learning_rate", "batch_size", "loss"} & self.training.keys())
-        if run.model.is_solved and of_steps:
-            unused = ", ".join(name.replace("_", " ") for name in of_steps)
-            raise InputError(f"weights that are solved for in one pass have no use for {unused}; leave that out.")
+        self._require_use(run)
         hardware = run.hardware if self.hardware is None else load_hardware(self.hardware)
         changes = dict(self.training)
         split_file = run.split_file
@@ -132,13 +140,48 @@ class TrainingRequest:
             split_file=split_file,
         )
 
+    def _require_use(self, run: RunSettings) -> None:
+        """Raise InputError where a setting is asked for that has no effect on this run."""
+        if run.model.is_solved and (unused := sorted(self.training.keys() - SOLVED_WITH)):
+            names = ", ".join(name.replace("_", " ") for name in unused)
+            raise InputError(f"weights that are solved for in one pass have no use for {names}; leave that out.")
+        shares = [name for name in ("split", "validation") if name in self.training]
+        if shares and run.validation_store is not None:
+            raise InputError(
+                f"all frames of {run.validation_store} validate, and none of the others are held out; leave "
+                f"{' and '.join(shares)} out, or the validation store."
+            )
+        if self.board is not None and self.board.driver and self.hardware_changes.get("noise"):
+            raise InputError("a board reads with its own noise; leave noise out, or the driver.")
+        if not run.model.uses_chip:
+            of_chip = {
+                "chip": self.chip is not None,
+                "hardware": self.hardware is not None,
+                **dict.fromkeys(self.hardware_changes, True),
+                "narrow": self.narrow,
+                "reuse_cells": self.reuse_cells,
+                "driver": self.board is not None,
+            }
+            if asked := [name for name, given in of_chip.items() if given]:
+                raise InputError(
+                    f"this model is all digital and has no use for {', '.join(asked)}; leave that out, or take another "
+                    "preset."
+                )
+
     def _replaying(self, run: RunSettings) -> RunSettings:
         """A run that begins with a model, with the store that it replays."""
         assert run.from_model is not None
         if self.replay is None:
-            replay = replay_of(run.from_model, GraphStore(run.store))
+            validated = None if run.validation_store is None else GraphStore(run.validation_store)
+            replay = replay_of(run.from_model, GraphStore(run.store), validated)
         else:
             replay = None if self.replay == "none" else self.replay
+        if replay is None and self.replay_share is not None:
+            raise InputError(
+                f"a share of {self.replay_share:g} is to be replayed, but there is nothing to replay: the store of "
+                f"{self.from_model} is not here, has changed, or {run.store} holds its frames; name a store to replay, "
+                "or leave the share out."
+            )
         share = run.replay_share if self.replay_share is None else self.replay_share
         return run.override(replay=replay, replay_share=share)
 

@@ -7,12 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Self, get_args
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 
 from rgnn.base.choices import Preset
 from rgnn.base.errors import InputError, LostBoard
-from rgnn.base.estimate import evenly
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.provenance import Provenance, ranges_of
@@ -27,6 +27,7 @@ from rgnn.chip.hardware import Hardware
 from rgnn.chip.reuse import Reuse, statistics
 from rgnn.data.domain import training_domain
 from rgnn.data.heldout import ValidatedElsewhere
+from rgnn.data.met import Met, doubtful, kept_apart, uses_of
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import FILE as SPLIT_FILE
 from rgnn.data.store.split import Partition, partition
@@ -41,9 +42,13 @@ from rgnn.training.chip_size import narrowed, require_room, weights_on_chip
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.fit import fitter_for, require_frames_for
 from rgnn.training.outlook import Outlook, outlook
+from rgnn.training.resumed import same_numbers
 from rgnn.training.settings import TrainingSettings
-from rgnn.training.start import REMEMBERED, Memory, begun, load_start
+from rgnn.training.start import Beginning, Memory, begun, read_start
 from rgnn.training.validation import FitResult, validate
+
+# Columns of a store that the weights of a loss count.
+LABEL_OF = {"energy_weight": "energy", "stress_weight": "stress"}
 
 
 class RunSettings(Settings):
@@ -89,6 +94,14 @@ class RunSettings(Settings):
             raise InputError("reuse_cells is for a measured chip, and a synthetic one has cells enough; name a chip.")
         if self.split_file is not None and self.validation_store is not None:
             raise InputError("a split file and a validation store each say what to validate on; give one of them.")
+        weighted = [name for name in LABEL_OF if getattr(self.training, name)]
+        if weighted and "energy" not in families.family_of(self.model).outputs:
+            raise InputError(
+                f"{weighted[0]} is for models with an energy, and this one has none; leave it out, or take --preset "
+                "energy."
+            )
+        if self.from_model is not None and self.chips > 1:
+            raise InputError("a training that begins with a model has the one chip of that; leave chips out.")
         if self.replay is not None and self.from_model is None:
             raise InputError(
                 "replay is for a training that begins with a model; name that, or convert both stores to one."
@@ -158,8 +171,8 @@ class RunSettings(Settings):
         Raises:
             InputError: no model or store there, or a model whose weights are solved for.
         """
-        found = load_start(model)
-        moved = chip is not None or not set(GraphStore(store).elements) <= set(found.elements)
+        found = read_start(model)
+        moved = chip is not None or not set(GraphStore(store).elements) <= set(found.provenance.elements)
         preset = cls.preset(found.settings.training_preset).training
         return cls(
             store=str(store),
@@ -192,15 +205,15 @@ class RunSettings(Settings):
         shape = self.model.for_elements(GraphStore(self.store).elements)
         return self.override(model=narrowed(shape, Chip.load(self.chip)))
 
-    def begin(self, store: GraphStore, train: Sequence[int]) -> ForceField:
-        """The model that the training begins with, ready for the frames of a store.
+    def begin(self, store: GraphStore, train: Sequence[int], memory: Memory | None) -> ForceField:
+        """The model that the training begins with, ready for the training frames of a store and those of before.
 
         Raises:
             InputError: as `rgnn.training.start.begun`.
         """
         t, chip = self.training, None if self.chip is None else Chip.load(self.chip)
         assert self.from_model is not None
-        model = begun(self.from_model, self.model, self.hardware, chip, store, train, t.seed, self.reuse_cells)
+        model = begun(self.from_model, self.model, self.hardware, chip, store, train, t.seed, self.reuse_cells, memory)
         model.provenance = model.provenance.override(
             data=self.store,
             data_checksum=store.checksum,
@@ -262,6 +275,7 @@ class TrainingRun:
         processes: that share the run; the first of them writes.
         memory: frames that the model it begins with was trained on; None where there are none.
         new_elements: atomic numbers that this model was not trained on.
+        doubt: a sentence that says why the validation error may be too low; empty where no reason is known.
     """
 
     config: RunSettings
@@ -272,6 +286,7 @@ class TrainingRun:
     processes: Processes = ALONE
     memory: Memory | None = None
     new_elements: tuple[int, ...] = ()
+    doubt: str = ""
 
     @classmethod
     def prepare(
@@ -290,41 +305,41 @@ class TrainingRun:
         if validated is None:
             parts = partition(store, t.validation, t.seed, config.split_file or t.split)
         else:
-            require_cutoff(validated, store.cutoff)
-            frames = list(range(len(store))), list(range(len(validated)))
-            parts = Partition(*frames, how=f"All frames of {config.validation_store} validate.", whole=True)
+            parts = _validated_elsewhere(store, validated)
+        _require_labels(t, store, parts.train)
+        begins = None if config.from_model is None else Beginning(config.from_model, store, validated, config.replay)
+        doubt, memory, new = "", None, tuple[int, ...]()
+        if begins is not None:
+            if validated is None and config.split_file is None:
+                parts = kept_apart(parts, store, begins.met, t.validation, t.seed)
+            doubt = begins.doubt(parts.validation)
+            new = tuple(sorted(set(store.elements) - set(begins.card.provenance.elements)))
+            memory = begins.memory(parts.train, config.replay_share, t.seed)
         train = parts.train
-        model = (config.build_model(store) if config.from_model is None else config.begin(store, train)).to(device)
+        model = (config.build_model(store) if begins is None else config.begin(store, train, memory)).to(device)
         mine = model.provenance.override(
             seen=training_domain(store, train).joined(model.provenance.seen),
             held_out=() if validated is not None else tuple(ranges_of(parts.test or parts.validation)),
             validation_data=config.validation_store or "",
+            used=(
+                *parts.used(store, validated),
+                *(() if memory is None else memory.used),
+                *(() if begins is None else begins.uses),
+            ),
         )
         for member in model.members:
             if member.repulsion is not None:
                 member.repulsion.fit(mine.seen, mine.elements)
         if config.adds_to is not None:
-            earlier = load_model(config.adds_to)
-            for member, old in zip(model.members, earlier.members, strict=True):
-                if member.repulsion is not None and old.repulsion is not None:  # the sums were made with its distances
-                    member.repulsion.load_state_dict(old.repulsion.state_dict())
-            before = earlier.provenance
-            mine = mine.override(
-                elements=tuple(sorted({*mine.elements, *before.elements})),
-                seen=mine.seen.joined(before.seen),
-                chip=before.chip,
-                chip_is_measured=before.chip_is_measured,
-                cells_are_reused=before.cells_are_reused,
-            )
+            mine = _adding(model, mine, config.adds_to, store)
+            if validated is not None:
+                doubt = doubtful(Met.by(mine.used, store, validated), config.adds_to, validated, parts.validation)
         model.provenance = mine
-        atoms = float(store.column("n_atoms").mean())
-        config = config.override(training=t.with_length(len(train), atoms))
-        memory, new = None, tuple[int, ...]()
-        if config.from_model is not None:
-            new = tuple(sorted(set(store.elements) - set(load_start(config.from_model).elements)))
-        if config.replay is not None:
-            memory = Memory(config.replay, store, model, config.replay_share, str(config.from_model), t.seed)
-        return cls(config, store, model, parts, validated, processes, memory, new)
+        frames, atoms = len(train), float(store.column("n_atoms").mean())
+        if memory is not None:
+            frames, atoms = memory.epoch(frames, atoms)
+        config = config.override(training=t.with_length(frames, atoms))
+        return cls(config, store, model, parts, validated, processes, memory, new, doubt)
 
     @property
     def train(self) -> list[int]:
@@ -348,18 +363,15 @@ class TrainingRun:
         error, seed = result.best.relative_error, self.config.training.seed
         return outlook(result.model, self.store, self.train, self.validation, error, seed)
 
-    def remembered(self, model: ForceField) -> float:
-        """Relative force error of a model on held-out frames of the training before, on the hardware of this one."""
-        assert self.memory is not None
-        return self._error(model, self.memory.store, self.memory.held_out)
+    def remembered(self, model: ForceField) -> float | None:
+        """Relative force error of a model on held-out frames of the training before, on the hardware of this one.
 
-    def first_error(self) -> float:
-        """Relative force error on the validation frames before the first step."""
-        return self._error(self.model, self.validation_store, self.validation)
-
-    def _error(self, model: ForceField, store: GraphStore, frames: list[int]) -> float:
+        None where nothing is replayed or measured, or where no such frame is left.
+        """
+        if self.memory is None or not self.memory.held_out:
+            return None
         mode = model.training
-        found = validate(model.eval(), store, evenly(frames, REMEMBERED), self.config.training.seed)
+        found = validate(model.eval(), self.memory.store, self.memory.held_out, self.config.training.seed)
         model.train(mode)
         return found.relative
 
@@ -390,6 +402,8 @@ class TrainingRun:
             LostBoard: the board does not answer any more; the state is saved.
         """
         out, processes, board = Path(out), self.processes, self.config.board
+        if self.doubt and processes.first:
+            listener.warn(self.doubt)
         if board.driver and processes.count > 1:
             raise InputError("a board answers one process, not several; leave torchrun or the driver out.")
         with (
@@ -411,9 +425,15 @@ class TrainingRun:
         fitter = fitter_for(
             self.model, self.config.training, out, processes, adds_to, self.config.from_model is not None
         )
+        frames: LabelledFrames = self.store if self.memory is None else self.memory.frames
+        validation = self.validation
+        if self.validated is not None:
+            frames = ValidatedElsewhere(frames, self.validated)
+            validation = frames.numbers(self.validation)
         if processes.first:
             if resume and (out / "state.safetensors").exists():
                 fitter.restore()
+                same_numbers(fitter.numbers, self.train, validation, out)  # before anything is written
             else:
                 fitter.start()
             out.mkdir(parents=True, exist_ok=True)
@@ -424,8 +444,57 @@ class TrainingRun:
             write_atomic(out / "config.yaml", note + dump_yaml(record.to_mapping()))
             if self.validated is None:
                 self.parts.save(out / SPLIT_FILE)
-        frames: LabelledFrames = self.store if self.memory is None else self.memory.frames
-        if self.validated is None:
-            return fitter.run(frames, self.train, self.validation, listener)
-        elsewhere = ValidatedElsewhere(frames, self.validated)
-        return fitter.run(elsewhere, self.train, [-1 - k for k in self.validation], listener)
+        return fitter.run(frames, self.train, validation, listener)
+
+
+def _require_labels(settings: TrainingSettings, store: GraphStore, train: Sequence[int]) -> None:
+    """Raise InputError where energies or stresses are to be learned and no training frame has any."""
+    for name, label in LABEL_OF.items():
+        weight = getattr(settings, name)
+        if weight and not np.isfinite(store.column(label)[list(train)]).any():
+            raise InputError(
+                f"{store.path}: {name} is {weight:g}, but no training frame has {label} labels; leave it out, or "
+                "convert frames that have them."
+            )
+
+
+def _validated_elsewhere(store: GraphStore, validated: GraphStore) -> Partition:
+    """All frames of one store to train on, and all of another to validate on.
+
+    Raises:
+        InputError: another cutoff, or frames that are in both.
+    """
+    require_cutoff(validated, store.cutoff)
+    if twice := validated.shared_with(store):
+        raise InputError(
+            f"{validated.path}: {twice} of its {len(validated)} frames are in {store.path} too, all of which trains; "
+            "validate on frames that it lacks, or give --split a file that names those to hold out."
+        )
+    frames = list(range(len(store))), list(range(len(validated)))
+    return Partition(*frames, how=f"All frames of {validated.path} validate.", whole=True)
+
+
+def _adding(model: ForceField, mine: Provenance, run: str, store: GraphStore) -> Provenance:
+    """The provenance of a model whose frames are added to those of a run; the model takes the distances of that.
+
+    Raises:
+        InputError: no run there, or it has some of the frames already.
+    """
+    earlier = load_model(run)
+    for member, old in zip(model.members, earlier.members, strict=True):
+        if member.repulsion is not None and old.repulsion is not None:  # the sums were made with its distances
+            member.repulsion.load_state_dict(old.repulsion.state_dict())
+    before = earlier.provenance
+    uses = uses_of(before, store)
+    if twice := int(Met.by(uses, store).of(store, "trained", "validated").sum()):
+        raise InputError(
+            f"{store.path}: {twice} of its {len(store)} frames are in {run} already; add a store of new frames only."
+        )
+    return mine.override(
+        elements=tuple(sorted({*mine.elements, *before.elements})),
+        seen=mine.seen.joined(before.seen),
+        chip=before.chip,
+        chip_is_measured=before.chip_is_measured,
+        cells_are_reused=before.cells_are_reused,
+        used=(*mine.used, *uses),
+    )

@@ -177,7 +177,7 @@ def train(
         if resume is None:
             settings, folder = show.new_run(session, request, out, overwrite)
         else:
-            settings, folder = show.resumed_run(request, resume, out, bits, noise)
+            settings, folder = show.resumed_run(request, resume, out, bits, noise, overwrite)
         run, folder = show.prepared(session, settings, folder, resume is not None)
         with session.listening("Training", "steps", insisting=session.processes.count == 1) as listener:
             result = run.run(folder, resume=resume is not None, listener=listener)

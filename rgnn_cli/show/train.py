@@ -53,7 +53,12 @@ def new_run(
 
 
 def resumed_run(
-    request: TrainingRequest, resume: Path, out: Path | None, bits: int | None, noise: float | None
+    request: TrainingRequest,
+    resume: Path,
+    out: Path | None,
+    bits: int | None,
+    noise: float | None,
+    overwrite: bool,
 ) -> tuple[RunSettings, Path]:
     """Settings of a run that is continued, and its folder."""
     from rgnn.training.run import RunSettings
@@ -63,7 +68,7 @@ def resumed_run(
         store=r.store, chip=r.chip, chips=r.chips, preset=r.preset, add_to=r.adds_to, config=r.config, out=out,
         bits=bits, noise=noise, hardware=r.hardware, narrow=r.narrow or None, reuse_cells=r.reuse_cells or None,
         replay=r.replay, replay_share=r.replay_share, validation=r.validation_store,
-        split=r.training.get("split"), **{"from": r.from_model},
+        split=r.training.get("split"), overwrite=overwrite or None, **{"from": r.from_model},
     )  # fmt: skip
     folder = workspace.run_folder(resume)
     return request.changed(RunSettings.read(folder / "config.yaml")), folder
@@ -113,18 +118,16 @@ def introduction(session: Session, run: TrainingRun, folder: Path) -> None:
 
 
 def begins(session: Session, run: TrainingRun) -> None:
-    """What a run begins with, what it replays, and the errors before it."""
+    """What a run begins with, what it replays, and what it knows of that; epoch 0 is its error on validation frames."""
     from ase.data import chemical_symbols
 
     settings, memory, say = run.config, run.memory, session.report.say
     new = " ".join(chemical_symbols[z] for z in run.new_elements)
     say(f"Begins with: {settings.from_model}{f', with new rows for {new}' if new else ''}")
-    before = f"{100 * run.first_error():.1f}% on the validation frames"
-    if memory is not None:
-        before += f", {100 * run.remembered(run.model):.1f}% on held-out frames of {settings.replay}"
-        if memory.share:
-            say(f"Replay: {100 * memory.share:.0f}% of the frames of an epoch are of {settings.replay}")
-    say(f"Relative force error before: {before}")
+    if memory is not None and memory.share:
+        say(f"Replay: {100 * memory.share:.0f}% of the frames of an epoch are of {settings.replay}")
+    if (before := run.remembered(run.model)) is not None:
+        say(f"Relative force error before, on held-out frames of {settings.replay}: {100 * before:.1f}%")
 
 
 def take_part(session: Session) -> None:
@@ -163,8 +166,8 @@ def result(session: Session, run: TrainingRun, result: FitResult, folder: Path, 
     if best.relative_error >= 1:
         session.report.warn("this model is no better than forces of zero; lower the learning rate, or train longer.")
     found: dict[str, object] = {"run": str(folder), "epochs": result.history[-1].epoch, "best": epoch_mapping(best)}
-    if run.memory is not None:
-        found["old_data_relative_error"] = kept = run.remembered(result.model)
+    if (kept := run.remembered(result.model)) is not None:
+        found["old_data_relative_error"] = kept
         say(f"On the held-out frames of {settings.replay} it now has {100 * kept:.1f}%")
     if (expected := run.outlook(result)) is not None:
         (session.report.warn if expected.is_worse else say)(expected.describe())

@@ -45,6 +45,14 @@ def trajectory(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def further(tmp_path_factory) -> Path:
+    """An extended XYZ file of 15 labelled frames of the same material, none of which is in the trajectory."""
+    path = tmp_path_factory.mktemp("further") / "further.xyz"
+    ase.io.write(path, labelled_frames(15, seed=1), format="extxyz")
+    return path
+
+
+@pytest.fixture(scope="session")
 def quick_model(built, trajectory) -> RGNN:
     """Untrained and small, for 4 bits and 5% noise, with ranges from the tiny trajectory."""
     frames = [

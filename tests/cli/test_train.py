@@ -178,7 +178,7 @@ def test_a_run_is_not_overwritten_by_accident(cli, refused, run) -> None:
     assert len(read_epochs(run)) == 1
 
 
-def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store, trajectory) -> None:
+def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store, trajectory, further) -> None:
     out = cli("train", store, "--preset", "ridge", "--out", "runs/r")
     assert "32 channels of moments" in out and "one pass" in out
     record = yaml.safe_load(Path("runs/r/config.yaml").read_text())
@@ -188,7 +188,9 @@ def test_a_ridge_is_solved_for_and_takes_more_frames(cli, refused, store, trajec
     assert "no use for epochs, loss" in refused(2, "train", store, "--preset", "ridge", "--epochs", 3, "--loss", "mse")
     assert "are in runs/r already" in refused(2, "train", store, "--add-to", "runs/r")
     assert "name the store" in refused(2, "train", "--add-to", "runs/r")
-    cli("convert", trajectory, "--every", 2, "--out", "data/more.zarr", "--quiet")
+    cli("convert", trajectory, "--every", 2, "--out", "data/some.zarr", "--quiet")
+    assert "15 of its 15 frames are in runs/r already" in refused(2, "train", "data/some.zarr", "--add-to", "runs/r")
+    cli("convert", further, "--out", "data/more.zarr", "--quiet")
     same = refused(2, "train", "data/more.zarr", "--add-to", "runs/r", "--out", "runs/r", "--overwrite")
     assert "holds what is read from runs/r" in same
     out = cli("train", "data/more.zarr", "--add-to", "runs/r", "--out", "runs/more", "--json")

@@ -30,13 +30,13 @@ def structure(trajectory, workdir) -> Path:
     return path
 
 
-def test_a_run_on_several_chips_is_a_run(cli, refused, store, trajectory, committee) -> None:
+def test_a_run_on_several_chips_is_a_run(cli, refused, store, further, committee) -> None:
     assert {p.name for p in (committee / "members").iterdir()} == {"2.safetensors", "3.safetensors"}
     before = load_file(committee / "best/model.safetensors")
     cli("train", "--resume", committee, "--quiet")
     after = load_file(committee / "best/model.safetensors")
     assert before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
-    cli("convert", trajectory, "--every", 2, "--out", "data/more.zarr", "--quiet")
+    cli("convert", further, "--out", "data/more.zarr", "--quiet")
     cli("train", "data/more.zarr", "--add-to", committee, "--out", "runs/more", "--quiet")
     assert yaml.safe_load(Path("runs/more/config.yaml").read_text())["chips"] == 3
     assert "leave chip and chips out" in refused(2, "train", store, "--add-to", committee, "--chips", 2)

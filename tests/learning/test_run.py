@@ -102,6 +102,12 @@ def test_rounds_add_what_the_model_did_not_know(place) -> None:
     assert json.loads(Path("a/rounds.json").read_text())[0]["test_mae_ev_per_angstrom"] == first.test_mae
 
 
+def test_frames_that_are_trained_on_are_no_test(place) -> None:
+    write_test(place)
+    with pytest.raises(InputError, match=r"test.xyz: 6 of its frames are among those that b trains on"):
+        learned("b", test="test.xyz", frames="test.xyz", relabel=False)
+
+
 def write_test(place: Path) -> None:
     """Frames that no round has seen: hot ones, labelled by the reference."""
     frames = []

@@ -12,6 +12,7 @@ from rgnn.base.errors import InputError, Interrupted
 from rgnn.chip.chip import Chip
 from rgnn.data.frames import Frame
 from rgnn.data.replay import ReplayedFrames
+from rgnn.data.store.split import read_partition
 from rgnn.data.store.writer import write_store
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
@@ -20,6 +21,7 @@ from rgnn.training.request import TrainingRequest
 from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.start import begun, replay_of
+from rgnn.training.validation import validate
 
 SHAPES = {
     "message passing": MessagePassingSettings(n_features=4, reservoir_layers=1, repulsion="zbl"),
@@ -86,6 +88,11 @@ def begin(model: Path, store: Path, **changes) -> TrainingRun:
     return TrainingRun.prepare(request.settings(lambda: store))
 
 
+def error_of(run: TrainingRun) -> float:
+    """Relative force error of the model of a run on its validation frames."""
+    return validate(run.model.eval(), run.validation_store, run.validation, run.config.training.seed).relative
+
+
 def forces(model: ForceField, store: Path) -> torch.Tensor:
     with torch.no_grad():
         return torch.cat([model.eval()(GraphStore(store).graph(k)).forces for k in range(6)])
@@ -105,7 +112,7 @@ def test_with_more_elements_the_old_ones_are_predicted_as_before(trained, stores
 def test_weights_of_new_elements_are_trained(trained, stores, tmp_path) -> None:
     """From a model with more elements to another: rows lie where their elements do, whatever their order."""
     run = begin(trained, stores["more"], epochs=8)
-    before = run.first_error()
+    before = error_of(run)
     assert run.run(tmp_path / "a").best.relative_error < before
     again = begin(tmp_path / "a", stores["old"])
     assert again.model.elements == (3, 6, 8)
@@ -134,7 +141,7 @@ def test_references_are_refit_before_the_first_step(energy, cluster, tmp_path) -
 def test_a_start_is_kept_that_no_epoch_improves(energy, stores, tmp_path) -> None:
     """On the frames that it was trained on, at a rate that ruins it."""
     run = begin(energy, stores["old"], epochs=2, learning_rate=0.5)
-    before = run.first_error()
+    before = error_of(run)
     result = run.run(tmp_path / "run")
     assert result.best.epoch == 0
     assert result.best.relative_error == pytest.approx(before, rel=0.02)
@@ -175,7 +182,7 @@ def test_other_hardware_gets_the_ranges_that_it_needs(energy, stores, tmp_path) 
         training={"epochs": 1},
     )  # fmt: skip
     run = TrainingRun.prepare(request.settings(lambda: stores["other"]))
-    assert run.first_error() < 1
+    assert error_of(run) < 1
     assert run.run(tmp_path / "run").model.hardware.adc_bits == 8
 
 
@@ -194,11 +201,9 @@ def test_frames_of_before_come_round(stores) -> None:
 
 def test_replay_is_of_the_training_frames_of_the_model(energy, stores) -> None:
     """Those that it held out tell what was forgotten; a store that holds all frames of before needs no replay."""
-    run = begin(energy, stores["more"])
-    held = set(range(24)) - set(run.memory.replayed)
+    run, own = begin(energy, stores["more"]), read_partition(energy / "split.yaml", 24)
     assert run.config.replay == str(stores["old"])
-    assert set(run.memory.held_out) == held
-    assert 3 <= len(held) <= 6
+    assert (run.memory.replayed, run.memory.held_out) == (own.train, own.validation)
     assert replay_of(energy, GraphStore(stores["old"])) is None
 
 

@@ -109,6 +109,21 @@ class GraphStore:
         state.update(self.column("digest").tobytes())
         return state.hexdigest()
 
+    def begins_with(self, checksum: str) -> int | None:
+        """So many of its first frames make a store of this checksum, as before an append; None where none do."""
+        if checksum == self.checksum:
+            return len(self)
+        state = hashlib.sha256(repr(self.cutoff).encode())
+        for number, digest in enumerate(self.column("digest"), 1):
+            state.update(digest.tobytes())
+            if state.hexdigest() == checksum:
+                return number
+        return None
+
+    def shared_with(self, other: "GraphStore") -> int:
+        """Number of its frames that another store has, too."""
+        return int(np.isin(self.column("digest"), other.column("digest")).sum())
+
     def column(self, name: str) -> np.ndarray:
         """[frames] one value of each frame: "n_atoms", "energy" (eV), "temperature" (K), "time" (fs) or "digest".
 

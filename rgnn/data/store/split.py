@@ -11,7 +11,7 @@ import yaml
 from rgnn.base.choices import Split
 from rgnn.base.errors import InputError, first_line
 from rgnn.base.files import write_atomic
-from rgnn.base.provenance import Provenance, ranges_of
+from rgnn.base.provenance import Provenance, UsedFrames, frames_of, ranges_of
 from rgnn.base.rng import numpy_stream
 from rgnn.data.store.correlation import correlation_length, trajectories
 from rgnn.data.store.reader import GraphStore
@@ -44,6 +44,14 @@ class Partition:
         parts = {name: _in_words(frames) for name, frames in self._parts.items() if frames}
         lines = [f"# Frames of a store, from 0, both ends of a range included. {self.how}".rstrip()]
         write_atomic(path, "\n".join([*lines, *(f"{name}: {words}" for name, words in parts.items())]) + "\n")
+
+    def used(self, store: GraphStore, validated: GraphStore | None = None) -> tuple[UsedFrames, ...]:
+        """What a record keeps of it; `validated` is the store of the validation frames, where it is another one."""
+        train, validation, test = (tuple(ranges_of(frames)) for frames in (self.train, self.validation, self.test))
+        own = UsedFrames(store=str(store.path), checksum=store.checksum, train=train, test=test)
+        if validated is None:
+            return (own.override(validation=validation),)
+        return own, UsedFrames(store=str(validated.path), checksum=validated.checksum, validation=validation)
 
     @property
     def _parts(self) -> dict[str, list[int]]:
@@ -227,5 +235,5 @@ def held_out_frames(p: Provenance, store: GraphStore) -> list[int] | None:
     if p.data_checksum != store.checksum:
         return None
     if p.held_out:
-        return [frame for first, last in p.held_out for frame in range(first, last + 1)]
+        return frames_of(p.held_out)
     return None if p.validation_data else split_frames(len(store), p.validation, p.seed, how=p.split)[1]
