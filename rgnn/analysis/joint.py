@@ -1,7 +1,7 @@
 """Several runs of the same, such as seeds, as one: one coefficient with an interval that counts the runs.
 
-Runs belong together where they hold the same atoms at the same temperature and, as far as their folders say, the same
-model, hardware, ensemble and pressure. All of them count, those in which nothing was seen to move as well: to leave
+Runs belong together where they hold the same atoms at the same temperature in the same volume and, as far as their
+folders say, under the same models, hardware, ensemble, stages, timestep and friction. All of them count, those in which nothing was seen to move as well: to leave
 these out would make the mean too large. The displacement that has to pass a hop is their mean.
 """
 
@@ -17,7 +17,7 @@ from rgnn.analysis.run import Analysis
 from rgnn.analysis.settings import AnalysisSettings
 from rgnn.analysis.slopes import pooled
 
-# Measured temperatures this near to each other, relatively, are of runs at one temperature.
+# Measured temperatures this near to each other, relatively, are of runs at one temperature; and volumes, of one volume.
 SAME = 0.02
 
 
@@ -87,10 +87,15 @@ def groups(runs: Sequence[Analysis]) -> list[list[Analysis]]:
 
 def _belong(a: Analysis, b: Analysis) -> bool:
     """Whether two runs hold the same atoms under the same conditions; temperatures of seeds differ a little."""
-    one, other = (x.trajectory.target or x.kelvin for x in (a, b))
-    if one is None or other is None or a.trajectory.conditions != b.trajectory.conditions:
+    kelvin = [x.trajectory.target or x.kelvin for x in (a, b)]
+    if None in kelvin or a.trajectory.conditions != b.trajectory.conditions or _counts(a) != _counts(b):
         return False
-    return abs(one - other) <= SAME * min(one, other) and _counts(a) == _counts(b)
+    return _near(*kelvin) and (a.volume is b.volume is None or _near(a.volume, b.volume))
+
+
+def _near(one: float | None, other: float | None) -> bool:
+    """Whether two numbers are one, as far as runs of the same differ."""
+    return one is not None and other is not None and abs(one - other) <= SAME * min(one, other)
 
 
 def _counts(a: Analysis) -> dict[int, int]:

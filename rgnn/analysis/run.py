@@ -354,8 +354,8 @@ def _from_log(
     target = log.get("target_K", np.full(len(rows), np.nan))[rows]
     known = "all" in found and np.isfinite(target).all()
     verdict = against_thermostat(found["all"], target) if known else ""
-    if rows.sum() < 2 or "work_eV" not in log:
-        return found, verdict, None
+    if rows.sum() < 2 or "work_eV" not in log or not np.isfinite(log["work_eV"][rows]).all():
+        return found, verdict, None  # it is not known where the cell moves
     return found, verdict, rate(log["time_fs"][rows] / 1000, log["work_eV"][rows] * 1000 / len(numbers))
 
 

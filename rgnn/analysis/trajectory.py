@@ -15,11 +15,16 @@ from rgnn.base.files import read_csv
 from rgnn.base.settings import read_yaml
 from rgnn.data.formats import safe_format, structures, times_of
 from rgnn.data.formats.labels import TIMES
+from rgnn.md.settings import MDSettings
 
 # Steps of an atom beyond this part of the cell may be those of another image, and where a frame says how many were.
 NEARLY_HALF, LOST = 0.4, "rgnn_lost_steps"
-# Settings that runs share where they differ in seed and structure alone.
-CONDITIONS = ("ensemble", "pressure", "bits", "noise", "engine")
+# Settings in which runs of the same may differ: where they start, how long they are, and what is written and watched.
+# The temperature is compared apart; of stages the whole list has to agree.
+FREE = {
+    "seed", "steps", "temperature", "minimise", "keep_velocities", "any_element", "write_every", "restart_every",
+    "trajectory", "uncertainty", "close_contacts", "max_displacement", "ghosts",
+}  # fmt: skip
 # A time is even within this part of the interval: files round them.
 UNEVEN = 0.1
 # A frame belongs to a temperature that was asked for within so many K.
@@ -194,8 +199,10 @@ def _open_run(path: Path) -> Trajectory:
     record = read_yaml(path / "config.yaml") if (path / "config.yaml").is_file() else {}
     settings: dict[str, Any] = record["md"] if isinstance(record.get("md"), dict) else {}
     hardware = path / "hardware.yaml"  # of a run of a sweep
-    decisive = [record.get("model_fingerprint"), *(settings.get(name) for name in CONDITIONS)]
-    conditions = str([*decisive, read_yaml(hardware) if hardware.is_file() else None])
+    # What an earlier rgnn did not know was as by default.
+    decisive = {k: settings.get(k, value) for k, value in MDSettings().to_mapping().items() if k not in FREE}
+    models = [record.get("model_fingerprint"), record.get("slow_model_fingerprint") or None]
+    conditions = str([*models, decisive, read_yaml(hardware) if hardware.is_file() else None])
     target, timestep = (
         float(x) if isinstance(x := settings.get(name), int | float) else None for name in ("temperature", "timestep")
     )

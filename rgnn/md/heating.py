@@ -16,7 +16,7 @@ GOOD, TOO_MUCH = 0.01, 0.05
 
 @dataclass(frozen=True)
 class Heating:
-    """Work and heat of a stretch of a run, and what they mean for its temperature.
+    """Work and heat of a stretch of a run, and what they mean for its temperature; None where that is not known.
 
     Attributes:
         work: done by the forces, meV/atom/ps; what direct forces and read noise heat by.
@@ -26,10 +26,10 @@ class Heating:
         verdict: in words.
     """
 
-    work: float = 0.0
-    heat: float = 0.0
-    shift: float = 0.0
-    error: float = 0.0
+    work: float | None = None
+    heat: float | None = None
+    shift: float | None = None
+    error: float | None = None
     verdict: str = ""
 
 

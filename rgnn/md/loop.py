@@ -151,7 +151,7 @@ class Loop:
             self._require_distance()
         while state.step < total:
             if mover.stopping(self.listener.stop()):
-                self._write(outputs, save=True)
+                self._write(outputs, save=True, again=True)
                 raise Interrupted(f"stopped at step {state.step} as asked; the state is saved", "dynamics", self.out)
             self.good = mover.good()
             due = (state.step + 1) % settings.write_every == 0
@@ -165,9 +165,10 @@ class Loop:
                 self._require_distance()
             self.listener.progress(state.step, total, f"{temperature:.0f} K")
 
-    def _write(self, outputs: Outputs | None, *, save: bool) -> None:
-        """What is due at this step, and the restart file; all processes take part."""
-        state, mover, due = self.state, self.mover, self.state.step % self.settings.write_every == 0
+    def _write(self, outputs: Outputs | None, *, save: bool, again: bool = False) -> None:
+        """What is due at this step, unless it is written `again`, and the restart file; all processes take part."""
+        state, mover = self.state, self.mover
+        due = state.step % self.settings.write_every == 0 and not again
         if not (due or save) or not mover.update() or outputs is None:
             return
         sigma, ratio = mover.sigma, math.nan
@@ -176,7 +177,7 @@ class Loop:
             ratio = self.monitor.ratio(sigma)
         if due:
             self.too_close = self.contacts.look(state.step, state.atoms)
-        outputs.write(state, mover.net_force, sigma, ratio, self.contacts)
+            outputs.write(state, mover.net_force, sigma, ratio, self.contacts)
         if save:
             outputs.flush()
             state.save(self.out, self.fingerprint, self.settings)

@@ -74,7 +74,7 @@ class Outputs:
         uncertain: bool = False,
         has_energy: bool = False,
     ) -> None:
-        self.out, self.every, self.timestep, self.config = out, config.write_every, config.timestep, config
+        self.out, self.timestep, self.config = out, config.timestep, config
         self.elements, self.pairs = sorted(set(atoms.numbers.tolist())), pairs_of(atoms.numbers)
         self.log_path, self.speed_path = out / "log.csv", out / "speed.csv"
         self.traj_path, self.xyz_path = (
@@ -93,7 +93,7 @@ class Outputs:
             for name in TRAJECTORIES:
                 (out / name).unlink(missing_ok=True)
         else:
-            n = cut_back_to // self.every + 1
+            n = cut_back_to // config.write_every + 1
             _keep_lines(self.log_path, n + 1)
             if self.xyz_path is not None:
                 _keep_lines(self.xyz_path, n * (len(atoms) + 2))
@@ -124,10 +124,6 @@ class Outputs:
             with self.traj_path.open("rb") as traj:  # ASE flushes each frame, but keeps its descriptor to itself
                 os.fsync(traj.fileno())
 
-    def due(self, step: int) -> bool:
-        """Whether there is an entry for a step."""
-        return step % self.every == 0
-
     def write(
         self,
         state: State,
@@ -136,7 +132,7 @@ class Outputs:
         ratio: float = float("nan"),
         contacts: ContactWatch | None = None,
     ) -> None:
-        """One entry for this step, where it is due; with what the watches have seen at it.
+        """One entry for this step, with what the watches have seen at it.
 
         Args:
             state: of the step.
@@ -145,8 +141,6 @@ class Outputs:
             ratio: the largest sigma in units of its limit, see `UncertaintyMonitor`.
             contacts: has looked at the closest atoms; None leaves their columns without a number.
         """
-        if not self.due(state.step):
-            return
         atoms, forces = state.atoms, state.forces
         assert forces is not None
         kinetic, sizes = atoms.get_kinetic_energy(), np.linalg.norm(forces, axis=1)

@@ -13,7 +13,7 @@ from rgnn.md.heating import heating
 from rgnn.md.outputs import distance_column, read_log
 from rgnn.md.settings import ClosestAtoms, MDRecord, MDResult, MDSettings, MDVersions, RunOrigin
 from rgnn.md.state import State
-from rgnn.md.thermometry import half_of, thermometer
+from rgnn.md.thermometry import half_of, second_half, thermometer
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 
@@ -101,10 +101,12 @@ def summarise(
 ) -> MDResult:
     """The result of a run, from its log; this process has taken `seconds` for the steps after `first`."""
     log = read_log(out)
-    half = log["step"] >= min(state.step / 2, log["step"][-1])
+    half = second_half(log, config)
     rate = (state.step - first) / max(seconds, 1e-9)
     warming = heating(log, config, len(state.atoms), state.atoms.get_number_of_degrees_of_freedom())
-    conserved = Drift() if state.energy is None else drift(log, config, len(state.atoms))
+    # Not `state.energy`: a slow model gives one at its own steps only, and the last step may be none of them.
+    has_energy = "conserved_eV" in log
+    conserved = drift(log, config, len(state.atoms)) if has_energy else Drift()
     measured = thermometer(log, config)
     means: dict[str, Any] = {key: float(log[name][half].mean()) for key, name in MEANS.items() if name in log}
     densities = log["density_g_cm3"][half] if "density_g_cm3" in log else None
@@ -117,7 +119,7 @@ def summarise(
         seconds=seconds,
         steps_per_second=rate,
         ns_per_day=rate * config.timestep * 86_400e-6,
-        warning=config.warning if state.energy is None else "",
+        warning="" if has_energy else config.warning,
         heat=warming.heat,
         temperature_shift=warming.shift,
         temperature_shift_error=warming.error,

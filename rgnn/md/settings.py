@@ -313,7 +313,7 @@ class ClosestAtoms:
 
 @dataclass(frozen=True)
 class MDResult:
-    """What a run came to; means are over its second half.
+    """What a run came to; means are over its second half, or where it has stages over that of the last one.
 
     Attributes:
         steps: done in total.
@@ -321,7 +321,8 @@ class MDResult:
         element_temperature: K, of each element by its symbol.
         net_force: mean size of the sum of forces before its removal, eV/Angstrom; it grades the model.
         work: done by the model's forces, meV/atom/ps; forces of an energy average to zero in equilibrium, so
-            what stays is heating by the model (direct forces, read noise), which a thermostat carries off.
+            what stays is heating by the model (direct forces, read noise), which a thermostat carries off. None, as
+            the heat and the shift, where the cell moves, since the stress does work too.
         seconds, steps_per_second, ns_per_day: of this process.
         warning: as of the settings.
         heat: given to the atoms by the thermostat, meV/atom/ps.
@@ -341,8 +342,7 @@ class MDResult:
         uncertainty_ratio: the largest uncertainty of a force, in units of its element's limit; None where none was
             looked at, or where an element has no limit.
         uncertainty_time: ps at which it was.
-        temperature_error: half of the 95% interval of the temperature over the second half (of the last stage), K;
-            None where the run is too short for one.
+        temperature_error: half of the 95% interval of the temperature, K; None where the run is too short for one.
         thermostat: the verdict on the temperature in words, however short the run is; see `rgnn.md.thermometry`.
         element_temperature_error: half of the interval of each element's, K.
         equipartition: the verdict on whether elements share one temperature, in words.
@@ -355,14 +355,14 @@ class MDResult:
     temperature: float
     element_temperature: dict[str, float]
     net_force: float
-    work: float
+    work: float | None
     seconds: float
     steps_per_second: float
     ns_per_day: float
     warning: str = ""
-    heat: float = 0.0
-    temperature_shift: float = 0.0
-    temperature_shift_error: float = 0.0
+    heat: float | None = None
+    temperature_shift: float | None = None
+    temperature_shift_error: float | None = None
     heating: str = ""
     uncertainty_checks: int = 0
     uncertainty_outside: int = 0

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from rgnn.analysis.observables import RadialDistribution, mean_squared_displacement, radial_distribution
 from rgnn.base.estimate import evenly
-from rgnn.md import MDRecord, opened, read_log
+from rgnn.md import MDRecord, opened, read_log, thermometry
 from rgnn.md.contacts import ContactLimits, Pair, pair_name, pairs_of
 from rgnn.plots import style, watches
 
@@ -24,11 +24,11 @@ PAIRS = 3
 
 
 def second_half(out: str | Path) -> list[Atoms]:
-    """Frames of the second half of a run's trajectory, evenly chosen."""
+    """Frames of the second half of a run, where it has stages of the last one, evenly chosen; they are rows of the log."""
+    rows = np.flatnonzero(thermometry.second_half(read_log(out), MDRecord.read(out).md)).tolist()
     with opened(out) as frames:
-        n = len(frames)
         wanted = min(RDF_FRAMES, max(5, RDF_ATOMS // len(frames[0])))
-        return [frames[index] for index in evenly(range(n // 2, n), wanted)]
+        return [frames[row] for row in evenly([row for row in rows if row < len(frames)], wanted)]
 
 
 def run_figure(out: str | Path, path: str | Path, target: float | None = None) -> tuple[Path, dict[str, float]]:

@@ -123,7 +123,8 @@ def _table(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunEr
             results.append({"out": str(folder), "error": str(outcome)})
             continue
         figure, peaks = run_figure(folder, folder / "dynamics.png")
-        values = (f"{outcome.temperature:.0f}", f"{outcome.work:.3g}", outcome.heating.partition(":")[0])
+        work = "" if outcome.work is None else f"{outcome.work:.3g}"
+        values = (f"{outcome.temperature:.0f}", work, outcome.heating.partition(":")[0])
         looks = () if not outside else (f"{outcome.uncertainty_outside} of {outcome.uncertainty_checks}",)
         rows.append((folder.name, str(outcome.steps), *values, *looks))
         results.append({"out": str(folder), "figure": str(figure), **dynamics_mapping(outcome, job.settings, peaks)})
@@ -131,9 +132,14 @@ def _table(session: Session, job: Job, outcomes: Sequence[MDResult | BrokenRunEr
         if not isinstance(outcome, BrokenRunError | Interrupted) and any(c.too_close for c in outcome.closest.values()):
             session.report.warn(f"{folder.name}: atoms came too close ({closest_words(outcome.closest)}).")
     columns = ("run", "steps", "K", "work, meV/atom/ps", "heating", *(["outside of training"] if outside else []))
-    session.report.table("Means over the second half", columns, rows)
+    session.report.table(f"Means over {_half(job.settings)}", columns, rows)
     session.report.say(f"In [bold]{job.out}[/]: a folder for each run, with its figure dynamics.png")
     session.result({"out": str(job.out), "runs": results})
+
+
+def _half(settings: MDSettings) -> str:
+    """What means are over."""
+    return "the second half of the last stage" if settings.stages else "the second half"
 
 
 def energy_facts(result: MDResult) -> dict[str, str]:
@@ -191,10 +197,9 @@ def finish(
     facts |= {f"first peak of {pair}": f"{r:.2f} Å" for pair, r in peaks.items()}
     facts["net force" if result.potential_energy is not None else "net force, removed"] = f"{result.net_force:.3g} eV/Å"
     facts |= energy_facts(result)
-    cell_moves = last in ("npt", "nph")
-    if not cell_moves:
+    if result.work is not None:
         facts["work of the forces"] = f"{result.work:.3g} meV/atom/ps"
-    if last != "nve" and not cell_moves:
+    if result.heat is not None and last != "nve":
         facts["heat of the thermostat"] = f"{result.heat:.3g} meV/atom/ps"
     if result.heating:
         facts["heating by the model"] = result.heating
@@ -205,7 +210,7 @@ def finish(
     if result.slow_time is not None:
         facts["slow model"] = f"{result.slow_calls} calls, {100 * result.slow_time:.0f}% of the time of both"
     facts["speed"] = f"{result.steps_per_second:.3g} steps/s, {result.ns_per_day:.3g} ns/day"
-    report.facts(f"{result.steps} steps; means over the second half", {**facts, **(more or {})})
+    report.facts(f"{result.steps} steps; means over {_half(settings)}", {**facts, **(more or {})})
     if result.closest:
         table = closest_table(result.closest)
         report.table(table.title, table.columns, table.rows)

@@ -5,10 +5,12 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from springs import Springs, crystal
 
 from rgnn.analysis import AnalysisSettings, compare
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.events import Listener
+from rgnn.md import MDSettings, Stage, run_atoms
 
 FRAMES = 20
 
@@ -53,6 +55,23 @@ def test_progress_counts_the_frames_of_all_runs_and_may_stop(files) -> None:
     with pytest.raises(Interrupted):
         compare(files, AnalysisSettings(r_max=3.9, skip=0.0), listener=Counting())
     assert seen == [(k + 1, 2 * FRAMES) for k in range(FRAMES + 3)]
+
+
+def test_runs_count_as_one_only_under_the_same_conditions(tmp_path) -> None:
+    """All start at 300 K; one goes on to another temperature, one has another friction, one another density."""
+
+    def run(name: str, size: float = 1.0, hold: float = 400, **changes) -> Path:
+        stages = (Stage(steps=20, temperature_from=300, temperature_to=hold), Stage(steps=40, temperature=hold))
+        settings = MDSettings(stages=stages, write_every=1, trajectory="traj").override(**changes)
+        atoms = crystal()
+        atoms.set_cell(size * atoms.cell[:], scale_atoms=True)
+        run_atoms(atoms, Springs(), settings, tmp_path / name)
+        return tmp_path / name
+
+    runs = [run("a"), run("b", seed=1, restart_every=7), run("hotter", seed=2, hold=600), run("looser", friction=0.02)]
+    runs += [run("larger", 1.02, seed=3), run("shorter", timestep=0.5)]
+    (joint,) = compare(runs, AnalysisSettings(skip=0.0)).together
+    assert joint.names == ("a", "b")
 
 
 def test_what_makes_no_sense_is_refused(files) -> None:

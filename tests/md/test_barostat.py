@@ -13,6 +13,8 @@ from springs import Springs, StopAt, assert_same
 from springs import crystal as small_crystal
 
 from rgnn import Graph, RGNNCalculator
+from rgnn.analysis import AnalysisSettings, analyse
+from rgnn.analysis.trajectory import open_trajectory
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.events import Listener
 from rgnn.md import MDSettings, Stage, opened, read_log, run_atoms
@@ -118,6 +120,9 @@ def test_energy_is_conserved_and_the_interval_says_how_well(tmp_path, model, ens
     assert np.isnan(log["work_eV"][1:]).all() == (ensemble in ("npt", "nph"))
     assert ("while the cell moves" in result.heating) == (ensemble in ("npt", "nph"))
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    unknown = ensemble in ("npt", "nph")  # and so no number, nor a zero, stands for it
+    assert all((summary[name] is None) == unknown for name in ("work", "heat", "temperature_shift"))
+    assert (analyse(open_trajectory(tmp_path / "run"), AnalysisSettings()).work is None) == unknown
     assert summary["potential_energy"] == pytest.approx(log["potential_eV"][len(log["step"]) // 2 :].mean(), rel=1e-3)
 
 

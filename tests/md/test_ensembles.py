@@ -13,7 +13,9 @@ from rgnn import RGNNCalculator
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.md import MDSettings, Stage, State, read_log, run_atoms
 from rgnn.md.integrators import Integrator
+from rgnn.md.thermometry import thermometer
 from rgnn.models.base import Prediction
+from rgnn.plots.dynamics import second_half
 
 THERMOSTATS = ("nvt", "bussi", "nose-hoover")
 STAGES = (
@@ -112,6 +114,19 @@ def test_temperature_follows_a_ramp(tmp_path, ensemble: str) -> None:
     for part in (slice(60, 200), slice(260, 400)):
         assert log["temperature_K"][part].mean() == pytest.approx(log["target_K"][part].mean(), rel=0.1)
     assert "while the temperature is changed" in result.heating
+
+
+def test_means_are_those_of_the_last_stage_as_their_intervals_are(tmp_path) -> None:
+    """The second half of all steps would mix 100 K with 900 K."""
+    stages = (Stage(steps=60, temperature=100), Stage(steps=40, temperature=900))
+    config = MDSettings(stages=stages, write_every=2, friction=0.2, trajectory="traj")
+    result = run_atoms(crystal(2), Springs(), config, tmp_path / "run")
+    log = read_log(tmp_path / "run")
+    mine = log["step"] >= 80
+    assert result.temperature == pytest.approx(log["temperature_K"][mine].mean())
+    assert result.temperature == pytest.approx(thermometer(log, config).temperature.value)
+    assert result.element_temperature["Li"] == pytest.approx(log["T_Li"][mine].mean())
+    assert [frame.info["step"] for frame in second_half(tmp_path / "run")] == log["step"][mine].tolist()
 
 
 def test_stages_from_yaml_and_their_contradictions() -> None:

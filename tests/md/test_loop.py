@@ -68,6 +68,8 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(model, unbroken, tmp_p
     out = tmp_path / "run"
     with pytest.raises(Interrupted, match=rf"step {step} as asked"):
         run_atoms(crystal(), model, CONFIG, out, listener=Heard(StopAt(step)))
+    assert read_log(out)["step"].tolist() == list(range(0, step + 1, CONFIG.write_every))  # no row twice
+    assert len(Trajectory(out / "trajectory.traj")) == len(read_log(out)["step"])
     seen = []
     run_atoms(None, model, CONFIG, out, resume=True, listener=Heard(progress=lambda at, total, note: seen.append(at)))
     assert seen == list(range(step + 1, 25))

@@ -106,6 +106,14 @@ def test_the_slow_model_s_energy_is_conserved_and_the_verdict_says_so(tmp_path) 
     assert np.isfinite(log["pressure_GPa"]).all()
 
 
+def test_a_run_that_ends_between_two_slow_steps_is_judged_as_any_other(tmp_path) -> None:
+    """Its last step has no energy, but its log does."""
+    fast, slow = pairs()
+    config = settings(steps=402, slow_every=4, restart_every=500, trajectory="traj")
+    result = run_atoms(crystal(), fast, config, tmp_path / "run", slow=SlowModel(slow))
+    assert result.drift is not None and result.conservation and result.warning == ""
+
+
 def test_a_thermostat_holds_the_temperature(tmp_path) -> None:
     config = settings(ensemble="nvt", steps=1200, timestep=2, slow_every=4, friction=0.1, restart_every=1200)
     config = config.override(trajectory="traj", write_every=8, temperature=300.0)
