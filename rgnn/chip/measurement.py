@@ -271,13 +271,19 @@ class ReadSpread:
 
     @classmethod
     def of(cls, measurement: Measurement, target: np.ndarray | None = None) -> "ReadSpread":
-        """Variance of averages = programming^2 + read^2 / reads; both are unbiased estimates."""
+        """Variance of averages = programming^2 + read^2 / reads of the cell; both are unbiased estimates.
+
+        Cells without a target, NaN there, do not count for the programming.
+        """
         mean, deviation = measurement.mean, measurement.read_deviation
         good = np.isfinite(mean) if deviation is None else np.isfinite(mean) & np.isfinite(deviation)
-        about = mean[good] - (mean[good].mean() if target is None else target[good])
-        variance = float(np.square(about).sum() / max(1, good.sum() - (target is None)))
-        read = 0.0 if deviation is None else float(np.square(deviation[good]).mean())
-        left = read / measurement.n_reads
+        known = good if target is None else good & np.isfinite(target)
+        about = mean[known] - (mean[known].mean() if target is None else target[known])
+        variance = float(np.square(about).sum() / max(1, known.sum() - (target is None)))
+        read = left = 0.0
+        if deviation is not None:
+            squares, reads = np.square(deviation), np.isfinite(measurement.reads).sum(0)
+            read, left = float(squares[good].mean()), float((squares[known] / reads[known]).mean())
         return cls(float(mean[good].mean()), float(np.sqrt(max(0.0, variance - left))), float(np.sqrt(read)))
 
 
@@ -314,7 +320,7 @@ def to_chip(
             neighbouring rows, "pair-halves" in the left and the right half; "reference": one column of cells is
             subtracted from all others, row by row. None takes "signed" where a number is negative, else "pair".
         reference_column: of that scheme; -1 is the last.
-        target: [rows, columns] what the cells were programmed to, in siemens.
+        target: [rows, columns] what the cells were programmed to, in siemens; NaN where that is not known.
 
     Raises:
         InputError: the map does not fit the scheme, or nothing of it conducts.
@@ -338,6 +344,10 @@ def to_chip(
     if good.sum() < 2 or np.std(difference[good]) == 0:
         raise InputError(
             f"{measurement.source}: leaves {good.sum()} weights, too few or all the same; are scheme and unit right?"
+        )
+    if target is not None and not (np.isfinite(target) & np.isfinite(mean)).any():
+        raise InputError(
+            f"the target has no number for any cell in use of {measurement.source}; is it that of this array?"
         )
     spread = None
     if deviation is not None:

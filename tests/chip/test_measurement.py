@@ -33,6 +33,24 @@ def test_the_spread_is_about_the_target_where_one_is_given() -> None:
     assert ReadSpread.of(m).programming > 8e-6
 
 
+def test_cells_without_a_target_do_not_count_for_the_programming() -> None:
+    """Their NaN used to make the spread about the target 0."""
+    target = RNG.uniform(2e-6, 38e-6, (100, 100))
+    m = Measurement((target + RNG.normal(0, 0.5e-6, target.shape))[None], "test", "S", False)
+    target[0, :7] = np.nan
+    assert to_chip(m, "pair", target=target).spread.programming == pytest.approx(0.5e-6, rel=0.05)
+    with pytest.raises(InputError, match="no number for any cell in use"):
+        to_chip(m, "pair", target=np.full_like(target, np.nan))
+
+
+def test_cells_that_were_read_less_often_leave_more_noise_in_their_average() -> None:
+    """Twenty reads of a tenth of the cells and two of all others: noise is not taken for a spread of programming."""
+    reads = RNG.normal(14, 0.1, (100, 100)) + RNG.normal(0, 1, (20, 100, 100))
+    reads[2:, 10:] = np.nan
+    spread = ReadSpread.of(measured(reads))
+    assert spread.read == pytest.approx(1e-6, rel=0.05) and spread.programming < 0.2e-6
+
+
 def test_read_noise_of_each_cell_is_kept_and_used() -> None:
     """Noisy cells make noisy weights, and only those."""
     deviation = np.where(np.arange(64) % 4 < 2, 0.2, 1.0) * np.ones((64, 1))
