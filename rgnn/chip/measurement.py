@@ -15,6 +15,8 @@ from rgnn.chip.units import OHMS, to_siemens
 # Medians of a map that can only be meant in siemens or in microsiemens: cells of resistive memories conduct
 # 10 nS to 1 mS (Yu, Proc. IEEE 106, 260 (2018)), whatever else a number this small or large might be.
 CERTAINLY: dict[ConductanceUnit, tuple[float, float]] = {"S": (1e-8, 1e-3), "uS": (0.5, 1000.0)}
+# Medians that no array has in siemens, whatever its cells are.
+POSSIBLE = (1e-15, 0.1)
 # Deviations that signed numbers without a unit have where they are weights.
 WEIGHTS = (0.02, 3.0)
 # A cell is dead where it conducts less than this share of the median, a line where most of its cells are.
@@ -98,9 +100,18 @@ class Measurement:
             values = np.where(faults, np.nan, values)
         reason = "as given" if unit is not None else "as the file states"
         if known is None:
+            if maps.quantity is not None:
+                ways = {
+                    "resistances": "say it with --unit Ohm, kOhm, MOhm or GOhm",
+                    "currents": "divide them by the voltage, or say --unit uS (or another) if they are conductances",
+                }
+                raise InputError(
+                    f"{path}: names its numbers {maps.quantity}, without a unit of conductance or resistance; "
+                    f"{ways[maps.quantity]}."
+                )
             known, reason = _recognised(values, signed, path)
         if known is not None:
-            values = to_siemens(values, known)
+            values = _possible(to_siemens(values, known), known, path)
         return cls(values, Path(path).name, known, signed, reason, sign_reason, tuple(notes))
 
     @property
@@ -193,6 +204,22 @@ def _recognised(values: np.ndarray, signed: bool, path: str | Path) -> tuple[Con
     raise InputError(
         f"{path}: the median is {median:.3g}, which no unit is certain for; say it with --unit S, mS, uS, nS or kOhm."
     )
+
+
+def _possible(siemens: np.ndarray, unit: ConductanceUnit, path: str | Path) -> np.ndarray:
+    """The same conductances.
+
+    Raises:
+        InputError: they are so large or small that the unit is another one.
+    """
+    size = np.abs(siemens[np.isfinite(siemens) & (siemens != 0)])
+    median = float(np.median(size)) if size.size else POSSIBLE[0]
+    if not POSSIBLE[0] <= median <= POSSIBLE[1]:
+        raise InputError(
+            f"{path}: in {unit} its median is a conductance of {median:.3g} S, which no array has; say the unit with "
+            "--unit, or mend it in the file."
+        )
+    return siemens
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from rgnn.base.choices import ConductanceUnit
 from rgnn.base.errors import InputError
-from rgnn.chip.units import units_in
+from rgnn.chip.units import other_quantity, units_in
 
 # Cells of a row: a number (NaN where it is empty), or words.
 Row = list[float | str]
@@ -38,11 +38,13 @@ class Table:
         values: [reads, rows, columns], NaN where nothing was read.
         unit: as the file states it, or None.
         notes: what was taken for labels and the like, in words for people.
+        quantity: what the numbers are by the words beside them, where these are no conductances; else None.
     """
 
     values: np.ndarray
     unit: ConductanceUnit | None = None
     notes: tuple[str, ...] = ()
+    quantity: str | None = None
 
 
 class NoTable(InputError):  # noqa: N818 (said of a file)
@@ -108,7 +110,8 @@ def table_of(rows: list[tuple[str, Row]], comments: Sequence[str], path: Path) -
         notes.append("the first column is labels of rows")
     values = _rectangle(rows, path)
     columns = columns or (_unnamed_list(values) if heading is None and "labels" not in " ".join(notes) else None)
-    table = Table(values[None], unit, tuple(notes))
+    names = words if columns is None or heading is None else [str(heading[columns.value])]
+    table = Table(values[None], unit, tuple(notes), other_quantity(names, comments))
     return table if columns is None else _pivoted(table, columns, path)
 
 
@@ -236,7 +239,7 @@ def _counts(cells: Sequence[float | str], *, from_anywhere: bool = False) -> boo
 
 
 def _names_rows(heading: Row) -> bool:
-    """Whether a heading says that the first column is labels: its corner is empty, or a word such as row or WL\\BL."""
+    """Whether a heading says that the first column is labels: its corner is empty, or a word such as row or WL/BL."""
     corner, *others = heading
     if isinstance(corner, str):
         rows_and_columns = {part.strip() for part in re.split(r"[\\/]", corner.lower())}

@@ -249,6 +249,36 @@ def test_signed_numbers_that_cannot_be_weights_need_a_unit(tmp_path) -> None:
         read(differences, tmp_path, unit="kOhm", scheme="signed")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.csv", "row,col,R\n0,0,70.5\n0,1,71.5\n", "resistances"),
+        ("a.csv", "# resistance map\n70.5,71.5\n70.5,72.5\n", "resistances"),
+        ("a.csv", "# I (uA) at 0.2 V\n2.5,2.75\n", "divide them by the voltage"),
+        ("resistance.npz", None, "say it with --unit Ohm, kOhm"),
+        ("I.npz", None, "currents"),
+    ],
+)
+def test_numbers_with_the_name_of_another_quantity_need_a_unit(
+    name: str, text: str | None, words: str, tmp_path
+) -> None:
+    """Kiloohms have the size of microsiemens: 70 kOhm used to become 70 uS."""
+    file = tmp_path / name
+    if text is None:
+        np.savez(file, **{file.stem: np.array([[70.5, 71.5]])})
+    else:
+        file.write_text(text)
+    with pytest.raises(InputError, match=words):
+        Measurement.read(file)
+    assert Measurement.read(file, "kOhm").mean.max() < 1e-3
+
+
+def test_conductances_that_no_array_has_are_those_of_another_unit(tmp_path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[14.5, 15.5]]))
+    with pytest.raises(InputError, match="in S its median is a conductance of 15 S, which no array has"):
+        Measurement.read(tmp_path / "a.npy", "S")
+
+
 def test_the_unit_of_the_file_is_taken_and_a_given_one_wins(tmp_path) -> None:
     file = tmp_path / "map.csv"
     np.savetxt(file, 1e3 / CELLS[:8, :8], delimiter=",", header="R (kOhm), V = 0.2 V")

@@ -128,7 +128,7 @@ def test_repeated_readings_without_a_cycle_are_reads(tmp_path) -> None:
         ("# R (kOhm), V = 0.2 V", "kOhm"),
         ("R/kΩ", "kOhm"), ("Resistance (MΩ)", "MOhm"), ("R (ohms)", "Ohm"), ("conductance in S", "S"), ("G (S)", "S"),
         ("microsiemens", "uS"), ("50 nS pulses", None), ("pulse of 50nS", None), ("S-parameters", None), ("ms", None),
-        ("GΩ", "GOhm"), ("G", None),
+        ("GΩ", "GOhm"), ("G", None), ("G (1/Ohm)", "S"), ("G [kΩ^-1]", "mS"), ("G (MΩ⁻¹)", "uS"), ("G, 1 / GOhm", "nS"),
     ],
 )  # fmt: skip
 def test_units_that_a_file_states(text: str, unit: str | None) -> None:
