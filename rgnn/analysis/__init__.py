@@ -1,7 +1,7 @@
 """What comes after a run: distributions, displacements, diffusion, temperatures, and how runs compare."""
 
 from rgnn.analysis.activation import Arrhenius, activation_energies, arrhenius, distinct
-from rgnn.analysis.comparison import Comparison, analyse_all, analyse_sweep, compare
+from rgnn.analysis.comparison import Comparison, analyse_all, analyse_sweep, compare, doubts
 from rgnn.analysis.conductivity import Conductivity
 from rgnn.analysis.diffusion import Diffusion, Displacements, displacements, kinisi_is_here
 from rgnn.analysis.hops import Hop
@@ -43,6 +43,7 @@ __all__ = [
     "differences",
     "displacements",
     "distinct",
+    "doubts",
     "joined",
     "kinisi_is_here",
     "open_trajectory",

@@ -44,22 +44,28 @@ class Comparison:
     @property
     def warnings(self) -> list[str]:
         """Runs that mean nothing, and what a user should know of the activation energies."""
-        found = [
-            f"{a.name}: {a.unsound}. No diffusion coefficient is given; rgnn analyse --sound-part looks at what came "
-            "before."
-            for a in self.runs
-            if a.unsound
-        ]
-        found += [
-            f"{a.name}: temperatures of elements differ, {a.equipartition}."
-            for a in self.runs
-            if a.equipartition.startswith(("noticeable", "broken"))
-        ]
+        found = doubts(self.runs)
         found += [f"no activation energy for {chemical_symbols[z]}: {why}." for z, why in self.without_fit.items()]
         fewest = min((distinct(fit.temperatures) for fit in self.fits.values()), default=ENOUGH_TEMPERATURES)
         if fewest < ENOUGH_TEMPERATURES:
             found.append("two temperatures always lie on a line, so the interval knows nothing of a bend; run a third.")
         return found
+
+
+def doubts(runs: Sequence[Analysis]) -> list[str]:
+    """Runs that mean nothing, or not what they seem to."""
+    found = [
+        f"{a.name}: {a.unsound}. No diffusion coefficient is given; rgnn analyse --sound-part looks at what came "
+        "before."
+        for a in runs
+        if a.unsound
+    ]
+    broken = ("noticeable", "broken")
+    return found + [
+        f"{a.name}: temperatures of elements differ, {a.equipartition}."
+        for a in runs
+        if a.equipartition.startswith(broken)
+    ]
 
 
 def compare(

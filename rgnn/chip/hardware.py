@@ -265,8 +265,9 @@ class Hardware(Settings):
 
     def describe(self) -> str:
         """A few words for a table: '8 bits, 5% read noise'."""
-        words = ["unquantised" if self.bits is None else f"{self.bits} bit{'s' if self.bits > 1 else ''}"]
-        words.append(self._noise_in_words())
+        words = [*self._inputs_in_words(), self._noise_in_words()]
+        if self.offset == "last_plane":
+            words.append("offset of the last plane")
         if self.adc_bits is not None:
             words.append(f"{self.adc_bits}-bit ADC" + (" of full range" if self.adc_range == "full" else ""))
         words += self._converters_in_words()
@@ -287,9 +288,18 @@ class Hardware(Settings):
             words.append(f"wires of {self.wire_resistance:g} ohm" + compensated)
         if self.slow_noise is not None:
             words.append(self._slow_noise_in_words())
+        if self.tile != type(self).model_fields["tile"].default:
+            words.append(f"tiles of {self.tile[0]} x {self.tile[1]}")
         if self.chip:
             words.append(f"chip {self.chip}")
         return ", ".join(words)
+
+    def _inputs_in_words(self) -> list[str]:
+        if self.bits is None:
+            return ["unquantised"]
+        rounded = " rounded down" if self.rounding == "floor" else ""
+        words = [f"{self.bits} bit{'s' if self.bits > 1 else ''}{rounded}"]
+        return [*words, "dynamic ranges"] if self.range == "dynamic" else words
 
     def _converters_in_words(self) -> list[str]:
         parts = [f"{100 * self.adc_gain:g}% gain"] if self.adc_gain else []

@@ -12,7 +12,7 @@ from rgnn.base.choices import AxisOfReads, ConductanceUnit
 from rgnn.base.errors import InputError, first_line
 from rgnn.chip.matlab import read_mat
 from rgnn.chip.tables import NoTable, Table, read_sheet, read_text, sheets
-from rgnn.chip.units import units_in
+from rgnn.chip.units import other_quantity, units_in
 
 # Numbers of a map at most: 2 GB. Small files can claim more than any machine has.
 LARGEST = 2**28
@@ -29,11 +29,13 @@ class Maps:
         values: [reads, rows, columns] float64, NaN where nothing was read.
         unit: as the file states it, or None.
         notes: what was taken for labels, headings and the like, in words for people.
+        quantity: what the numbers are by the words beside them, where these are no conductances; else None.
     """
 
     values: np.ndarray
     unit: ConductanceUnit | None = None
     notes: tuple[str, ...] = ()
+    quantity: str | None = None
 
 
 def read_maps(
@@ -115,7 +117,7 @@ def _folder(path: Path, name: str | None, reads: AxisOfReads | None) -> Maps:
     values = np.concatenate([each.values for _, each in maps])
     if more and reads is None:
         _require_repeats(values, path, "its files")
-    return Maps(values, begin.unit, tuple(notes))
+    return Maps(values, begin.unit, tuple(notes), begin.quantity)
 
 
 def _read(path: Path, name: str | None) -> Table:
@@ -147,7 +149,7 @@ def _stack(table: Table, path: Path, reads: AxisOfReads | None) -> Maps:
         )
     values = values.astype(np.float64)
     if values.ndim == 2:
-        return Maps(values[None], table.unit, notes)
+        return Maps(values[None], table.unit, notes, table.quantity)
     axis = reads
     if axis is None:
         if len(values) == 1:
@@ -160,7 +162,7 @@ def _stack(table: Table, path: Path, reads: AxisOfReads | None) -> Maps:
     if axis == "last":
         values = np.moveaxis(values, 2, 0)
         notes = (*notes, f"the last axis counts {len(values)} reads")
-    return Maps(values, table.unit, notes)
+    return Maps(values, table.unit, notes, table.quantity)
 
 
 def _share(values: np.ndarray, axis: int) -> float:
@@ -235,6 +237,7 @@ def _hdf5(path: Path, name: str | None) -> Table:
 
     found: dict[str, Any] = {}
     units: dict[str, ConductanceUnit] = {}
+    others: dict[str, str | None] = {}
 
     def keep(key: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu" or item.ndim not in (2, 3):
@@ -247,12 +250,13 @@ def _hdf5(path: Path, name: str | None) -> Table:
         bare = str(item.attrs.get("unit", item.attrs.get("units", ""))).strip()
         if stated or bare == "S":
             units[key] = stated[0] if stated else "S"
+        others[key] = other_quantity([key.rsplit("/", 1)[-1], f"[{bare}]"])
 
     with h5py.File(path, "r") as file:
         file.visititems(keep)
         key = _key(found, name, path)
         table = _choose({key: found[key][()]}, key, path)
-    return replace(table, unit=units.get(key, table.unit))
+    return replace(table, unit=units.get(key, table.unit), quantity=others[key])
 
 
 def _workbook(path: Path, name: str | None) -> Table:
@@ -305,7 +309,8 @@ def _choose(arrays: Mapping[str, Any], name: str | None, path: Path) -> Table:
     known = {key: np.asarray(value) for key, value in arrays.items()}
     key = _key(known, name, path)
     found = units_in([key])
-    return Table(known[key], found[0] if len(found) == 1 else None)
+    last = key.rsplit("/", 1)[-1].rsplit(".", 1)[-1]
+    return Table(known[key], found[0] if len(found) == 1 else None, quantity=other_quantity([last]))
 
 
 READERS: dict[str, Callable[[Path, str | None], Table]] = {

@@ -15,6 +15,8 @@ from rgnn.chip.units import OHMS, to_siemens
 # Medians of a map that can only be meant in siemens or in microsiemens: cells of resistive memories conduct
 # 10 nS to 1 mS (Yu, Proc. IEEE 106, 260 (2018)), whatever else a number this small or large might be.
 CERTAINLY: dict[ConductanceUnit, tuple[float, float]] = {"S": (1e-8, 1e-3), "uS": (0.5, 1000.0)}
+# Medians that no array has in siemens, whatever its cells are.
+POSSIBLE = (1e-15, 0.1)
 # Deviations that signed numbers without a unit have where they are weights.
 WEIGHTS = (0.02, 3.0)
 # A cell is dead where it conducts less than this share of the median, a line where most of its cells are.
@@ -98,9 +100,18 @@ class Measurement:
             values = np.where(faults, np.nan, values)
         reason = "as given" if unit is not None else "as the file states"
         if known is None:
+            if maps.quantity is not None:
+                ways = {
+                    "resistances": "say it with --unit Ohm, kOhm, MOhm or GOhm",
+                    "currents": "divide them by the voltage, or say --unit uS (or another) if they are conductances",
+                }
+                raise InputError(
+                    f"{path}: names its numbers {maps.quantity}, without a unit of conductance or resistance; "
+                    f"{ways[maps.quantity]}."
+                )
             known, reason = _recognised(values, signed, path)
         if known is not None:
-            values = to_siemens(values, known)
+            values = _possible(to_siemens(values, known), known, path)
         return cls(values, Path(path).name, known, signed, reason, sign_reason, tuple(notes))
 
     @property
@@ -195,6 +206,22 @@ def _recognised(values: np.ndarray, signed: bool, path: str | Path) -> tuple[Con
     )
 
 
+def _possible(siemens: np.ndarray, unit: ConductanceUnit, path: str | Path) -> np.ndarray:
+    """The same conductances.
+
+    Raises:
+        InputError: they are so large or small that the unit is another one.
+    """
+    size = np.abs(siemens[np.isfinite(siemens) & (siemens != 0)])
+    median = float(np.median(size)) if size.size else POSSIBLE[0]
+    if not POSSIBLE[0] <= median <= POSSIBLE[1]:
+        raise InputError(
+            f"{path}: in {unit} its median is a conductance of {median:.3g} S, which no array has; say the unit with "
+            "--unit, or mend it in the file."
+        )
+    return siemens
+
+
 @dataclass(frozen=True)
 class DeadLines:
     """Cells that cannot be used.
@@ -271,13 +298,19 @@ class ReadSpread:
 
     @classmethod
     def of(cls, measurement: Measurement, target: np.ndarray | None = None) -> "ReadSpread":
-        """Variance of averages = programming^2 + read^2 / reads; both are unbiased estimates."""
+        """Variance of averages = programming^2 + read^2 / reads of the cell; both are unbiased estimates.
+
+        Cells without a target, NaN there, do not count for the programming.
+        """
         mean, deviation = measurement.mean, measurement.read_deviation
         good = np.isfinite(mean) if deviation is None else np.isfinite(mean) & np.isfinite(deviation)
-        about = mean[good] - (mean[good].mean() if target is None else target[good])
-        variance = float(np.square(about).sum() / max(1, good.sum() - (target is None)))
-        read = 0.0 if deviation is None else float(np.square(deviation[good]).mean())
-        left = read / measurement.n_reads
+        known = good if target is None else good & np.isfinite(target)
+        about = mean[known] - (mean[known].mean() if target is None else target[known])
+        variance = float(np.square(about).sum() / max(1, known.sum() - (target is None)))
+        read = left = 0.0
+        if deviation is not None:
+            squares, reads = np.square(deviation), np.isfinite(measurement.reads).sum(0)
+            read, left = float(squares[good].mean()), float((squares[known] / reads[known]).mean())
         return cls(float(mean[good].mean()), float(np.sqrt(max(0.0, variance - left))), float(np.sqrt(read)))
 
 
@@ -314,7 +347,7 @@ def to_chip(
             neighbouring rows, "pair-halves" in the left and the right half; "reference": one column of cells is
             subtracted from all others, row by row. None takes "signed" where a number is negative, else "pair".
         reference_column: of that scheme; -1 is the last.
-        target: [rows, columns] what the cells were programmed to, in siemens.
+        target: [rows, columns] what the cells were programmed to, in siemens; NaN where that is not known.
 
     Raises:
         InputError: the map does not fit the scheme, or nothing of it conducts.
@@ -338,6 +371,10 @@ def to_chip(
     if good.sum() < 2 or np.std(difference[good]) == 0:
         raise InputError(
             f"{measurement.source}: leaves {good.sum()} weights, too few or all the same; are scheme and unit right?"
+        )
+    if target is not None and not (np.isfinite(target) & np.isfinite(mean)).any():
+        raise InputError(
+            f"the target has no number for any cell in use of {measurement.source}; is it that of this array?"
         )
     spread = None
     if deviation is not None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rgnn.base.choices import ConductanceUnit
 from rgnn.base.errors import InputError
-from rgnn.chip.units import units_in
+from rgnn.chip.units import other_quantity, units_in
 
 # Cells of a row: a number (NaN where it is empty), or words.
 Row = list[float | str]
@@ -21,6 +21,9 @@ ROWS = {"row", "rows", "r_index", "wl", "wordline", "word_line", "word line", "r
 COLUMNS = {"col", "cols", "column", "columns", "bl", "bitline", "bit_line", "bit line", "col_index", "column index"}
 CYCLES = {"cycle", "cycles", "read", "reads", "repeat", "rep", "sweep", "measurement", "iteration", "n_read", "pulse"}
 VALUES = re.compile(r"^(g|r|cond\w*|resist\w*|value|weight|w)([\s_(\[/].*)?$", re.IGNORECASE)
+# Words in the corner of a map whose first column numbers the rows.
+CORNERS = ROWS | {"index", "idx", "no", "no.", "nr", "nr.", "#"}
+POINTED, COMMAED = (re.compile(rf"[-+]?\d*{mark}\d+([eEdD][-+]?\d+)?") for mark in (r"\.", ","))
 # A grid may be so many times as large as the list of readings that it is made of.
 SPARSEST = 16
 # Two rows of a map are no evidence of labels, a sequence of this length is.
@@ -35,11 +38,13 @@ class Table:
         values: [reads, rows, columns], NaN where nothing was read.
         unit: as the file states it, or None.
         notes: what was taken for labels and the like, in words for people.
+        quantity: what the numbers are by the words beside them, where these are no conductances; else None.
     """
 
     values: np.ndarray
     unit: ConductanceUnit | None = None
     notes: tuple[str, ...] = ()
+    quantity: str | None = None
 
 
 class NoTable(InputError):  # noqa: N818 (said of a file)
@@ -60,8 +65,9 @@ def read_text(path: Path) -> Table:
     comments = [line for _, line in lines if line.lstrip().startswith(COMMENTS)]
     rest = [(number, line) for number, line in lines if not line.lstrip().startswith(COMMENTS)]
     separator, comma = _dialect([line for _, line in rest])
-    rows = [(f"line {number}", [_cell(f, comma) for f in _fields(line, separator)]) for number, line in rest]
-    return table_of(rows, comments, path)
+    fields = [(f"line {number}", _fields(line, separator)) for number, line in rest]
+    _refuse_doubtful_commas(fields, separator, comma, path)
+    return table_of([(where, [_cell(f, comma) for f in row]) for where, row in fields], comments, path)
 
 
 def read_sheet(rows: Sequence[Sequence[object]], where: str, path: Path) -> Table:
@@ -104,7 +110,8 @@ def table_of(rows: list[tuple[str, Row]], comments: Sequence[str], path: Path) -
         notes.append("the first column is labels of rows")
     values = _rectangle(rows, path)
     columns = columns or (_unnamed_list(values) if heading is None and "labels" not in " ".join(notes) else None)
-    table = Table(values[None], unit, tuple(notes))
+    names = words if columns is None or heading is None else [str(heading[columns.value])]
+    table = Table(values[None], unit, tuple(notes), other_quantity(names, comments))
     return table if columns is None else _pivoted(table, columns, path)
 
 
@@ -122,11 +129,12 @@ def _decoded(path: Path) -> str:
 
 def _dialect(lines: Sequence[str]) -> tuple[str | None, bool]:
     """What separates the fields (None: spaces), and whether a comma is the decimal point."""
-    points = any(re.search(r"\d\.\d", line) for line in lines)
     for mark in ("\t", ";"):
         if any(mark in line for line in lines):
-            return mark, any(re.search(r"\d,\d", line) for line in lines) and not points
-    if not points and any(re.search(r"\d,\d+\s+[-+\d]", line) for line in lines):
+            fields = [_bare(field) for line in lines for field in line.split(mark)]
+            return mark, any(map(COMMAED.fullmatch, fields)) and not any(map(POINTED.fullmatch, fields))
+    points = any(re.search(r"\d\.\d", line) for line in lines)
+    if not points and any(re.search(r"\d,\d+([eEdD][-+]?\d+)?\s+[-+\d]", line) for line in lines):
         return None, True
     if not any("," in line for line in lines):
         return None, False
@@ -142,9 +150,39 @@ def _fields(line: str, separator: str | None) -> list[str]:
     return fields
 
 
+def _bare(field: str) -> str:
+    return field.strip().strip("'\"").strip()
+
+
+def _refuse_doubtful_commas(
+    rows: Sequence[tuple[str, list[str]]], separator: str | None, comma: bool, path: Path
+) -> None:
+    """Refuse commas that may be something else than what they are taken for.
+
+    Raises:
+        InputError: decimal commas between commas, or commas that may part thousands.
+    """
+    bare = [(where, [_bare(field) for field in row]) for where, row in rows]
+    if separator == "," and not comma and not any(POINTED.fullmatch(field) for _, row in bare for field in row):
+        for where, row in bare:
+            if (broken := next((f for f in row[1:] if re.fullmatch(r"0\d+", f)), None)) is not None:
+                raise InputError(
+                    f"{path}: {where} holds {broken!r} after a comma, which then looks like a decimal comma; separate "
+                    "numbers by semicolons, or write decimal points."
+                )
+    found = [field for _, row in bare for field in row if COMMAED.fullmatch(field)] if comma else []
+    if len(found) > 1 and all(re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", field) for field in found):
+        where, whole = next(((w, f) for w, row in bare for f in row if re.fullmatch(r"[-+]?\d+", f)), ("", ""))
+        if whole:
+            raise InputError(
+                f"{path}: has {found[0]!r} beside {whole!r} ({where}), so its commas may part thousands or be decimal "
+                "ones; write decimal points and no thousands."
+            )
+
+
 def _cell(field: str, comma: bool) -> float | str:
     """The number of a field, NaN for none, or its words."""
-    text = field.strip().strip("'\"").strip()
+    text = _bare(field)
     if text.lower() in NOTHING:
         return float("nan")
     if re.fullmatch(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eEdD][-+]?\d+)?", text):
@@ -165,14 +203,15 @@ def _of_object(cell: object) -> float | str:
 
 
 def _is_heading(row: tuple[str, Row], path: Path) -> bool:
-    """Whether the first row names the columns: in words, or by numbers that count from 0 or 1.
+    """Whether the first row names the columns: in words, or by numbers that count.
 
     Raises:
         InputError: numbers beside words, which may be cells that would be lost.
     """
     where, cells = row
     words = [cell for cell in cells if isinstance(cell, str)]
-    if _counts(cells) or (_counts(cells[1:]) and (isinstance(cells[0], str) or np.isnan(cells[0]))):
+    corner = isinstance(cells[0], str) or np.isnan(cells[0])
+    if _counts(cells) or (corner and _counts(cells[1:], from_anywhere=True)):
         return True
     if not words:
         return False
@@ -188,14 +227,28 @@ def _is_heading(row: tuple[str, Row], path: Path) -> bool:
     )
 
 
-def _counts(cells: Sequence[float | str]) -> bool:
-    """Whether cells are numbers that count up by one from 0 or 1."""
+def _counts(cells: Sequence[float | str], *, from_anywhere: bool = False) -> bool:
+    """Whether cells are numbers that count up by one from 0 or 1, or from any whole number."""
     n = len(cells)
-    return n >= SHORTEST_SEQUENCE and list(cells) in (list(range(n)), list(range(1, n + 1)))
+    if n < SHORTEST_SEQUENCE:
+        return False
+    starts = [0, 1]
+    if from_anywhere and isinstance(cells[0], float) and cells[0].is_integer():
+        starts.append(int(cells[0]))
+    return any(list(cells) == list(range(start, start + n)) for start in starts)
+
+
+def _names_rows(heading: Row) -> bool:
+    """Whether a heading says that the first column is labels: its corner is empty, or a word such as row or WL/BL."""
+    corner, *others = heading
+    if isinstance(corner, str):
+        rows_and_columns = {part.strip() for part in re.split(r"[\\/]", corner.lower())}
+        return rows_and_columns <= CORNERS | COLUMNS and not rows_and_columns.isdisjoint(CORNERS)
+    return bool(np.isnan(corner)) and all(isinstance(cell, str) or not np.isnan(cell) for cell in others)
 
 
 def _has_row_labels(heading: Row | None, rows: Sequence[tuple[str, Row]]) -> bool:
-    """Whether the first column names the rows: in words, or by numbers that count from 0 or 1."""
+    """Whether the first column names the rows: in words, by different numbers under a corner, or by counting."""
     first = [row[0] for _, row in rows if row]
     if not first or len(rows[0][1]) < 2:
         return False
@@ -203,6 +256,8 @@ def _has_row_labels(heading: Row | None, rows: Sequence[tuple[str, Row]]) -> boo
         return True
     if all(isinstance(cell, str) and not re.match(r"[-+.]?\d", cell) for cell in first):
         return True
+    if heading is not None and len(heading) == len(rows[0][1]) and _names_rows(heading):
+        return len(set(first)) == len(first) and not any(isinstance(c, float) and np.isnan(c) for c in first)
     others = [cell for _, row in rows for cell in row[1:] if isinstance(cell, float)]
     whole = all(float(cell).is_integer() for cell in others if not np.isnan(cell))
     corner = heading is not None and (isinstance(heading[0], str) or np.isnan(heading[0]))

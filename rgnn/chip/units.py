@@ -31,12 +31,30 @@ _STATED = {
     unit: re.compile(rf"(?<![A-Za-zµμ])(?<!\d)(?<!\d )(?:{spelling})(?![A-Za-z])")
     for unit, spelling in _SPELLINGS.items()
 }
+# One over ohms is a conductance: 1/Ohm, Ohm^-1, kΩ⁻¹.
+_INVERSE = re.compile(rf"1\s*/\s*([kKMG]?){_OHM}(?![A-Za-z])|([kKMG]?){_OHM}\s*(?:\^?\s*[-−]1|⁻¹)")
+_OVER: dict[str, ConductanceUnit] = {"": "S", "k": "mS", "K": "mS", "M": "uS", "G": "nS"}
+# Words of numbers that are no conductances; a lone R or I only as a name.
+_OTHERS = {
+    "resistances": (r"resistance", r"R([\s_(\[/].*)?"),
+    "currents": (r"[\[(]\s*[pnuµμm]?A\s*[\])]", r"I([\s_(\[/].*)?|[Cc]urrents?([\s_(\[/].*)?"),
+}
 
 
 def units_in(texts: Iterable[str]) -> tuple[ConductanceUnit, ...]:
     """The units that headings or comments state, such as "G (uS)", "R [kOhm]" or "conductance_nS"."""
-    texts = list(texts)
+    texts = [_INVERSE.sub(lambda found: f"[{_OVER[found[1] or found[2] or '']}]", text) for text in texts]
     return tuple(unit for unit, pattern in _STATED.items() if any(pattern.search(text) for text in texts))
+
+
+def other_quantity(names: Iterable[str], comments: Iterable[str] = ()) -> str | None:
+    """What numbers are, "resistances" or "currents", by their names or comments; None where nothing says so."""
+    names = [name.strip() for name in names]
+    for quantity, (anywhere, name) in _OTHERS.items():
+        said = any(re.search(anywhere, text, re.IGNORECASE) for text in (*names, *comments))
+        if said or any(re.fullmatch(name, text) for text in names):
+            return None if any(re.search("conductance", t, re.IGNORECASE) for t in (*names, *comments)) else quantity
+    return None
 
 
 def to_siemens(values: np.ndarray, unit: ConductanceUnit) -> np.ndarray:

@@ -18,6 +18,8 @@ from rgnn.plots import style
 COLUMNS = 4
 # Frames of a temperature curve that are averaged, so that it can be seen; the spread is the thermostat's business.
 POINTS = 200
+# Inches that a letter of a name takes beside a panel.
+LETTER = 0.075
 
 
 def radial_figure(runs: Sequence[Analysis], reference: Analysis | None, path: str | Path) -> Path:
@@ -214,8 +216,10 @@ def sweep_figure(
         path: PNG to write.
     """
     y = np.arange(len(names))[::-1]
-    drawing = style.figure(11, 1.7 + 0.36 * len(names))
-    left, middle, right = drawing.subplots(1, 3, sharey=True)
+    moving = any(a.displacements is not None for a in runs)
+    # Names in words may be long; panels keep their width.
+    drawing = style.figure((8.6 if moving else 6.2) + LETTER * max(map(len, names)), 1.9 + 0.36 * len(names))
+    left, *others, right = drawing.subplots(1, 3 if moving else 2, sharey=True)
     kinds = [kind for kind, floor in apart[0].items() if floor > 0]
     for k, kind in enumerate(kinds):
         colour = "black" if kind == "all" else style.shade(k - 1, len(kinds) - 1)
@@ -224,28 +228,37 @@ def sweep_figure(
     left.axvline(1, color=style.GREY, lw=0.8, ls=":")
     left.set(xlabel="g(r) apart from the ideal chip's,\ntimes what two halves of its run are", xlim=(0, None))
     for place, a in zip(y, runs, strict=True):
-        moved = () if a.displacements is None else a.displacements.elements
-        for k, d in enumerate(moved):
-            at, colour = place + 0.16 * (k - (len(moved) - 1) / 2), style.element_colour(d.element)
-            label = chemical_symbols[d.element] if place == y[0] else None
-            if d.coefficient is not None:
-                c = np.array([d.coefficient.low, d.coefficient.value, d.coefficient.high]) * 1e5
-                middle.plot(c[[0, 2]], [at, at], color=colour, lw=1.4)
-                middle.plot(c[1], at, "o", ms=4, color=colour, label=label)
-            elif d.bound is not None:
-                middle.plot(1e5 * d.bound, at, "<", ms=5, color=colour, markerfacecolor="white", label=label)
         if a.work is not None:
             right.plot([a.work.low, a.work.high], [place, place], color=style.ACCENT, lw=1.4)
             right.plot(a.work.value, place, "o", ms=4, color=style.ACCENT)
-    if middle.get_legend_handles_labels()[0]:
-        middle.legend(frameon=False, fontsize=8)
-    middle.set(xlabel="diffusion coefficient (10⁻⁵ cm²/s), 95%\nempty: at most, no diffusion seen")
+    for middle in others:
+        _diffusion(middle, y, runs)
     right.axvline(0, color=style.GREY, lw=0.6, ls=":")
-    right.set(xlabel="work of the forces (meV/atom/ps), 95%")
+    right.set(xlabel="work of the forces\n(meV/atom/ps), 95%")
     if kinds:
         drawing.legend(*left.get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=8, ncols=7)
     left.set_yticks(y, names)
     left.set_ylim(-0.6, len(names) - 0.4)
-    for ax in (left, middle, right):
+    for ax in (left, *others, right):
         style.tidy(ax)
     return style.save(drawing, path)
+
+
+def _diffusion(axes: Axes, y: np.ndarray, runs: Sequence[Analysis]) -> None:
+    """Coefficients of each element, or their upper bounds, at the heights of the runs."""
+    named = set[int]()
+    for place, a in zip(y, runs, strict=True):
+        moved = () if a.displacements is None else a.displacements.elements
+        for k, d in enumerate(moved):
+            at, colour = place + 0.16 * (k - (len(moved) - 1) / 2), style.element_colour(d.element)
+            label = None if d.element in named else chemical_symbols[d.element]
+            named.add(d.element)
+            if d.coefficient is not None:
+                c = np.array([d.coefficient.low, d.coefficient.value, d.coefficient.high]) * 1e5
+                axes.plot(c[[0, 2]], [at, at], color=colour, lw=1.4)
+                axes.plot(c[1], at, "o", ms=4, color=colour, label=label)
+            elif d.bound is not None:
+                axes.plot(1e5 * d.bound, at, "<", ms=5, color=colour, markerfacecolor="white", label=label)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
+    axes.set(xlabel="diffusion coefficient\n(10⁻⁵ cm²/s), 95%\nempty: at most, none seen")

@@ -7,14 +7,14 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from rgnn.analysis import Analysis, AnalysisSettings, differences, tables
+from rgnn.analysis import Analysis, AnalysisSettings, differences, doubts, tables
 from rgnn.base.files import write_atomic
 from rgnn.md import SweepSettings
 from rgnn.plots import analysis as plots
 from rgnn.reports.analysis import facts
 from rgnn.reports.html import Picture, Table, write_report
 from rgnn.reports.text import interval, kelvin, percent
-from rgnn.reports.transport import coefficient
+from rgnn.reports.transport import coefficient, notes
 
 
 def write_sweep(
@@ -56,7 +56,10 @@ def write_sweep(
     if config.board.driver:
         about["Board"] = f"{config.board.driver}; its products are measured, not simulated"
     known = {**about, **facts(how, runs, None)}
-    page = write_report(out / "report.html", title, known, sweep_tables(runs), pictures)
+    shown = sweep_tables(runs)
+    if said := [*doubts(runs), *notes(runs)]:
+        shown.append(Table("Remarks", ["what to know of the runs"], [[sentence] for sentence in said]))
+    page = write_report(out / "report.html", title, known, shown, pictures)
     return [page, out / "sweep.json", out / "sweep.csv", *(p.file for p in pictures)], record
 
 

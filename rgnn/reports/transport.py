@@ -76,6 +76,15 @@ def _vibrations(runs: Sequence[Analysis]) -> Table | None:
     return Table(title, columns, rows) if rows else None
 
 
+def notes(runs: Sequence[Analysis], together: Sequence[Joint] = ()) -> list[str]:
+    """Sentences on what the temperatures say, and on what was left out, and why."""
+    said = []
+    for a in runs:
+        said += [f"{a.name}: temperature {a.thermostat}."] if a.thermostat else []
+        said += [f"{a.name}: equipartition {a.equipartition}."] if a.equipartition else []
+    return said + remarks(runs, together)
+
+
 def remarks(runs: Sequence[Analysis], together: Sequence[Joint]) -> list[str]:
     """Sentences on elements without a coefficient and on conductivities that are missing, run by run."""
     said = []

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rgnn.analysis import Analysis, Comparison, Joint
-    from rgnn_cli.session.console import Reporter
+    from rgnn.analysis import Comparison
     from rgnn_cli.session.session import Session
 
 
@@ -16,6 +15,7 @@ def result(session: Session, found: Comparison, files: Sequence[Path]) -> None:
     """The tables of the report, what to know about them, and where the files are."""
     from rgnn.reports.analysis import analysis_tables, facts
     from rgnn.reports.text import folded
+    from rgnn.reports.transport import notes
 
     report = session.report
     for warning in found.warnings:
@@ -25,18 +25,6 @@ def result(session: Session, found: Comparison, files: Sequence[Path]) -> None:
     for table in analysis_tables(found.runs, found.reference, found.fits, found.together):
         for part in folded(table):
             report.table(part.title, part.columns, part.rows)
-    notes(report, found.runs, found.together)
-    report.say(f"Results: {', '.join(map(str, files))}")
-
-
-def notes(report: Reporter, runs: Sequence[Analysis], together: Sequence[Joint] = ()) -> None:
-    """What the temperatures say, and what was left out, and why."""
-    from rgnn.reports.transport import remarks
-
-    for a in runs:
-        if a.thermostat:
-            report.say(f"{a.name}: temperature {a.thermostat}.")
-        if a.equipartition:
-            report.say(f"{a.name}: equipartition {a.equipartition}.")
-    for sentence in remarks(runs, together):
+    for sentence in notes(found.runs, found.together):
         report.say(sentence)
+    report.say(f"Results: {', '.join(map(str, files))}")

@@ -39,17 +39,21 @@ def result(
         out: folder of the sweep.
         written: files, and the record in the JSON.
     """
+    from rgnn.analysis import doubts
     from rgnn.reports.analysis import facts
     from rgnn.reports.sweep import sweep_tables
     from rgnn.reports.text import folded
-    from rgnn_cli.show.analyse import notes
+    from rgnn.reports.transport import notes
 
     files, record = written
+    for warning in doubts(runs):
+        session.report.warn(warning)
     for name, fact in facts(settings, runs, None).items():
         session.report.say(f"{name}: {fact}")
     for table in sweep_tables(runs):
         for part in folded(table):
             session.report.table(part.title, part.columns, part.rows)
-    notes(session.report, runs)
+    for sentence in notes(runs):
+        session.report.say(sentence)
     session.report.say(f"Results: {', '.join(map(str, files))}; each run is a folder beside them")
     session.result({"out": str(out), **record})

@@ -68,7 +68,9 @@ def test_words_tell_settings_apart() -> None:
     changes = [
         {"bits": 4}, {"noise": 0.1}, {"noise_reference": "device"}, {"noise_sharing": "call"}, {"adc_bits": 5},
         {"adc_bits": 5, "adc_range": "full"}, {"stuck_on": 0.1}, {"stuck_off": 0.1}, {"programming_noise": 0.1},
-        {"retention": "1 s"}, {"retention": "1 s", "compensation": "column"},
+        {"retention": "1 s"}, {"retention": "1 s", "compensation": "column"}, {"rounding": "floor"},
+        {"range": "dynamic"}, {"noise_sharing": "plane"}, {"noise_sharing": "plane", "offset": "last_plane"},
+        {"tile": (64, 64)}, {"tile": (64, 256)}, {"chip": 1},
     ]  # fmt: skip
     words = [Hardware().describe(), *(Hardware().override(**c).describe() for c in changes)]
     assert len(set(words)) == len(words)

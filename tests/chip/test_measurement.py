@@ -33,6 +33,24 @@ def test_the_spread_is_about_the_target_where_one_is_given() -> None:
     assert ReadSpread.of(m).programming > 8e-6
 
 
+def test_cells_without_a_target_do_not_count_for_the_programming() -> None:
+    """Their NaN used to make the spread about the target 0."""
+    target = RNG.uniform(2e-6, 38e-6, (100, 100))
+    m = Measurement((target + RNG.normal(0, 0.5e-6, target.shape))[None], "test", "S", False)
+    target[0, :7] = np.nan
+    assert to_chip(m, "pair", target=target).spread.programming == pytest.approx(0.5e-6, rel=0.05)
+    with pytest.raises(InputError, match="no number for any cell in use"):
+        to_chip(m, "pair", target=np.full_like(target, np.nan))
+
+
+def test_cells_that_were_read_less_often_leave_more_noise_in_their_average() -> None:
+    """Twenty reads of a tenth of the cells and two of all others: noise is not taken for a spread of programming."""
+    reads = RNG.normal(14, 0.1, (100, 100)) + RNG.normal(0, 1, (20, 100, 100))
+    reads[2:, 10:] = np.nan
+    spread = ReadSpread.of(measured(reads))
+    assert spread.read == pytest.approx(1e-6, rel=0.05) and spread.programming < 0.2e-6
+
+
 def test_read_noise_of_each_cell_is_kept_and_used() -> None:
     """Noisy cells make noisy weights, and only those."""
     deviation = np.where(np.arange(64) % 4 < 2, 0.2, 1.0) * np.ones((64, 1))
@@ -229,6 +247,36 @@ def test_signed_numbers_that_cannot_be_weights_need_a_unit(tmp_path) -> None:
     assert m.signed and to_chip(m).chip.siemens is not None
     with pytest.raises(InputError, match="is in kOhm, but a signed map is one of conductances"):
         read(differences, tmp_path, unit="kOhm", scheme="signed")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.csv", "row,col,R\n0,0,70.5\n0,1,71.5\n", "resistances"),
+        ("a.csv", "# resistance map\n70.5,71.5\n70.5,72.5\n", "resistances"),
+        ("a.csv", "# I (uA) at 0.2 V\n2.5,2.75\n", "divide them by the voltage"),
+        ("resistance.npz", None, "say it with --unit Ohm, kOhm"),
+        ("I.npz", None, "currents"),
+    ],
+)
+def test_numbers_with_the_name_of_another_quantity_need_a_unit(
+    name: str, text: str | None, words: str, tmp_path
+) -> None:
+    """Kiloohms have the size of microsiemens: 70 kOhm used to become 70 uS."""
+    file = tmp_path / name
+    if text is None:
+        np.savez(file, **{file.stem: np.array([[70.5, 71.5]])})
+    else:
+        file.write_text(text)
+    with pytest.raises(InputError, match=words):
+        Measurement.read(file)
+    assert Measurement.read(file, "kOhm").mean.max() < 1e-3
+
+
+def test_conductances_that_no_array_has_are_those_of_another_unit(tmp_path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[14.5, 15.5]]))
+    with pytest.raises(InputError, match="in S its median is a conductance of 15 S, which no array has"):
+        Measurement.read(tmp_path / "a.npy", "S")
 
 
 def test_the_unit_of_the_file_is_taken_and_a_given_one_wins(tmp_path) -> None:

@@ -46,6 +46,13 @@ def labelled(corner: str, columns: list[str], rows: list[str], separator=",") ->
         [f'"{line}"'.replace(",", '","') for line in lines()],
         ['"' + '","'.join(f"{x:g}".replace(".", ",") for x in row) + '"' for row in MAP],
         ["nan,NA,-", *lines()],
+        labelled("", ["4", "5", "6"], ["5", "6", "7", "8"]),  # pandas, a part of a larger map
+        labelled("", ["a", "b", "c"], ["8", "6", "4", "2"]),
+        labelled("WL\\BL", ["0", "1", "2"], ["0", "2", "4", "6"]),
+        ["G/uS,G2,G3", *lines()],  # a name with its unit is no corner
+        labelled("row", ["c0", "c1", "c2"], ["5", "6", "7", "8"]),
+        ["G bei 0.2 V;b;c", *lines(separator=";", comma=True)],
+        [" ".join(f"{x:.3e}".replace(".", ",") for x in row) for row in MAP],
     ],
     ids=itertools.count(),
 )
@@ -67,6 +74,8 @@ def test_the_cells_and_nothing_else_are_read(text: list[str], tmp_path) -> None:
         ([*lines(), "12,13"], "line 5 has 2 numbers, the first one 3"),
         (["1,234.5,2", "3,4,5,6"], "line 2 has 4 numbers"),
         (["1;2,5;3.5", "1;2,5;3.5"], r"line 1 holds '2,5' beside numbers"),
+        (["14,25,13,05", "12,50,11,75"], "holds '05' after a comma, which then looks like a decimal comma"),
+        (["1,234\t987", "2,345\t1,001"], "has '1,234' beside '987'"),
         (["G (uS),R (kOhm)", "1,2", "3,4"], "states the units uS and kOhm"),
         (["row,column,I (A),V (V)", "0,0,1e-6,0.2", "0,1,2e-6,0.2"], "lists readings by row and column, but 0 of"),
         (["row,col,G,R", "0,0,1.5,2", "0,1,2,3"], "but 2 of its columns"),
@@ -119,7 +128,7 @@ def test_repeated_readings_without_a_cycle_are_reads(tmp_path) -> None:
         ("# R (kOhm), V = 0.2 V", "kOhm"),
         ("R/kΩ", "kOhm"), ("Resistance (MΩ)", "MOhm"), ("R (ohms)", "Ohm"), ("conductance in S", "S"), ("G (S)", "S"),
         ("microsiemens", "uS"), ("50 nS pulses", None), ("pulse of 50nS", None), ("S-parameters", None), ("ms", None),
-        ("GΩ", "GOhm"), ("G", None),
+        ("GΩ", "GOhm"), ("G", None), ("G (1/Ohm)", "S"), ("G [kΩ^-1]", "mS"), ("G (MΩ⁻¹)", "uS"), ("G, 1 / GOhm", "nS"),
     ],
 )  # fmt: skip
 def test_units_that_a_file_states(text: str, unit: str | None) -> None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -12,7 +13,9 @@ import pytest
 import yaml
 
 from rgnn import load_model
+from rgnn.analysis import AnalysisSettings, analyse_sweep
 from rgnn.md import MDSettings, plan_sweep, resume_sweep
+from rgnn.reports.sweep import write_sweep
 
 
 @pytest.fixture
@@ -48,7 +51,20 @@ def test_the_same_start_on_every_hardware(cli, run, structure) -> None:
     for name, bits in zip(sorted(runs), [None, 4, 2, 4], strict=True):
         assert yaml.safe_load((Path("s") / name / "hardware.yaml").read_text())["hardware"]["bits"] == bits
     page = Path("s/report.html").read_text()
+    assert "Remarks" in page and "ideal chip: temperature too short to judge" in page
     assert page.count('src="data:image/png;base64,') == 3 and "times what two halves" not in page
+
+
+def test_the_report_names_runs_that_mean_nothing(cli, run, structure) -> None:
+    cli("sweep", structure, "--noise", "0", "--steps", 6, "--out", "s", "--quiet")
+    plan, how = resume_sweep("s"), AnalysisSettings()
+    runs = analyse_sweep(plan, plan.run("s"), how)
+    unsound = [replace(a, unsound="Li-Li are 0.1 Angstrom apart", displacements=None) for a in runs]
+    write_sweep(plan.settings, unsound, Path("s"), how)
+    assert (
+        "as trained: Li-Li are 0.1 Angstrom apart. No diffusion coefficient is given"
+        in Path("s/report.html").read_text()
+    )
 
 
 def test_slow_and_frozen_noise_are_axes_with_several_chips(cli, refused, run, structure) -> None:
