@@ -179,10 +179,22 @@ def _of_table(file: Path, tiles: tuple[int, int, int] | None) -> ChipResult:
     missing = [name for name in ("tile", "row", "column", "conductance_siemens") if name not in columns]
     if missing:
         raise InputError(f"{file}: has no column '{missing[0]}'; name it so.")
-    place = tuple(columns[name].astype(int) for name in ("tile", "row", "column"))
-    for axis, (name, numbers) in enumerate(zip(("tile", "row", "column"), place, strict=True)):
+    names = ("tile", "row", "column")
+    for name in names:
+        whole = np.floor(columns[name]) == columns[name]
+        if not whole.all():
+            raise InputError(f"{file}: {name} is {columns[name][~whole][0]:g} in a line, but it counts from 0.")
+    place = tuple(columns[name].astype(int) for name in names)
+    for axis, (name, numbers) in enumerate(zip(names, place, strict=True)):
         if len(numbers) and not (numbers.min() >= 0 and numbers.max() < tiles[axis]):
             raise InputError(f"{file}: {name} goes to {numbers.max()}, but the export has {tiles[axis]}, from 0.")
+    cells, times = np.unique(np.stack(place), axis=1, return_counts=True)
+    if (times > 1).any():
+        tile, row, column = cells[:, times > 1][:, 0]
+        raise InputError(
+            f"{file}: lists the cell of tile {tile}, row {row} and column {column} more than once; give each one line, "
+            "the mean of its reads for example."
+        )
     conductance, success = np.full(tiles, np.nan), None
     conductance[place] = columns["conductance_siemens"]
     if "success" in columns:

@@ -45,10 +45,10 @@ def training_share(ops: Operations, n_trained: int, n_fixed: int) -> TrainingSha
 
 def reads_for(ops: Operations, hardware: Hardware) -> tuple[float, float, float]:
     """(Array reads, input drives, output conversions) of one pass; unquantised input counts as 8 bits."""
-    bits, rows, arrays = hardware.bits or 8, hardware.tile[0], arrays_of_a_weight(hardware)
-    reads = sum(use.vectors * bits * -(-use.inputs // rows) for use in ops.reservoir)
-    drives = sum(use.drives(bits) for use in ops.reservoir)
-    return arrays * reads, arrays * drives, arrays * sum(use.conversions(bits, rows) for use in ops.reservoir)
+    bits, tile, slices = hardware.bits or 8, hardware.tile, arrays_of_a_weight(hardware)
+    reads = sum(use.vectors * bits * use.arrays(tile) for use in ops.reservoir)
+    drives = sum(use.drives(bits) * use.sharing(tile) for use in ops.reservoir)
+    return slices * reads, slices * drives, slices * sum(use.conversions(bits, tile[0]) for use in ops.reservoir)
 
 
 def arrays_of_a_weight(hardware: Hardware) -> int:

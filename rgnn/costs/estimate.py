@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rgnn.base.choices import Level
 from rgnn.chip.hardware import Hardware
-from rgnn.costs.counts import arrays_of_a_weight, calibrations
+from rgnn.costs.counts import arrays_of_a_weight, calibrations, reads_for
 from rgnn.costs.figures import Figures
 from rgnn.models.operations import MatrixUse, Operations
 
@@ -95,14 +95,14 @@ def compare(ops: Operations, hardware: Hardware, figures: Figures, level: Level)
 
 
 def _chip(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -> CostEstimate:
-    bits, rows = hardware.bits or 8, hardware.tile[0]
+    bits = hardware.bits or 8
 
     def value(name: str) -> float:
         return figures.value(name, level)
 
     arrays = arrays_of_a_weight(hardware)
-    conversions = arrays * sum(use.conversions(bits, rows) for use in ops.reservoir)
-    drives = arrays * BIT_DENSITY * sum(use.drives(bits) for use in ops.reservoir)
+    _, lines, conversions = reads_for(ops, hardware)
+    drives = BIT_DENSITY * lines
     cells = arrays * 2 * BIT_DENSITY * bits * sum(use.products for use in ops.reservoir)
     # uS V^2 ns = 1e-15 J = fJ
     one_cell = 1e-3 * value("cell_conductance_us") * value("read_voltage") ** 2 * value("read_time")
@@ -115,13 +115,14 @@ def _chip(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -
         **_calibration(ops, hardware, figures),
         **_shared(ops, figures),
     }
-    time = _layers_in_turn(ops, lambda use: bits * _plane_time(use, figures, level))
+    time = _layers_in_turn(ops, lambda use: bits * _plane_time(use, hardware, figures, level))
     return CostEstimate(energy, time, _chip_area(ops, hardware, figures, level))
 
 
-def _plane_time(use: MatrixUse, figures: Figures, level: Level) -> float:
+def _plane_time(use: MatrixUse, hardware: Hardware, figures: Figures, level: Level) -> float:
     """Settle, then one converter takes the columns of the array in turn."""
-    return figures.value("read_time", level) + use.outputs * figures.value("adc_time", level)
+    columns = min(use.outputs, hardware.tile[1])
+    return figures.value("read_time", level) + columns * figures.value("adc_time", level)
 
 
 def _layers_in_turn(ops: Operations, vector_time: Callable[[MatrixUse], float]) -> float:
@@ -145,16 +146,18 @@ def _calibration(ops: Operations, hardware: Hardware, figures: Figures) -> dict[
 def _chip_area(ops: Operations, hardware: Hardware, figures: Figures, level: Level) -> float:
     """Two cells a weight and slice, a driver a row, and one converter with its adder for each array.
 
-    Tiles that share out the inputs of a matrix are arrays of their own: they are converted at the same time.
+    Tiles that share out the inputs or outputs of a matrix are arrays of their own: they are converted at the same time.
     """
     f = figures.cell_area_f2
     cell = getattr(f, level).value * (1e-3 * getattr(f, level).node) ** 2
-    inputs = Counter[tuple[int, str]]()
+    inputs, sharing = Counter[tuple[int, str]](), dict[tuple[int, str], int]()
     for use in ops.reservoir:
-        inputs[use.place[0], use.place[1].split(",")[0]] += use.inputs
-    arrays = sum(-(-n // hardware.tile[0]) for n in inputs.values())
+        matrix = use.place[0], use.place[1].split(",")[0]
+        inputs[matrix] += use.inputs
+        sharing[matrix] = use.sharing(hardware.tile)
+    arrays = sum(-(-n // hardware.tile[0]) * sharing[matrix] for matrix, n in inputs.items())
     converters = arrays * (figures.value("adc_area_8_bits", level) + figures.value("add_area_32_bits", "nominal"))
-    drivers = sum(use.inputs for use in ops.reservoir) * figures.value("row_driver_area", level)
+    drivers = sum(n * sharing[matrix] for matrix, n in inputs.items()) * figures.value("row_driver_area", level)
     area: float = arrays_of_a_weight(hardware) * (2 * ops.reservoir_weights * cell + converters + drivers)
     return area
 

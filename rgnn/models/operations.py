@@ -31,6 +31,14 @@ class MatrixUse:
         """Number of weights."""
         return self.inputs * self.outputs
 
+    def arrays(self, tile: tuple[int, int]) -> int:
+        """Arrays of `tile` inputs and outputs that it is cut into."""
+        return -(-self.inputs // tile[0]) * self.sharing(tile)
+
+    def sharing(self, tile: tuple[int, int]) -> int:
+        """How many of them share out its outputs, each of which is driven by the same inputs."""
+        return -(-self.outputs // tile[1])
+
     def conversions(self, bits: int, rows: int) -> float:
         """Output conversions: vectors * outputs * bits * ceil(inputs / rows of a tile)."""
         return self.vectors * self.outputs * bits * -(-self.inputs // rows)

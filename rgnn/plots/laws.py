@@ -36,7 +36,8 @@ def read_noise(fit: ReadNoiseFit, path: str | Path) -> Path:
 def spectrum(x: np.ndarray, rate: float, cells: tuple[Spectrum, ...], path: str | Path) -> Path:
     """Power per Hz of each cell in bands, with its law."""
     f, power = periodogram(x, rate)
-    power = power[power.min(1) > 0]
+    alive = power.min(1) > 0  # those that have a law
+    x, power = x[alive], power[alive]
     drawing = style.figure(5.6, 3.8)
     axes = drawing.subplots()
     shown = list(zip(power, cells, x.mean(1), strict=False))[:8]

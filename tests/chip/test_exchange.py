@@ -74,7 +74,10 @@ def test_results_that_do_not_fit_are_refused(tmp_path) -> None:
     np.save(tmp_path / "d.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (tmp_path / "d.npy").rename(tmp_path / "d.npz")
     (tmp_path / "e.csv").write_text("tile,row,column,conductance_siemens\n0,5,0,1e-6\n")
+    (tmp_path / "g.csv").write_text("tile,row,column,conductance_siemens\n0,1,2.5,1e-6\n")
+    (tmp_path / "h.csv").write_text("tile,row,column,conductance_siemens\n0,1,2,1e-6\n0,1,3,1e-6\n0,1,2,3e-6\n")
     for name, said in (
+        ("g.csv", "column is 2.5 in a line"), ("h.csv", "tile 0, row 1 and column 2 more than once"),
         ("a.npz", "nothing that is known"), ("b.npz", "1 x 2 x 3, but the export has 1 x 4 x 4"),
         ("c.npz", "both 'conductance' and 'G'"), ("d.npz", "not an NPZ file of plain numbers"),
         ("e.csv", "row goes to 5, but the export has 4"), ("f.npz", "there is no such file"),

@@ -8,6 +8,7 @@ from rgnn.costs import Figures, MatrixUse, Workload, compare, operations, traini
 from rgnn.costs.counts import reads_for
 from rgnn.costs.estimate import BIT_DENSITY, adc_relative_energy
 from rgnn.costs.figures import Level
+from rgnn.models.operations import Elementwise, Operations
 from rgnn.models.settings import MessagePassingSettings, MomentSettings
 
 FRAME = Workload(192, 4182, 91844)
@@ -35,8 +36,9 @@ def test_conversions_are_what_the_simulator_converts(small_model, glass, slices:
     reads, drives, conversions = reads_for(ops, hardware)
     assert conversions == sum(c.conversions for c in seen.values())
     n = slices or 1
-    assert drives == n * 3 * sum(c.codes for c in seen.values())
-    assert reads == n * sum(use.vectors * 3 * -(-use.inputs // 16) for use in ops.reservoir)
+    arrays = {crossbar.place: -(-crossbar.weight.shape[0] // 16) for crossbar in small_model.crossbars}
+    assert drives == n * 3 * sum(c.codes * arrays[place] for place, c in seen.items())
+    assert reads == n * sum(use.vectors * 3 * -(-use.inputs // 16) * -(-use.outputs // 16) for use in ops.reservoir)
 
 
 def test_weights_are_those_of_the_model(small_model) -> None:
@@ -179,3 +181,18 @@ def test_tiles_that_share_the_inputs_of_a_matrix_have_a_converter_each() -> None
     each = table.value("adc_area_8_bits", "nominal") + table.value("add_area_32_bits", "nominal")
     assert cut.area - whole.area == pytest.approx(2 * each)
     assert cut.time == whole.time
+
+
+def test_tiles_that_share_the_outputs_of_a_matrix_are_driven_and_converted_for_themselves() -> None:
+    """They were counted as one array: a converter took all columns in turn, and one row of drivers served them."""
+    use = MatrixUse((0, "W"), 10, 48, 200)
+    ops, table = Operations((use,), (), Elementwise()), Figures.packaged()
+    hardware = [Hardware(bits=4, tile=(64, columns)) for columns in (50, 200)]
+    reads, drives, conversions = zip(*(reads_for(ops, h) for h in hardware), strict=True)
+    assert reads == (4 * 40, 40) and drives == (4 * 40 * 48, 40 * 48) and conversions == (40 * 200, 40 * 200)
+    cut, whole = (compare(ops, h, table, "nominal").chip for h in hardware)
+    each = table.value("adc_area_8_bits", "nominal") + table.value("add_area_32_bits", "nominal")
+    assert cut.area - whole.area == pytest.approx(3 * (each + 48 * table.value("row_driver_area", "nominal")))
+    settle, convert = (table.value(name, "nominal") for name in ("read_time", "adc_time"))
+    assert cut.time == pytest.approx(40 * (settle + 50 * convert)) and cut.of("drivers") == 4 * whole.of("drivers")
+    assert whole.time == pytest.approx(40 * (settle + 200 * convert))

@@ -168,8 +168,14 @@ def _time(values: np.ndarray, rest: list[int], kinds: dict[int, np.ndarray], who
     return min(gaps, key=lambda k: len(kinds[k])) if gaps else None
 
 
-def siemens(values: np.ndarray, column: Column, path: object) -> np.ndarray:
-    """Conductances of a column in siemens; NaN where a resistance is not above zero.
+def siemens(values: np.ndarray, column: Column, path: object, notes: list[str]) -> np.ndarray:
+    """Conductances of a column, or of several alike, in siemens; NaN where a resistance is not above zero.
+
+    Args:
+        values: numbers of the column.
+        column: what it is.
+        path: of the file, for errors.
+        notes: a unit that is taken by the size of the numbers is added to these, in words.
 
     Raises:
         InputError: a unit that is none, or none where the size is not certain.
@@ -190,6 +196,8 @@ def siemens(values: np.ndarray, column: Column, path: object) -> np.ndarray:
             f"{path}: the {column.meaning} has no unit and a median of {median:.3g}, which no unit is certain for; say "
             f"--columns ...,{column.meaning}[uS],... with its unit."
         )
+    if column.unit is None:
+        notes.append(f"the {column.meaning} has no unit and is taken in {known}, by its median of {median:.3g}")
     if known in SIEMENS:
         return values * SIEMENS[known]
     inverse: np.ndarray = np.divide(1.0, values * OHMS[known], out=np.full(values.shape, np.nan), where=values > 0)

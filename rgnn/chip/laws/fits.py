@@ -392,7 +392,13 @@ def programming(readings: Readings) -> ChangeFit:
     """
     if readings.target is None:
         raise InputError(f"{readings.source}: has no targets; name their column with --columns.")
-    first = np.ones(len(readings.conductance), bool) if readings.time is None else readings.time == readings.time.min()
+    first = np.ones(len(readings.conductance), bool)
+    if readings.time is not None:
+        keys = [readings.cell] if readings.temperature is None else [readings.cell, readings.temperature]
+        place = np.unique(np.stack(keys), axis=1, return_inverse=True)[1].reshape(-1)
+        earliest = np.full(place.max() + 1, np.inf)
+        np.minimum.at(earliest, place, readings.time)
+        first = readings.time == earliest[place]
     first &= np.isfinite(readings.target) & (readings.target > 0)
     target, cell = readings.target[first], readings.cell[first]
     if readings.temperature is not None:

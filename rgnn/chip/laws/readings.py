@@ -5,7 +5,7 @@ import gzip
 import io
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ COMMENTS = ("#", "%", "//")
 SERIES = 64
 # Steps of a clock that differ by less than this share of their median are those of a fixed rate.
 UNEVEN = 0.01
+# Conductances at time 0 and targets are within this factor of those measured, on the whole.
+FAR = 100.0
 # A file unpacks to at most so many bytes.
 LARGEST = 2_000_000_000
 
@@ -220,7 +222,7 @@ def _numbers(lines: list[str], separator: str | None, comma: bool, path: Path) -
 
 def _plain_series(values: np.ndarray, rate: float | None, path: Path) -> Series:
     """Cells along the shorter axis, without columns of whole numbers before them, which are labels."""
-    notes = []
+    notes = list[str]()
     if values.shape[1] < values.shape[0]:
         values = values.T
     labels = 0
@@ -232,7 +234,7 @@ def _plain_series(values: np.ndarray, rate: float | None, path: Path) -> Series:
         labels += 1
     if labels:
         notes.append(f"the first {labels} columns are whole numbers and taken as labels")
-    series = of.siemens(values[:, labels:], Column("conductance"), path)
+    series = of.siemens(values[:, labels:], Column("conductance"), path, notes)
     notes.append(f"a series of {series.shape[1]:,} reads of {len(series)} cells")
     return Series(_finite(series, path), rate, path.name, tuple(notes))
 
@@ -270,8 +272,11 @@ def _readings(
     alone = not {"cell", "row", "column", "temperature", "initial", "target"} & at.keys()
     t = None if not time else of.seconds(values[:, time[0]], columns[time[0]], path)
     if alone and t is not None and len(values) > SERIES and _even(t):
-        series = np.stack([of.siemens(values[:, k], columns[k], path) for k in value])
-        return Series(_finite(series, path), 1 / float(np.median(np.diff(t))), path.name, tuple(notes))
+        if len({columns[k] for k in value}) == 1:  # one unit, whatever the size of a single cell
+            series = of.siemens(values[:, value], columns[value[0]], path, notes).T
+        else:
+            series = np.stack([of.siemens(values[:, k], columns[k], path, notes) for k in value])
+        return Series(_finite(series, path), _rate(t, rate, path), path.name, tuple(notes))
     if len(value) > 1:
         raise InputError(f"{path}: has {len(value)} columns of conductances; name one of them with --columns.")
     return _single(values, columns, {m: k[0] for m, k in at.items()}, value[0], t, rate, path, notes)
@@ -282,11 +287,26 @@ def _even(t: np.ndarray) -> bool:
     return bool((steps > 0).all() and np.ptp(steps) < UNEVEN * np.median(steps))
 
 
+def _rate(clock: np.ndarray, given: float | None, path: Path) -> float:
+    """Reads per second by an even clock [..., reads] in s.
+
+    Raises:
+        InputError: another rate was given, so that the unit of the clock is wrong.
+    """
+    rate = 1 / float(np.median(np.diff(clock)))
+    if given is not None and abs(given - rate) > UNEVEN * rate:
+        raise InputError(
+            f"{path}: its clock has {rate:.4g} reads per second, but --rate is {given:g}; leave --rate out, or say the "
+            "unit of the time, as in --columns time[ms],..."
+        )
+    return rate
+
+
 def _single(
     values: np.ndarray, columns: list[Column], at: dict[str, int], value: int, t: np.ndarray | None,
     rate: float | None, path: Path, notes: list[str],
 ) -> Series | Readings:  # fmt: skip
-    g = of.siemens(values[:, value], columns[value], path)
+    g = of.siemens(values[:, value], columns[value], path, notes)
     good = np.isfinite(g)
     for meaning in ("time", "temperature", "cell"):
         if meaning in at:
@@ -304,19 +324,39 @@ def _single(
     if t is not None and temperature is None and not {"initial", "target", "level"} & at.keys():
         found = _series_of_cells(g, cell, t)
         if found is not None:
-            return Series(found[0], rate or found[1], path.name, tuple(notes))
+            return Series(found[0], _rate(found[1], rate, path), path.name, tuple(notes))
     initial = None
     if "initial" in at:
-        initial = of.siemens(values[:, at["initial"]], columns[at["initial"]], path)
+        initial = _beside(g, columns[value], values[:, at["initial"]], columns[at["initial"]], path, notes)
     elif t is not None:
         initial = _at_start(g, cell, t, temperature)
     target = None
     if "target" in at:
-        target = of.siemens(values[:, at["target"]], columns[at["target"]], path)
+        target = _beside(g, columns[value], values[:, at["target"]], columns[at["target"]], path, notes)
     elif "level" in at:
         target = _of_levels(g if initial is None else initial, values[:, at["level"]])
         notes.append("levels have no conductance, so the mean of each is taken as its target")
     return Readings(g, cell, t, temperature, initial, target, path.name, tuple(notes))
+
+
+def _beside(
+    g: np.ndarray, of_g: Column, values: np.ndarray, column: Column, path: Path, notes: list[str]
+) -> np.ndarray:
+    """Conductances at time 0 or targets in siemens, in the unit of the conductances where they have none.
+
+    Raises:
+        InputError: they are far from those measured, so that one of the two has another unit.
+    """
+    if column.unit is None and of_g.meaning == "conductance":
+        column = replace(column, unit=of_g.unit)
+    found = of.siemens(values, column, path, notes)
+    here, there = (float(np.nanmedian(np.abs(x))) if np.isfinite(x).any() else 0.0 for x in (g, found))
+    if here and there and not 1 / FAR < there / here < FAR:
+        raise InputError(
+            f"{path}: the median {column.meaning} is {there / here:.3g} times that of the conductances, so one of them "
+            "has another unit; say both with --columns, as in conductance[uS],target[uS]."
+        )
+    return found
 
 
 def _cells(values: np.ndarray, at: dict[str, int], n: int) -> np.ndarray:
@@ -335,8 +375,8 @@ def _numbered(keys: list[np.ndarray]) -> np.ndarray:
     return number
 
 
-def _series_of_cells(g: np.ndarray, cell: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """Reads of a few cells that are listed one by one, where each has as many at a fixed rate."""
+def _series_of_cells(g: np.ndarray, cell: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Reads and clocks [cells, reads] of a few cells that are listed one by one, with as many each at a fixed rate."""
     counts = np.bincount(cell)
     if counts.min() != counts.max() or counts[0] <= SERIES:
         return None
@@ -344,7 +384,7 @@ def _series_of_cells(g: np.ndarray, cell: np.ndarray, t: np.ndarray) -> tuple[np
     clock = t[order].reshape(len(counts), -1)
     if not all(_even(row) for row in clock):
         return None
-    return g[order].reshape(len(counts), -1), 1 / float(np.median(np.diff(clock)))
+    return g[order].reshape(len(counts), -1), clock
 
 
 def _at_start(g: np.ndarray, cell: np.ndarray, t: np.ndarray, temperature: np.ndarray | None) -> np.ndarray | None:

@@ -164,6 +164,17 @@ def test_programming_errors_are_found_by_target() -> None:
     assert all(c.share > 0.8 for c in found.held_out)
 
 
+def test_the_first_reading_of_each_cell_tells_how_it_was_programmed() -> None:
+    """Whenever it was: clocks of instruments give each cell a time of its own."""
+    rng = np.random.default_rng(2)
+    target = np.repeat(np.linspace(10, 100, 10), 40) * US
+    first, cell = target * (1 + 0.03 * rng.standard_normal(400)), np.arange(400)
+    time = np.r_[0.01 + 1e-5 * cell, 10 + 1e-5 * cell]
+    late = Readings(np.r_[first, 2 * first], np.r_[cell, cell], time, None, None, np.r_[target, target], "programmed")
+    alone = Readings(first, cell, None, None, None, target, "programmed")
+    assert programming(late).law == programming(alone).law
+
+
 def test_nothing_is_fitted_to_too_few_cells() -> None:
     with pytest.raises(InputError, match="at least 30 cells"):
         fit_change(np.arange(9.0), np.arange(1.0, 10), np.arange(9), None, None)

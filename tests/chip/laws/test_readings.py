@@ -110,12 +110,46 @@ def test_series_are_read_in_lines_in_columns_and_with_a_clock(tmp_path: Path) ->
         ("cell,t [lightyears],G [uS]\n1,2,3\n2,3,4\n", "no unit of time"),
         ("cell,T,G [uS]\n1,300,3\n2,350,4\n", "may be Celsius or kelvin"),
         ("cell,time\n1,2\n2,3\n", "no column is a conductance"),
+        ("cell,R [kOhm],target\n1,50,20000\n2,60,1000\n", "no unit is certain for"),
+        (
+            "cell,G [nS],target [uS]\n1,300,310\n2,400,390\n",
+            "the median target is 1e.03 times that of the conductances",
+        ),
     ],
 )
 def test_what_is_not_understood_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(InputError, match=words):
         read(tmp_path / "bad.csv")
+
+
+def test_a_unit_that_is_taken_by_size_is_said_and_is_that_of_all_cells(tmp_path: Path) -> None:
+    """A cell of 0.5 nS in a table in microsiemens used to be taken for one of 500 uS, its number being one of S."""
+    x = np.array([20.0, 5e-4]) * (1 + 0.01 * np.random.default_rng(0).standard_normal((200, 2)))
+    lines = [f"{t / 100},{row[0]},{row[1]}" for t, row in enumerate(x)]
+    (tmp_path / "a.csv").write_text("\n".join(["time_s,A,B", *lines]))
+    found = read(tmp_path / "a.csv")
+    assert isinstance(found, Series) and found.conductance == pytest.approx(1e-6 * x.T)
+    assert any("has no unit and is taken in uS, by its median of" in note for note in found.notes)
+
+
+def test_targets_without_a_unit_have_that_of_the_conductances(tmp_path: Path) -> None:
+    """A target of 300 beside conductances in nS used to be one of 300 uS."""
+    (tmp_path / "a.csv").write_text("cell,G [nS],target,G0\n1,310,300,305\n2,390,400,395\n")
+    found = read(tmp_path / "a.csv")
+    assert isinstance(found, Readings) and found.target == pytest.approx([3e-7, 4e-7])
+    assert found.initial == pytest.approx([3.05e-7, 3.95e-7])
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_rate_that_contradicts_the_clock_is_refused(listed: bool, tmp_path: Path) -> None:
+    """A time in ms under a heading without a unit."""
+    rows = [f"{2.5 * t},{20 + t % 3}" for t in range(100)]
+    text = ["cell,time,G [uS]", *(f"1,{r}" for r in rows)] if listed else ["time,G [uS]", *rows]
+    (tmp_path / "a.csv").write_text("\n".join(text))
+    with pytest.raises(InputError, match=r"its clock has 0\.4 reads per second, but --rate is 400"):
+        read(tmp_path / "a.csv", rate=400.0)
+    assert read(tmp_path / "a.csv", rate=0.4).rate == pytest.approx(0.4)  # type: ignore[union-attr]
 
 
 def test_broken_files_are_refused(tmp_path: Path) -> None:
