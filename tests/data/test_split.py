@@ -157,6 +157,37 @@ def test_other_trajectories_are_farther_than_frames_between_others(tmp_path) -> 
     assert found.ratio > 1.5
 
 
+def test_in_a_longer_trajectory_held_out_frames_are_no_farther(tmp_path, monkeypatch) -> None:
+    """The frames beside them train, however few of the others are looked at."""
+    monkeypatch.setattr("rgnn.data.nearness.COMPARED_TRAINED", 60)
+    monkeypatch.setattr("rgnn.data.nearness.MOST_TRAINED", 60)
+    found = []
+    for n in (80, 800):
+        store = stored(tmp_path / f"{n}.zarr", walk(n, 0.97, 6))
+        every = range(4, n, 8)
+        found.append(nearness(store, [k for k in range(n) if k not in every], every))
+    short, long = found
+    assert long.displacement == pytest.approx(short.displacement, rel=0.1)
+    assert long.ratio > 0.9 * short.ratio > 1.3
+
+
+def test_a_twin_is_found_wherever_it_is(tmp_path, monkeypatch) -> None:
+    """A held-out frame that is like some training frames far away, of which few are looked at first."""
+    monkeypatch.setattr("rgnn.data.nearness.MOST_TRAINED", 40)
+    frames = walk(400, 0.98, 3)
+    twin = Frame(NUMBERS, (frames[123].positions + 1e-3) % 8.0, CELL, np.ones(3, bool), frames[123].forces)
+    store = stored(tmp_path / "s.zarr", [*frames, twin])
+    assert nearness(store, range(350), [400]).displacement == pytest.approx(0, abs=1e-6)
+
+
+def test_atoms_of_a_slab_that_cross_the_cell_have_not_moved_by_it(tmp_path) -> None:
+    """Periodic along two directions, without a vector along the third."""
+    cell, pbc = CELL * [1, 1, 0], np.array([True, True, False])
+    frames = [Frame(NUMBERS, (REST + shift) % [8.0, 8.0, 99.0], cell, pbc, 0 * REST) for shift in (0.0, 0.5, 3.0)]
+    store = stored(tmp_path / "s.zarr", frames)
+    assert nearness(store, [0, 1], [2]).displacement == pytest.approx(0, abs=1e-6)
+
+
 def test_molecules_may_turn(tmp_path) -> None:
     rng = np.random.default_rng(0)
     positions, frames = rng.uniform(0, 3, (6, 3)) * 1.5, []
