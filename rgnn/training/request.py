@@ -12,6 +12,7 @@ from rgnn.base.events import SILENT, Listener
 from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.presets import load_hardware
 from rgnn.data.store.reader import GraphStore
+from rgnn.data.store.split import require_other_frames
 from rgnn.training.published import is_published, read_published
 from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.start import replay_of
@@ -100,6 +101,9 @@ class TrainingRequest:
             # Nobody asked for a cutoff, so that of the store will do.
             run = run.override(model=run.model.override(cutoff=GraphStore(run.store).cutoff))
         changed = self.changed(run)
+        if changed.validation_store is not None:
+            way_out = "validate on a store without them, or leave --validation out, which holds frames out"
+            require_other_frames(GraphStore(changed.store), GraphStore(changed.validation_store), way_out)
         return changed.narrowed() if self.narrow else changed
 
     def changed(self, run: RunSettings) -> RunSettings:

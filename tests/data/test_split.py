@@ -1,5 +1,6 @@
 """Which frames are held out: whole trajectories, blocks as long as frames stay correlated, split files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import yaml
 from rgnn import GraphStore
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance, ranges_of
-from rgnn.data.frames import Frame
+from rgnn.data.frames import EdgeFrame, Frame
 from rgnn.data.nearness import nearness
 from rgnn.data.store.correlation import correlation_length, trajectories
 from rgnn.data.store.ledger import Source
 from rgnn.data.store.split import held_out_frames, partition, read_partition, split_frames
 from rgnn.data.store.writer import StoreWriter
+from rgnn.graphs.neighbours import edge_vectors, neighbour_list
 
 CELL = 8.0 * np.eye(3)
 REST = np.stack(np.meshgrid(*[np.arange(4) * 2.0] * 3), axis=-1).reshape(-1, 3)
@@ -80,6 +82,70 @@ def test_whole_trajectories_are_held_out_where_there_are_several(tmp_path) -> No
     assert found.whole
     assert not set(pieces[found.train]) & set(pieces[found.validation])
     assert len(set(pieces[found.validation])) == 2
+
+
+def cut(frames: list[Frame], n: int, spacing: float | None = None) -> list[list[Frame]]:
+    """A trajectory in n files of equal length, with the times of its frames where a spacing is given, in fs."""
+    timed = [replace(f, time=None if spacing is None else k * spacing) for k, f in enumerate(frames)]
+    size = len(frames) // n
+    return [timed[k * size : (k + 1) * size] for k in range(n)]
+
+
+@pytest.mark.parametrize("spacing", [None, 2.0])
+def test_a_trajectory_in_several_files_is_one(tmp_path, spacing) -> None:
+    """Frames on either side of a cut are next to each other in time: none of the files is another trajectory."""
+    files = cut(walk(160, 0.95, 0), 8, spacing)
+    store = stored(tmp_path / "s.zarr", *files)
+    assert len(np.unique(trajectories(store))) == 1
+    assert not partition(store, 0.2, 0, "auto").whole
+
+
+def test_files_that_a_shell_has_sorted_are_one_trajectory(tmp_path) -> None:
+    """0, 1, 10, 11, 2, 3: a file goes on where the one that its name comes after has ended."""
+    files = cut(walk(240, 0.95, 0), 12)
+    order = sorted(range(12), key=str)
+    path = tmp_path / "s.zarr"
+    for k in order:
+        with StoreWriter(path, 3.0, append=k != order[0], sources=[Source(f"part-{k}.xyz")]) as writer:
+            for number, frame in enumerate(files[k]):
+                writer.add(frame, f"{k}: {number}")
+    assert len(np.unique(trajectories(GraphStore(path)))) == 1
+
+
+def test_a_run_that_begins_again_with_its_time_goes_on(tmp_path) -> None:
+    """As programs write it after a restart: times begin at nought in each file."""
+    files = [[replace(f, time=2.0 * k) for k, f in enumerate(part)] for part in cut(walk(160, 0.95, 0), 8)]
+    assert len(np.unique(trajectories(stored(tmp_path / "one.zarr", *files)))) == 1
+    others = [[replace(f, time=2.0 * k) for k, f in enumerate(walk(20, 0.95, seed))] for seed in range(6)]
+    assert len(np.unique(trajectories(stored(tmp_path / "six.zarr", *others)))) == 6
+
+
+def test_files_of_one_frame_are_no_trajectories(tmp_path) -> None:
+    store = stored(tmp_path / "s.zarr", *cut(walk(30, 0.9, 0), 30))
+    assert len(np.unique(trajectories(store))) == 1
+    assert not partition(store, 0.2, 0, "auto").whole
+
+
+def test_frames_of_several_systems_in_turn_are_no_trajectories(tmp_path) -> None:
+    """As shuffled data sets have them: the frames next in time to one held out are some places further on."""
+    frames = walk(60, 0.9, 0)
+    smaller = [
+        Frame(f.numbers[k % 2 :], f.positions[k % 2 :], CELL, f.pbc, f.forces[k % 2 :]) for k, f in enumerate(frames)
+    ]
+    assert not partition(stored(tmp_path / "s.zarr", smaller), 0.2, 0, "auto").whole
+
+
+def test_graphs_of_a_trajectory_in_several_files_are_one(tmp_path) -> None:
+    """Without positions, of which forces tell how near they are."""
+
+    def graphs(frames: list[Frame]) -> list[EdgeFrame]:
+        found = [(f, *neighbour_list(f.positions, f.cell, f.pbc, 3.0)) for f in frames]
+        return [EdgeFrame(f.numbers, i, edge_vectors(f.positions, f.cell, i, s), f.forces) for f, i, s in found]
+
+    one = stored(tmp_path / "one.zarr", *map(graphs, cut(walk(120, 0.95, 0), 6)))
+    assert len(np.unique(trajectories(one))) == 1
+    six = stored(tmp_path / "six.zarr", *(graphs(walk(20, 0.95, seed)) for seed in range(6)))
+    assert len(np.unique(trajectories(six))) == 6
 
 
 def test_a_temperature_of_one_trajectory_is_not_held_out_whole(tmp_path) -> None:

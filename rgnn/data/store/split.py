@@ -20,6 +20,8 @@ from rgnn.data.store.reader import GraphStore
 SHORTEST, MOST_LEFT_OUT = 10, 0.06
 # Whole trajectories are held out where there are so many.
 ENOUGH_TRAJECTORIES = 5
+# Frames of a trajectory on average, fewer of which are no trajectories.
+FEWEST = 3
 FILE = "split.yaml"
 
 
@@ -86,10 +88,13 @@ def partition(store: GraphStore, validation: float, seed: int, how: Split | str 
 
 
 def _enough(pieces: np.ndarray, temperature: np.ndarray) -> bool:
-    """Whether some trajectories can be held out whole: there are several, of each temperature too."""
+    """Whether some trajectories can be held out whole: there are several, of each temperature too.
+
+    Where pieces change with nearly every frame, frames of several trajectories lie among each other.
+    """
     numbers, first, sizes = np.unique(pieces, return_index=True, return_counts=True)
     _, of_temperature = np.unique(temperature[first], return_counts=True)
-    few = len(numbers) < ENOUGH_TRAJECTORIES or sizes.max() > len(pieces) / 2
+    few = len(numbers) < ENOUGH_TRAJECTORIES or sizes.max() > len(pieces) / 2 or len(pieces) < FEWEST * len(numbers)
     return not few and bool((of_temperature >= 2).all())
 
 
@@ -199,6 +204,16 @@ def read_partition(path: str | Path, n: int) -> Partition:
     if not train or not validation:
         raise InputError(f"{path}: {len(train)} training and {len(validation)} validation frames; each needs one.")
     return Partition(train, validation, found.get("test", []), how=f"As {path} says.")
+
+
+def require_other_frames(store: GraphStore, other: GraphStore, way_out: str) -> None:
+    """Raise InputError, with the way out, where frames of the other store are in the one that is trained on."""
+    shared = np.flatnonzero(np.isin(other.column("digest"), store.column("digest")))
+    if len(shared):
+        raise InputError(
+            f"{other.path}: {len(shared)} of its {len(other)} frames, the first of them frame {shared[0]}, are in "
+            f"{store.path}, which is trained on; {way_out}."
+        )
 
 
 def _frames(value: Any, where: str, n: int) -> list[int]:
