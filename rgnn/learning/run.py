@@ -34,7 +34,8 @@ from rgnn.data.conversion import convert
 from rgnn.data.formats.labels import Keys
 from rgnn.data.formats.selection import Selection
 from rgnn.data.store.reader import GraphStore
-from rgnn.data.store.split import partition
+from rgnn.data.store.split import FILE as SPLIT_FILE
+from rgnn.data.store.split import read_partition, require_other_frames, trained_frames
 from rgnn.evaluation.reliability import reliability
 from rgnn.learning.choose import farthest_frames, random_frames
 from rgnn.learning.explore import Exploration, candidates, explore
@@ -90,6 +91,8 @@ class Learning:
 
     def __init__(self, record: LearnRecord, out: str | Path, device: torch.device | str = "cpu") -> None:
         self.record, self.settings, self.folder, self.device = record, record.learn, Folder(out), device
+        assert record.learn.seed is not None  # a record has it, see `LearnSettings.resolved`
+        self.seed: int = record.learn.seed
         path = self.folder.path
         if (path / "config.yaml").is_file():
             record.require_same(LearnRecord.read(path), path)
@@ -143,12 +146,12 @@ class Learning:
         s, folder = self.settings, self.folder
         if not folder.store.exists():
             if s.frames is not None and not s.relabel:
-                self._convert([Path(s.frames)], folder.store)
+                self._convert([Path(s.frames)], folder.store, stage)
             else:
                 begin = folder.round(0)
                 if not (begin / "chosen.xyz").is_file():
                     write_structures(self._structures_to_start_from(), begin / "chosen.xyz")
-                self._convert(self._labelled(begin, stage), folder.store, LABELLED)
+                self._convert(self._labelled(begin, stage), folder.store, stage, LABELLED)
         store = GraphStore(folder.store)
         if len(store) < 2:
             raise InputError(f"{folder.path}: starts from {len(store)} frame, but training needs two; give more.")
@@ -159,7 +162,18 @@ class Learning:
                 "or none, to start from distorted copies of the structure."
             )
         if s.test is not None and not folder.test.exists():
-            self._convert([Path(s.test)], folder.test)
+            self._convert([Path(s.test)], folder.test, stage)
+        if s.test is not None:
+            self._require_unseen(store, GraphStore(folder.test))
+
+    def _require_unseen(self, store: GraphStore, test: GraphStore) -> None:
+        """Raise InputError where frames of the test are trained on, here or by the model that trainings begin with."""
+        way_out = f"name other frames than those of {self.settings.test} to test on"
+        require_other_frames(store, test, way_out)
+        start = self.settings.from_model
+        before = None if start is None else trained_frames(load_model(start).provenance)
+        if before is not None:
+            require_other_frames(before[0], test, way_out, before[1])
 
     def _structures_to_start_from(self) -> list[Atoms]:
         """Structures without labels: evenly chosen of those named, or distorted copies of the structure."""
@@ -171,16 +185,23 @@ class Learning:
 
     def _distorted(self, number: int, share: float) -> Atoms:
         """The structure with atoms displaced and its cell stretched, by a share of the largest of both."""
-        rng, atoms = numpy_stream(self.settings.seed, "distorted", number), self.atoms.copy()
+        rng, atoms = numpy_stream(self.seed, "distorted", number), self.atoms.copy()
         if atoms.pbc.all():
             stretch = 1 + share * self.settings.strain * rng.uniform(-1, 1, 3)
             atoms.set_cell(atoms.cell[:] * stretch[:, None], scale_atoms=True)
         atoms.positions += share * self.settings.rattle * rng.standard_normal((len(atoms), 3))
         return atoms
 
-    def _convert(self, sources: list[Path], out: Path, wanted: Selection = EVERYTHING, append: bool = False) -> None:
-        """Labelled frames into a store, checked as `rgnn convert` does."""
-        convert(sources, out, None if append else self.settings.cutoff, wanted, append=append)
+    def _convert(
+        self, sources: list[Path], out: Path, stage: Stage, wanted: Selection = EVERYTHING, append: bool = False
+    ) -> None:
+        """Labelled frames into a store, checked as `rgnn convert` does; what is left out is said."""
+        with stage(f"Frames into {out.name}", "frames") as listener:
+            cutoff = None if append else self.settings.cutoff
+            outcome = convert(sources, out, cutoff, wanted, append=append, warn=listener.warn)
+            for reason, n in outcome.left_out.items() if not outcome.already else ():
+                frames = "1 labelled frame is" if n == 1 else f"{n} labelled frames are"
+                listener.warn(f"{frames} left out ({reason}): {outcome.examples.get(reason, sources[0])}")
 
     def _labelled(self, folder: Path, stage: Stage) -> list[Path]:
         """Files of the chosen frames of a round with their labels."""
@@ -197,7 +218,7 @@ class Learning:
             if last:
                 return row
             with stage(f"Dynamics of round {number}", "steps") as listener:
-                seed = stream_seed(self.settings.seed, "dynamics", number) % 2**31
+                seed = stream_seed(self.seed, "dynamics", number) % 2**31
                 model = folder / "model"
                 found = explore(self.atoms, model, folder / "md", self.settings, seed, listener, self.device)
             row = _with_dynamics(row, found)
@@ -210,13 +231,13 @@ class Learning:
     def _trained(self, number: int, out: Path, stage: Stage) -> Round:
         """Train on all frames so far; the row of the round as far as it is known by then."""
         s, store = self.settings, GraphStore(self.folder.store)
+        named = {"config": s.config, "from_model": s.from_model, "chip": s.chip}
         request = TrainingRequest(
             self.folder.store,
-            None if s.config is not None else s.preset,
-            None if s.config is None else Path(s.config),
-            chip=None if s.chip is None else Path(s.chip),
+            s.preset,
             hardware_changes=s.hardware,
             training=s.training,
+            **{name: None if path is None else Path(path) for name, path in named.items()},
         )
         settings = request.settings(lambda: self.folder.store)
         with stage(f"Training of round {number}, {len(store)} frames", "steps") as listener:
@@ -228,7 +249,7 @@ class Learning:
         if s.test is None:
             return row
         test = GraphStore(self.folder.test)
-        e = validate(load_model(out, self.device), test, range(len(test)), s.seed)
+        e = validate(load_model(out, self.device), test, range(len(test)), self.seed)
         return replace(row, test_error=e.relative, test_mae=e.mae, test_energy=e.energy)
 
     def _with_length(self, settings: RunSettings) -> RunSettings:
@@ -257,16 +278,15 @@ class Learning:
                 f"{folder / 'md'}: its dynamics left no frame that could be labelled; begin again from more "
                 "frames, or from frames nearer to the structure."
             )
-        structures = [atoms for _, atoms in found]
         if s.choice == "random":
-            return [structures[k] for k in random_frames(len(structures), s.batch, s.seed, number)]
-        p = model.provenance
-        trained = partition(store, p.validation, p.seed, p.split).train
-        return [structures[k] for k in farthest_frames(model, store, trained, structures, s.batch)]
+            return [found[k] for k in random_frames(len(found), s.batch, self.seed, number)]
+        split = folder / "model" / SPLIT_FILE  # none where another store validates
+        trained = read_partition(split, len(store)).train if split.is_file() else range(len(store))
+        return [found[k] for k in farthest_frames(model, store, trained, found, s.batch)]
 
     def _learned(self, row: Round, folder: Path, stage: Stage) -> Round:
         """Label the chosen frames, add them to the store, and compare them with what the model had said."""
-        self._convert(self._labelled(folder, stage), self.folder.store, LABELLED, append=True)
+        self._convert(self._labelled(folder, stage), self.folder.store, stage, LABELLED, append=True)
         store = GraphStore(self.folder.store)
         new = range(row.frames, len(store))
         if not new:
@@ -275,7 +295,7 @@ class Learning:
         model = load_model(path, self.device)
         known = chosen_uncertainty(path, model)
         assert known is not None
-        (found,) = reliability(model, [known], store, new, self.settings.seed)
+        (found,) = reliability(model, [known], store, new, self.seed)
         return replace(
             row,
             added=len(new),

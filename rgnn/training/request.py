@@ -9,10 +9,12 @@ from typing import Any, get_args
 from rgnn.base.choices import Preset, Split
 from rgnn.base.errors import InputError
 from rgnn.base.events import SILENT, Listener
+from rgnn.base.settings import read_yaml
 from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.presets import load_hardware
 from rgnn.data.store.reader import GraphStore
-from rgnn.data.store.split import require_other_frames
+from rgnn.data.store.split import require_other_frames, trained_frames
+from rgnn.models.checkpoints import load_model
 from rgnn.training.published import is_published, read_published
 from rgnn.training.run import RunSettings, TrainingRun
 from rgnn.training.start import replay_of
@@ -102,8 +104,7 @@ class TrainingRequest:
             run = run.override(model=run.model.override(cutoff=GraphStore(run.store).cutoff))
         changed = self.changed(run)
         if changed.validation_store is not None:
-            way_out = "validate on a store without them, or leave --validation out, which holds frames out"
-            require_other_frames(GraphStore(changed.store), GraphStore(changed.validation_store), way_out)
+            _require_unseen(changed.validation_store, changed)
         return changed.narrowed() if self.narrow else changed
 
     def changed(self, run: RunSettings) -> RunSettings:
@@ -155,7 +156,7 @@ class TrainingRequest:
             return RunSettings.adding_to(self.adds_to)
         if self.config is None:
             return RunSettings.preset(self.preset or "default")
-        return read_published(self.config).run if is_published(self.config) else RunSettings.read(self.config)
+        return read_settings(self.config)
 
     @property
     def is_plain(self) -> bool:
@@ -166,6 +167,33 @@ class TrainingRequest:
     def unused(self) -> tuple[str, ...]:
         """Keys of a settings file of the published program that have no counterpart here."""
         return read_published(self.config).unused if self.config is not None and is_published(self.config) else ()
+
+
+def _require_unseen(path: str, run: RunSettings) -> None:
+    """Raise InputError where frames to validate on are trained on, by a run or by the model that it begins with."""
+    way_out = "validate on a store without them, or leave --validation out, which holds frames out"
+    validated = GraphStore(path)
+    require_other_frames(GraphStore(run.store), validated, way_out)
+    before = None if run.from_model is None else trained_frames(load_model(run.from_model).provenance)
+    if before is not None:
+        require_other_frames(before[0], validated, way_out, before[1])
+
+
+def read_settings(path: Path) -> RunSettings:
+    """The settings of a YAML file, or of a train.json of the published program.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return read_published(path).run if is_published(path) else RunSettings.read(path)
+
+
+def names_split(path: Path) -> bool:
+    """Whether a settings file says which frames are held out."""
+    if is_published(path):
+        return False
+    plain = read_yaml(path)
+    return "split" in (plain.get("training") or {}) or plain.get("split_file") is not None
 
 
 def train(

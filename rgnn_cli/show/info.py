@@ -222,7 +222,7 @@ def _learning(found: LearningContents) -> dict[str, object]:
         "structure": record.structure,
         "labels": s.label or f"{s.inputs}, with the files of {s.template}",
         "started from": f"{start}, labelled again" if s.relabel else start,
-        "training": f"--preset {s.preset}" if s.config is None else s.config,
+        "training": s.config or (f"begins with {s.from_model}" if s.from_model is not None else f"--preset {s.preset}"),
         "dynamics": f"{s.steps} steps of {s.timestep:g} fs at {s.temperature:g} K",
         "finished rounds": f"{len(rounds)} of {s.rounds + 1} at most, the last without dynamics",
     }

@@ -206,14 +206,38 @@ def read_partition(path: str | Path, n: int) -> Partition:
     return Partition(train, validation, found.get("test", []), how=f"As {path} says.")
 
 
-def require_other_frames(store: GraphStore, other: GraphStore, way_out: str) -> None:
-    """Raise InputError, with the way out, where frames of the other store are in the one that is trained on."""
-    shared = np.flatnonzero(np.isin(other.column("digest"), store.column("digest")))
+def require_other_frames(
+    store: GraphStore, other: GraphStore, way_out: str, trained: Sequence[int] | None = None
+) -> None:
+    """Raise InputError where frames of another store are among those that are trained on, whatever their labels.
+
+    Args:
+        store: that is trained on.
+        other: of frames that nothing may be trained on.
+        way_out: ends the sentence.
+        trained: numbers of the training frames of the store; None is all of them.
+    """
+    known = np.fromiter((frame.structure_digest for frame in store.frames()), np.uint64, len(store))
+    known = known if trained is None else known[np.asarray(trained, dtype=int)]
+    mine = np.fromiter((frame.structure_digest for frame in other.frames()), np.uint64, len(other))
+    shared = np.flatnonzero(np.isin(mine, known))
     if len(shared):
         raise InputError(
             f"{other.path}: {len(shared)} of its {len(other)} frames, the first of them frame {shared[0]}, are in "
             f"{store.path}, which is trained on; {way_out}."
         )
+
+
+def trained_frames(p: Provenance) -> tuple[GraphStore, list[int]] | None:
+    """The store that a model of this provenance was trained on, and its training frames; None where it has changed."""
+    try:
+        store = GraphStore(p.data)
+    except InputError:
+        return None
+    if store.checksum != p.data_checksum:
+        return None
+    held = [] if p.validation_data else held_out_frames(p, store)
+    return store, sorted(set(range(len(store))) - set(held or []))
 
 
 def _frames(value: Any, where: str, n: int) -> list[int]:
