@@ -178,6 +178,9 @@ def test_a_split_file_says_it_all(tmp_path) -> None:
     ("text", "said"),
     [
         ("validation: 0-40", "has 30 frames"),
+        ("validation: 29-10", r"validation has '29-10', which ends before it begins; write 10-29"),
+        ("validation: 0-99999999999", r"validation has '0-99999999999', but the store has 30 frames"),
+        ("validation: " + "0-29, " * 2, "names more frames than the 30"),
         ("validation: 3\ntest: 3", "frame 3 is named twice"),
         ("train: 0-29", "30 training and 0 validation"),
         ("validation: all", "write frame numbers"),

@@ -248,9 +248,14 @@ def _frames(value: Any, where: str, n: int) -> list[int]:
         first, dash, last = str(part).partition("-")
         if isinstance(part, bool) or not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"{where} has {part!r}; write frame numbers such as 0-99, 120, 130-199.")
-        found += range(int(first), int(last or first) + 1)
-        if len(found) > n or (found and found[-1] >= n):
-            raise InputError(f"{where} names frame {found[-1]}, but the store has {n} frames, from 0; mend the file.")
+        begin, end = int(first), int(last or first)
+        if end < begin:
+            raise InputError(f"{where} has {part!r}, which ends before it begins; write {end}-{begin}.")
+        if end >= n:
+            raise InputError(f"{where} has {part!r}, but the store has {n} frames, from 0; mend the file.")
+        if len(found) + end - begin >= n:
+            raise InputError(f"{where} names more frames than the {n} of the store; name each of them once.")
+        found += range(begin, end + 1)
     return sorted(found)
 
 
