@@ -23,14 +23,17 @@ REST = np.stack(np.meshgrid(*[np.arange(4) * 2.0] * 3), axis=-1).reshape(-1, 3)
 NUMBERS = np.resize([3, 8], len(REST))
 
 
-def walk(n: int, memory: float, seed: int, kelvin: float | None = None, sites: int = 0) -> list[Frame]:
+def walk(
+    n: int, memory: float, seed: int, kelvin: float | None = None, sites: int = 0, wrap: bool = True
+) -> list[Frame]:
     """Atoms that move about their sites as an autoregressive process: the correlation falls by `memory` each frame."""
     rng = np.random.default_rng(seed)
     rest = REST + np.random.default_rng(1000 + sites).normal(0, 0.15, REST.shape) if sites else REST
     x, frames = rng.normal(size=REST.shape), []
     for _ in range(n):
         x = memory * x + np.sqrt(1 - memory**2) * rng.normal(size=x.shape)
-        frames.append(Frame(NUMBERS, (rest + 0.1 * x) % 8.0, CELL, np.ones(3, bool), -x, temperature=kelvin))
+        positions = (rest + 0.1 * x) % 8.0 if wrap else rest + 0.1 * x
+        frames.append(Frame(NUMBERS, positions, CELL, np.ones(3, bool), -x, temperature=kelvin))
     return frames
 
 
@@ -49,6 +52,27 @@ def test_correlation_is_that_of_the_process(tmp_path, memory: float) -> None:
     lags = np.arange(1, 300)
     expected = 1 + 2 * (memory**lags)[memory**lags >= np.exp(-1)].sum() if memory else 1
     assert correlation_length(store, trajectories(store)) == pytest.approx(expected, rel=0.25)
+
+
+def test_correlation_reads_each_frame_once(tmp_path, monkeypatch) -> None:
+    store, read = stored(tmp_path / "s.zarr", walk(50, 0.5, 0)), []
+    pieces, frame = trajectories(store), GraphStore.frame
+    monkeypatch.setattr(GraphStore, "frame", lambda self, k: read.append(k) or frame(self, k))
+    correlation_length(store, pieces)
+    assert read == list(range(50))
+
+
+def test_correlation_of_a_slab_is_that_of_its_atoms(tmp_path) -> None:
+    """Periodic along two directions, across which atoms are wrapped: a wrapped atom has not moved by a cell."""
+    cell, pbc, lengths = CELL * [1, 1, 0], np.array([True, True, False]), []
+    for wrap in (False, True):
+        frames = walk(300, 0.9, 0, wrap=wrap)
+        for f, free in zip(frames, walk(300, 0.9, 0, wrap=False), strict=True):
+            f.positions[:, 2] = free.positions[:, 2]
+        slab = [replace(f, cell=cell, pbc=pbc, forces=0 * f.forces) for f in frames]
+        store = stored(tmp_path / f"{wrap}.zarr", slab)
+        lengths.append(correlation_length(store, trajectories(store)))
+    assert lengths[0] == lengths[1] > 10
 
 
 def test_blocks_are_as_long_as_frames_stay_correlated(tmp_path) -> None:

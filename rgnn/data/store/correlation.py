@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from ase.geometry import complete_cell
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -107,22 +108,18 @@ def correlation_length(store: GraphStore, pieces: np.ndarray) -> int:
 
 def _series(store: GraphStore, frames: Sequence[int]) -> list[np.ndarray]:
     """[frames, numbers] series of one trajectory: forces, and positions in units of the cell where it has one."""
-    forces, places = [], []
     try:
-        for frame in map(store.frame, frames):
-            forces.append(frame.forces.ravel())
-            places.append(frame.positions)
+        found = [store.frame(k) for k in frames]
     except InputError:  # graphs without positions
         return [np.stack([store.graph(k).forces.numpy().ravel() for k in frames])]  # type: ignore[union-attr]
-    cells = np.stack([store.frame(k).cell for k in frames])
-    steps = np.diff(np.stack(places), axis=0)
-    if bool(store.frame(frames[0]).pbc.all()):  # an atom that crosses the cell has not moved by it
-        inverse = np.linalg.inv(cells[:-1])
-        scaled = np.einsum("tni,tij->tnj", steps, inverse)
-        steps = np.einsum("tni,tij->tnj", scaled - np.round(scaled), cells[:-1])
+    steps, periodic = np.diff(np.stack([frame.positions for frame in found]), axis=0), found[0].pbc
+    if periodic.any():  # an atom that crosses the cell has not moved by it
+        cells = np.stack([complete_cell(frame.cell) for frame in found[:-1]])
+        scaled = np.einsum("tni,tij->tnj", steps, np.linalg.inv(cells))
+        steps = np.einsum("tni,tij->tnj", scaled - periodic * np.round(scaled), cells)
     path = np.concatenate([np.zeros_like(steps[:1]), np.cumsum(steps, axis=0)])
     path = path - path.mean(axis=1, keepdims=True)
-    return [np.stack(forces), path.reshape(len(frames), -1)]
+    return [np.stack([frame.forces.ravel() for frame in found]), path.reshape(len(frames), -1)]
 
 
 def _length(x: np.ndarray) -> int:
