@@ -17,7 +17,7 @@ from rgnn.base.errors import InputError
 from rgnn.data.frames import EdgeFrame, Frame
 from rgnn.data.store.blocks import Block, read_column
 from rgnn.data.store.ledger import ROOT, Ledger, Source, damaged
-from rgnn.data.store.summary import SourceSummary, StoreSummary
+from rgnn.data.store.summary import MotionSummary, SourceSummary, StoreSummary
 from rgnn.graphs.graph import Graph, cell_volume
 from rgnn.graphs.neighbours import edge_vectors
 
@@ -209,6 +209,7 @@ class GraphStore:
             temperatures_kelvin=dict(sorted(temperatures.items())),
             sources=tuple(SourceSummary(s.name, s.frames, dict(s.skipped), s.labels) for s in self.sources),
             unfinished=self.ledger.pending is not None,
+            velocities=MotionSummary.of(temperature, self.column("kinetic_temperature")),
         )
 
     def verify(self) -> None:
