@@ -55,11 +55,14 @@ def test_a_split_file_is_obeyed_and_kept(cli, refused, store) -> None:
     assert "store has 30 frames" in refused(2, "train", store, "--split", "mine.yaml")
 
 
-def test_another_store_validates(cli, store, trajectory) -> None:
-    """All frames of the first train, and rgnn eval takes the second."""
-    cli("convert", trajectory, "--every", 5, "--out", "data/other.zarr", "--quiet")
-    said = cli("train", store, "--epochs", 1, "--validation", "data/other.zarr", "--out", "runs/v")
-    assert "Frames: 30 train, 6 validate. All frames of data/other.zarr validate." in said
+def test_another_store_validates(cli, refused, store, trajectory) -> None:
+    """All frames of the first train, and rgnn eval takes the second; none may be in both."""
+    cli("convert", trajectory, "--first", 24, "--out", "data/other.zarr", "--quiet")
+    cli("convert", trajectory, "--last", 24, "--out", "data/first.zarr", "--quiet")
+    words = refused(2, "train", store, "--epochs", 1, "--validation", "data/other.zarr", "--out", "runs/v")
+    assert "6 of its 6 frames" in words and "validate on a store without them" in words
+    said = cli("train", "data/first.zarr", "--epochs", 1, "--validation", "data/other.zarr", "--out", "runs/v")
+    assert "Frames: 24 train, 6 validate. All frames of data/other.zarr validate." in said
     assert "other trajectories may" not in said
     assert "all 6" in cli("eval", "runs/v", "--repeats", 1)
 

@@ -230,6 +230,25 @@ def test_held_out_frames_are_those_of_the_provenance(tmp_path) -> None:
     assert held_out_frames(known.override(data_checksum="0"), store) is None
 
 
+def test_frames_that_were_added_are_held_out_with_those_of_before(tmp_path) -> None:
+    """Not evaluated with the frames that were trained on, since the store is no longer the same."""
+    store = stored(tmp_path / "s.zarr", walk(30, 0.5, 0))
+    known = Provenance(data=str(store.path), data_checksum=store.checksum, held_out=((2, 4),))
+    with StoreWriter(store.path, 3.0, append=True, sources=[Source("1.xyz")]) as writer:
+        for k, frame in enumerate(walk(5, 0.5, 1)):
+            writer.add(frame, f"1: {k}")
+    assert held_out_frames(known, GraphStore(store.path)) == [2, 3, 4, *range(30, 35)]
+
+
+def test_training_frames_in_another_store_are_not_held_out(tmp_path) -> None:
+    old, new = walk(30, 0.5, 0), walk(10, 0.5, 1)
+    store = stored(tmp_path / "old.zarr", old)
+    known = Provenance(data=str(store.path), data_checksum=store.checksum, held_out=((2, 4),))
+    merged = stored(tmp_path / "merged.zarr", new, old[:10])
+    assert held_out_frames(known, merged) == [*range(10), 12, 13, 14]
+    assert held_out_frames(known, stored(tmp_path / "new.zarr", new)) is None
+
+
 def test_distances_are_those_of_the_displacements(tmp_path) -> None:
     """Independent displacements of sigma 0.1 in each of three directions, of both frames: sqrt(6) sigma, moved as one
     or wrapped or not; other sites are farther."""

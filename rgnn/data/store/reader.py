@@ -5,6 +5,7 @@ block. Readers may have the store open meanwhile: blocks never change, and the l
 """
 
 import hashlib
+import itertools
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
@@ -108,6 +109,15 @@ class GraphStore:
         state = hashlib.sha256(repr(self.cutoff).encode())
         state.update(self.column("digest").tobytes())
         return state.hexdigest()
+
+    def grown_from(self, checksum: str) -> int | None:
+        """Frames of the store with this checksum that frames of more sources were added to; None where it was none."""
+        state, digests = hashlib.sha256(repr(self.cutoff).encode()), self.column("digest")
+        for first, last in itertools.pairwise(np.cumsum([0] + [source.frames for source in self.sources]).tolist()):
+            state.update(digests[first:last].tobytes())
+            if state.hexdigest() == checksum:
+                return last
+        return None
 
     def column(self, name: str) -> np.ndarray:
         """[frames] one value of each frame: "n_atoms", "energy" (eV), "temperature" (K), "time" (fs) or "digest".

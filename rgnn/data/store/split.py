@@ -236,8 +236,7 @@ def trained_frames(p: Provenance) -> tuple[GraphStore, list[int]] | None:
         return None
     if store.checksum != p.data_checksum:
         return None
-    held = [] if p.validation_data else held_out_frames(p, store)
-    return store, sorted(set(range(len(store))) - set(held or []))
+    return store, sorted(set(range(len(store))) - set(_held_out(p, len(store)) or []))
 
 
 def _frames(value: Any, where: str, n: int) -> list[int]:
@@ -264,12 +263,27 @@ def _in_words(frames: Sequence[int]) -> str:
 
 
 def held_out_frames(p: Provenance, store: GraphStore) -> list[int] | None:
-    """The frames of its own training store that a model of this provenance was not trained on; None for any other.
+    """The frames of a store that a model of this provenance was not trained on; None where it has none of its training.
 
-    Those to test on, where its split had some, else the validation frames.
+    Those to test on, where its split had some, else the validation frames. Of its training store with frames that were
+    added later, and of any other that has some of its training frames, all others too.
     """
-    if p.data_checksum != store.checksum:
+    if p.data_checksum == store.checksum:
+        return _held_out(p, len(store))
+    before = store.grown_from(p.data_checksum)
+    if before is not None:
+        held = _held_out(p, before)
+        return None if held is None else [*held, *range(before, len(store))]
+    found = trained_frames(p)
+    if found is None:
         return None
+    digests = store.column("digest")
+    others = np.flatnonzero(~np.isin(digests, found[0].column("digest")[found[1]]))
+    return others.tolist() if 0 < len(others) < len(store) else None
+
+
+def _held_out(p: Provenance, n: int) -> list[int] | None:
+    """The frames of the training store, of n frames, that a model was not trained on; None where another validated."""
     if p.held_out:
         return [frame for first, last in p.held_out for frame in range(first, last + 1)]
-    return None if p.validation_data else split_frames(len(store), p.validation, p.seed, how=p.split)[1]
+    return None if p.validation_data else split_frames(n, p.validation, p.seed, how=p.split)[1]
