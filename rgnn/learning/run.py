@@ -24,14 +24,14 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.errors import InputError, Interrupted, first_line
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.rng import numpy_stream, stream_seed
 from rgnn.base.run_folder import held
 from rgnn.base.settings import dump_yaml
 from rgnn.data.conversion import convert
-from rgnn.data.formats.labels import Keys
+from rgnn.data.formats.labels import Keys, frame_of
 from rgnn.data.formats.selection import Selection
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.split import FILE as SPLIT_FILE
@@ -39,7 +39,7 @@ from rgnn.data.store.split import read_partition, require_other_frames, trained_
 from rgnn.evaluation.reliability import reliability
 from rgnn.learning.choose import farthest_frames, random_frames
 from rgnn.learning.explore import Exploration, candidates, explore
-from rgnn.learning.labels import Labeller, labeller_of, read_structures, write_structures
+from rgnn.learning.labels import CalculatorLabels, Labeller, labeller_of, read_structures, write_structures
 from rgnn.learning.rounds import Folder, Round
 from rgnn.learning.settings import LearnRecord, LearnSettings
 from rgnn.md.structures import read_structure
@@ -54,6 +54,9 @@ from rgnn.training.validation import validate
 
 # Steps of a training where no length is given: there are several, and the last need not be the best that there is.
 TRAINING_STEPS = 2000
+
+# Labels are of the same reference where forces agree to this share of them, or of this many eV/Angstrom.
+SAME_FORCES, SMALL_FORCES = 0.1, 0.05
 
 # What labels are read with: they were written in eV and Angstrom.
 LABELLED, EVERYTHING = Selection(keys=Keys(units="metal")), Selection()
@@ -147,6 +150,7 @@ class Learning:
         if not folder.store.exists():
             if s.frames is not None and not s.relabel:
                 self._convert([Path(s.frames)], folder.store, stage)
+                self._compare_labels(stage)
             else:
                 begin = folder.round(0)
                 if not (begin / "chosen.xyz").is_file():
@@ -165,6 +169,27 @@ class Learning:
             self._convert([Path(s.test)], folder.test, stage)
         if s.test is not None:
             self._require_unseen(store, GraphStore(folder.test))
+
+    def _compare_labels(self, stage: Stage) -> None:
+        """Say where the frames to start from have other forces than the calculator, which labels all others, gives."""
+        if not isinstance(self.labeller, CalculatorLabels):
+            return
+        store = GraphStore(self.folder.store)
+        number = len(store) // 2
+        frame = store.frame(number)
+        with stage("Labels to start from", "frames") as listener:
+            try:
+                found = frame_of(self.labeller.by.label(frame.to_atoms()), f"{self.settings.frames}: frame {number}")
+            except Exception as error:  # what a calculator raises at a structure it cannot treat
+                said = f"{self.settings.label} fails at frame {number} of {self.settings.frames} ({first_line(error)})"
+                listener.warn(f"{said}; whether its labels are of the same reference is not known.")
+                return
+            apart = float(np.sqrt(np.square(found.forces - frame.forces).mean()))
+            if apart > SAME_FORCES * max(float(np.sqrt(np.square(frame.forces).mean())), SMALL_FORCES):
+                listener.warn(
+                    f"{self.settings.frames}: forces of its frame {number} are {apart:.2g} eV/Angstrom (rms) off those "
+                    f"of {self.settings.label}, which labels all other frames; --relabel labels these again."
+                )
 
     def _require_unseen(self, store: GraphStore, test: GraphStore) -> None:
         """Raise InputError where frames of the test are trained on, here or by the model that trainings begin with."""
@@ -231,13 +256,14 @@ class Learning:
     def _trained(self, number: int, out: Path, stage: Stage) -> Round:
         """Train on all frames so far; the row of the round as far as it is known by then."""
         s, store = self.settings, GraphStore(self.folder.store)
-        named = {"config": s.config, "from_model": s.from_model, "chip": s.chip}
         request = TrainingRequest(
             self.folder.store,
             s.preset,
+            _path(s.config),
+            chip=_path(s.chip),
             hardware_changes=s.hardware,
             training=s.training,
-            **{name: None if path is None else Path(path) for name, path in named.items()},
+            from_model=_path(s.from_model),
         )
         settings = request.settings(lambda: self.folder.store)
         with stage(f"Training of round {number}, {len(store)} frames", "steps") as listener:
@@ -304,6 +330,10 @@ class Learning:
             added_sigma=float(np.sqrt(np.square(found.sigma).mean())),
             added_rank=found.spearman if math.isfinite(found.spearman) else None,
         )
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
 def _with_dynamics(row: Round, found: Exploration) -> Round:

@@ -57,8 +57,8 @@ def test_a_split_file_is_obeyed_and_kept(cli, refused, store) -> None:
 
 def test_another_store_validates(cli, refused, store, trajectory) -> None:
     """All frames of the first train, and rgnn eval takes the second; none may be in both."""
-    cli("convert", trajectory, "--first", 24, "--out", "data/other.zarr", "--quiet")
-    cli("convert", trajectory, "--last", 24, "--out", "data/first.zarr", "--quiet")
+    cli("convert", trajectory, "--from", 24, "--out", "data/other.zarr", "--quiet")
+    cli("convert", trajectory, "--to", 24, "--out", "data/first.zarr", "--quiet")
     words = refused(2, "train", store, "--epochs", 1, "--validation", "data/other.zarr", "--out", "runs/v")
     assert "6 of its 6 frames" in words and "validate on a store without them" in words
     said = cli("train", "data/first.zarr", "--epochs", 1, "--validation", "data/other.zarr", "--out", "runs/v")

@@ -322,6 +322,20 @@ def test_labelled_frames_that_are_left_out_are_said(place) -> None:
     assert any("1 labelled frame is left out (duplicate" in text for text in said)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.3])
+def test_labels_of_another_reference_are_said(scale: float, place) -> None:
+    """Frames to start from whose forces are not those of the calculator that labels all others."""
+    write_test(place)
+    frames = ase.io.read("test.xyz", ":")
+    for atoms in frames:
+        atoms.calc.results["forces"] *= scale
+    ase.io.write("mine.xyz", frames, format="extxyz")
+    said = []
+    settings = {**SMALL, "frames": "mine.xyz", "rounds": 1, "temperature": 20.0, "steps": 3}
+    learn("alloy.xyz", "a", listener=Heard(warn=said.append), **settings)
+    assert any("which labels all other frames; --relabel" in text for text in said) == (scale != 1.0)
+
+
 @pytest.mark.parametrize("relabel", [False, True])
 def test_frames_to_test_on_are_not_trained_on(relabel: bool, place) -> None:
     write_test(place)
