@@ -18,6 +18,8 @@ from rgnn.graphs.graph import Graph
 MOST_HELD, MOST_TRAINED, COMPARED_HELD, COMPARED_TRAINED = 40, 2000, 12, 240
 # Training frames that are compared besides: the next of the store on either side, and those about the nearest found.
 BESIDE, ABOUT = 2, 100
+# Frames of another store are of the same trajectories where they lie this share of unrelated ones from the nearest.
+RELATED = 0.5
 # Gaussians of the distance of a neighbour that describe a neighbourhood.
 RADIAL = 8
 
@@ -58,14 +60,12 @@ def nearness(store: GraphStore, train: Sequence[int], held: Sequence[int]) -> Ne
     displacement, unrelated = None, None
     try:
         placed = _Placements(store)
-        found = [_nearest_frame(placed, ordered, k, beside[k]) for k in some]
+        found = [_nearest_frame(placed.of(k), placed, ordered, beside[k]) for k in some]
         for k, (_, frame) in zip(some, found, strict=True):
             beside[k] = sorted({*beside[k], *frame})
         known = [distance for distance, frame in found if frame]
         displacement = float(np.mean(known)) if known else None
-        apart = evenly(_apart(evenly(list(train), MOST_TRAINED), pieces), MOST_HELD)
-        far = [d for a, b in apart if (d := placed.of(a).displacement(placed.of(b))) is not None]
-        unrelated = float(np.median(far)) if far else None
+        unrelated = _unrelated(placed, train, pieces)
     except InputError:  # graphs without positions
         pass
     near, elsewhere = _neighbourhoods(store, train, beside, pieces)
@@ -91,9 +91,35 @@ class _Placements:
         return self.known[k]
 
 
-def _nearest_frame(placed: _Placements, ordered: np.ndarray, k: int, beside: list[int]) -> tuple[float, list[int]]:
+def _unrelated(placed: _Placements, train: Sequence[int], pieces: np.ndarray) -> float | None:
+    """Displacement between training frames that have nothing to do with each other, Angstrom; None without any."""
+    apart = evenly(_apart(evenly(list(train), MOST_TRAINED), pieces), MOST_HELD)
+    far = [d for a, b in apart if (d := placed.of(a).displacement(placed.of(b))) is not None]
+    return float(np.median(far)) if far else None
+
+
+def related(store: GraphStore, other: GraphStore) -> tuple[float, float] | None:
+    """How far frames of another store lie from the nearest of one, and unrelated frames of that from each other.
+
+    Both are root mean square displacements of an atom, Angstrom. None where the former are not so near that they are
+    of the same trajectories, or where it cannot be told.
+    """
+    try:
+        placed, theirs, ordered = _Placements(store), _Placements(other), np.arange(len(store))
+        some = evenly(range(len(other)), MOST_HELD)
+        found = [d for k in some if np.isfinite(d := _nearest_frame(theirs.of(k), placed, ordered, [])[0])]
+        unrelated = _unrelated(placed, ordered.tolist(), trajectories(store))
+    except InputError:  # graphs without positions
+        return None
+    if unrelated is None or not found or (near := float(np.median(found))) > RELATED * unrelated:
+        return None
+    return near, unrelated
+
+
+def _nearest_frame(
+    mine: Placed, placed: _Placements, ordered: np.ndarray, beside: list[int]
+) -> tuple[float, list[int]]:
     """Displacement to the nearest training frame found, Angstrom, and its number; infinite and none without any."""
-    mine = placed.of(k)
 
     def nearest(frames: Iterable[int]) -> tuple[float, int]:
         displaced = ((mine.displacement(placed.of(each)), each) for each in frames)

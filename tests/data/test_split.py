@@ -11,7 +11,7 @@ from rgnn import GraphStore
 from rgnn.base.errors import InputError
 from rgnn.base.provenance import Provenance, ranges_of
 from rgnn.data.frames import EdgeFrame, Frame
-from rgnn.data.nearness import nearness
+from rgnn.data.nearness import nearness, related
 from rgnn.data.store.correlation import correlation_length, trajectories
 from rgnn.data.store.ledger import Source
 from rgnn.data.store.split import held_out_frames, partition, read_partition, split_frames
@@ -281,6 +281,15 @@ def test_in_a_longer_trajectory_held_out_frames_are_no_farther(tmp_path, monkeyp
     short, long = found
     assert long.displacement == pytest.approx(short.displacement, rel=0.1)
     assert long.ratio > 0.9 * short.ratio > 1.3
+
+
+def test_another_store_of_the_same_trajectory_is_related(tmp_path) -> None:
+    """Its frames lie between those that train; those of another trajectory do not."""
+    frames = walk(120, 0.95, 6)
+    store = stored(tmp_path / "a.zarr", [f for k, f in enumerate(frames) if k % 4])
+    near, far = related(store, stored(tmp_path / "b.zarr", frames[::4]))
+    assert near < 0.5 * far and far == pytest.approx(0.1 * np.sqrt(6), rel=0.1)
+    assert related(store, stored(tmp_path / "c.zarr", walk(30, 0.95, 7))) is None
 
 
 def test_a_twin_is_found_wherever_it_is(tmp_path, monkeypatch) -> None:
