@@ -18,6 +18,7 @@ from typing import Any
 
 from rgnn.base.errors import BrokenRunError, InputError
 from rgnn.base.files import sha256
+from rgnn.data.doubts import Doubts
 from rgnn.data.formats import scan
 from rgnn.data.formats.cp2k import without_forces
 from rgnn.data.formats.graph_pickle import is_pickle, read_graph_pickle
@@ -234,7 +235,7 @@ class _Reading:
             if place < self.begin.source:
                 continue
             first = max(self.wanted.first, self.begin.frame if place == self.begin.source else 0)
-            index = None
+            index, doubts = None, Doubts(path)
             for index, item in items_of(path, replace(self.wanted, first=first), self.cutoff, self.warn):
                 where = f"{path}: frame {index}"
                 if isinstance(item, Unusable):
@@ -248,6 +249,7 @@ class _Reading:
                         yield batch
                         batch = Batch()
                     self.seen.add(digest)
+                    doubts.look(index, item)
                     batch.add(item, where, place)
                 batch.cursor = Cursor(place, index + self.wanted.every)
                 if batch.full:
@@ -255,6 +257,7 @@ class _Reading:
                     batch = Batch(cursor=batch.cursor)
             if index is None and first == self.wanted.first:
                 self.warn(f"{path}: {NO_FRAMES}")
+            doubts.say(self.warn)
             batch.cursor = Cursor(place + 1)
         yield batch
 

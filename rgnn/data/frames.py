@@ -11,6 +11,8 @@ from rgnn.base.errors import InputError
 
 # A component above this is no force of matter near equilibrium, but a wrong unit or a broken calculation.
 LARGEST_FORCE = 1000.0
+# Positions are the same where they agree to this, Angstrom: files keep few digits.
+SAME_PLACE = 0.01
 
 
 class Unusable(InputError):  # noqa: N818 (said of a frame)
@@ -75,6 +77,12 @@ class Frame:
         reals = [np.asarray(x, np.float64) for x in (self.positions, self.cell, self.forces)]
         return digest(np.asarray(self.numbers, np.uint8), np.asarray(self.pbc, bool), *reals)
 
+    @property
+    def structure_digest(self) -> int:
+        """Equal for the same atoms in the same places, to a hundredth of an Angstrom, whatever their forces."""
+        places = [np.rint(np.asarray(x) / SAME_PLACE).astype(np.int64) for x in (self.positions, self.cell)]
+        return digest(np.asarray(self.numbers, np.uint8), np.asarray(self.pbc, bool), *places)
+
 
 @dataclass(frozen=True)
 class EdgeFrame:
@@ -107,6 +115,14 @@ class EdgeFrame:
         index = np.asarray(self.edge_index, np.int32)
         reals = [np.asarray(x, np.float64) for x in (self.edge_vector, self.forces)]
         return digest(np.asarray(self.numbers, np.uint8), index, *reals)
+
+    @property
+    def structure_digest(self) -> int:
+        """Equal for graphs with the same edges, to a hundredth of an Angstrom, whatever their forces."""
+        index = np.asarray(self.edge_index, np.int32)
+        return digest(
+            np.asarray(self.numbers, np.uint8), index, np.rint(self.edge_vector / SAME_PLACE).astype(np.int64)
+        )
 
 
 def check_forces(forces: np.ndarray, n_atoms: int, where: str) -> np.ndarray:

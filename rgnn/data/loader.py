@@ -1,8 +1,9 @@
 """Frames in training order, made ready before they are needed, in bounded memory.
 
 A store that stays in memory is shuffled as a whole. Of a larger one, random blocks are read, `WINDOW` at a time, and
-the frames of a window are shuffled: every frame still comes once an epoch, and every block is read once. The order
-depends on the seed and the epoch alone, so a resumed epoch continues where it was.
+the frames of a window are shuffled: every frame still comes once an epoch, and every block is read once. Frames that
+are replayed are read so from their own store, at the same time. The order depends on the seed and the epoch alone, so a
+resumed epoch continues where it was.
 """
 
 from collections import deque
@@ -30,7 +31,7 @@ def epoch_order(frames: object, train: Sequence[int], seed: int, epoch: int) -> 
     """The numbers of the training frames in the order of an epoch."""
     frames = frames.training if isinstance(frames, ValidatedElsewhere) else frames
     if isinstance(frames, ReplayedFrames):
-        return frames.drawn(train, seed, epoch)
+        return _replayed_order(frames, train, seed, epoch)
     generator = torch_stream(seed, "order", epoch)
     if not isinstance(frames, GraphStore) or frames.in_memory:
         return [train[k] for k in torch.randperm(len(train), generator=generator).tolist()]
@@ -48,6 +49,24 @@ def sampled(frames: object, train: Sequence[int], most: int) -> list[int]:
     """The numbers of so many of the frames that are learned, evenly chosen, with the share of replayed ones."""
     frames = frames.training if isinstance(frames, ValidatedElsewhere) else frames
     return frames.sample(train, most) if isinstance(frames, ReplayedFrames) else evenly(train, most)
+
+
+def _replayed_order(frames: ReplayedFrames, train: Sequence[int], seed: int, epoch: int) -> list[int]:
+    """The frames of both stores mixed, each store that is large block by block."""
+    drawn = frames.drawn(train, seed, epoch)
+    if frames.new.in_memory and frames.old.in_memory:
+        return drawn
+    order, generator = np.asarray(drawn), torch_stream(seed, "order of blocks", epoch)
+    when = torch.rand(len(order), generator=generator).numpy()  # in units of the epoch
+    first = len(frames.new)
+    for store, mine, numbers in ((frames.new, order < first, order), (frames.old, order >= first, order - first)):
+        if not store.in_memory:
+            block = np.searchsorted(store.first, numbers[mine], side="right") - 1
+            blocks = torch.randperm(len(store.first) - 1, generator=generator).numpy()
+            place = np.empty_like(blocks)
+            place[blocks] = np.arange(len(blocks))
+            when[mine] = (place[block] // WINDOW + when[mine]) / -(-len(blocks) // WINDOW)
+    return order[np.argsort(when, kind="stable")].tolist()
 
 
 def prefetched(

@@ -14,7 +14,7 @@ from rgnn.base.provenance import Provenance, UsedFrames, frames_of, ranges_of
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.split import Partition, split_frames
 
-ROLES = ("train", "validation", "test")
+ROLES, ATTRIBUTES = ("train", "validation", "test"), ("trained", "validated", "tested", "left_out")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,18 @@ def uses_of(p: Provenance, *stores: GraphStore) -> tuple[UsedFrames, ...]:
         held = split_frames(there[1], p.validation, p.seed, how=p.split)[1]
     train = sorted(set(range(there[1])) - set(held))
     return own.override(train=tuple(ranges_of(train)), validation=tuple(ranges_of(held))), *earlier
+
+
+def held_out_frames(p: Provenance, store: GraphStore) -> list[int] | None:
+    """The frames of a store that a model of this provenance was not trained on; None where it has none of its training.
+
+    Those to test on, where its split had some, else the validation frames. Of its training store with frames that were
+    added later, and of any other that has some of its training frames, all others too.
+    """
+    met = Met.by(uses_of(p, store), store)
+    tested, known = met.of(store, "tested"), met.of(store, *ATTRIBUTES)
+    held = (tested if tested.any() else met.of(store, "validated")) | ~known
+    return np.flatnonzero(held).tolist() or None if known.any() else None
 
 
 def _store_of(use: UsedFrames, stores: Sequence[GraphStore]) -> tuple[GraphStore, int] | None:

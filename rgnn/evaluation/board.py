@@ -20,7 +20,7 @@ from rgnn.base.run_folder import held
 from rgnn.chip.board.connection import BoardConnection
 from rgnn.chip.columns import ColumnFit
 from rgnn.chip.hardware import Hardware
-from rgnn.data.store.split import held_out_frames
+from rgnn.data.met import held_out_frames
 from rgnn.evaluation.errors import TERMS, ErrorSums, HardwareErrors
 from rgnn.evaluation.plan import EvaluationPlan
 from rgnn.evaluation.run import evaluate_hardware, predict

@@ -15,7 +15,7 @@ import torch
 from rgnn.base.errors import InputError
 from rgnn.base.events import SILENT, Listener
 from rgnn.chip.chip import Chip
-from rgnn.data.store.split import held_out_frames
+from rgnn.data.met import held_out_frames
 from rgnn.evaluation.errors import HardwareErrors
 from rgnn.evaluation.plan import EvaluationPlan
 from rgnn.evaluation.run import evaluate_hardware

@@ -22,9 +22,8 @@ from rgnn.base.settings import dump_yaml, read_yaml
 from rgnn.chip.hardware import Hardware
 from rgnn.chip.presets import load_hardware
 from rgnn.chip.variations import variations
-from rgnn.data.met import Met, uses_of
+from rgnn.data.met import Met, held_out_frames, uses_of
 from rgnn.data.store.reader import GraphStore, require_cutoff
-from rgnn.data.store.split import held_out_frames
 from rgnn.evaluation.errors import HardwareErrors
 from rgnn.evaluation.intervals import Sample
 from rgnn.evaluation.reliability import Reliability, reliability

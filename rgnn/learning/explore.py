@@ -159,13 +159,12 @@ def _reason(broken: BrokenRunError, out: Path) -> str:
     return said.partition(";")[0]
 
 
-def candidates(out: Path, model: ForceField) -> list[tuple[int, Atoms]]:
-    """Steps and structures of a run that may be labelled: without those whose atoms are closer than matter can be."""
-    file = out / "trajectory.xyz"
-    steps, _ = _ratios(out)
+def candidates(out: Path, model: ForceField) -> list[Atoms]:
+    """Structures of a run that may be labelled: without those whose atoms are closer than matter can be."""
     watch = ContactWatch(model.provenance.seen, "stop", lambda text: None)
-    found = list[tuple[int, Atoms]]()
-    for step, atoms in zip(steps.astype(int).tolist(), ase.io.iread(file, index=":", format="extxyz"), strict=False):
+    found: dict[int, Atoms] = {}  # by step: a run that was stopped has written its last step twice
+    for atoms in ase.io.iread(out / "trajectory.xyz", index=":", format="extxyz"):
+        step = int(atoms.info["step"])
         if watch.look(step, atoms) is None and math.isfinite(float(np.abs(atoms.positions).max())):
-            found.append((step, Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)))
-    return found
+            found[step] = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    return list(found.values())

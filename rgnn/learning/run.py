@@ -24,21 +24,22 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from rgnn.base.errors import InputError, Interrupted
+from rgnn.base.errors import InputError, Interrupted, first_line
 from rgnn.base.events import SILENT, Listener
 from rgnn.base.files import write_atomic
 from rgnn.base.rng import numpy_stream, stream_seed
 from rgnn.base.run_folder import held
 from rgnn.base.settings import dump_yaml
 from rgnn.data.conversion import convert
-from rgnn.data.formats.labels import Keys
+from rgnn.data.formats.labels import Keys, frame_of
 from rgnn.data.formats.selection import Selection
 from rgnn.data.met import Met, uses_of
 from rgnn.data.store.reader import GraphStore
+from rgnn.data.store.split import require_other_frames
 from rgnn.evaluation.reliability import reliability
 from rgnn.learning.choose import farthest_frames, random_frames
 from rgnn.learning.explore import Exploration, candidates, explore
-from rgnn.learning.labels import Labeller, labeller_of, read_structures, write_structures
+from rgnn.learning.labels import CalculatorLabels, Labeller, labeller_of, read_structures, write_structures
 from rgnn.learning.rounds import Folder, Round
 from rgnn.learning.settings import LearnRecord, LearnSettings
 from rgnn.md.structures import read_structure
@@ -53,6 +54,9 @@ from rgnn.training.validation import validate
 
 # Steps of a training where no length is given: there are several, and the last need not be the best that there is.
 TRAINING_STEPS = 2000
+
+# Labels are of the same reference where forces agree to this share of them, or of this many eV/Angstrom.
+SAME_FORCES, SMALL_FORCES = 0.1, 0.05
 
 # What labels are read with: they were written in eV and Angstrom.
 LABELLED, EVERYTHING = Selection(keys=Keys(units="metal")), Selection()
@@ -90,6 +94,8 @@ class Learning:
 
     def __init__(self, record: LearnRecord, out: str | Path, device: torch.device | str = "cpu") -> None:
         self.record, self.settings, self.folder, self.device = record, record.learn, Folder(out), device
+        assert record.learn.seed is not None  # a record has it, see `LearnSettings.resolved`
+        self.seed: int = record.learn.seed
         path = self.folder.path
         if (path / "config.yaml").is_file():
             record.require_same(LearnRecord.read(path), path)
@@ -143,12 +149,13 @@ class Learning:
         s, folder = self.settings, self.folder
         if not folder.store.exists():
             if s.frames is not None and not s.relabel:
-                self._convert([Path(s.frames)], folder.store)
+                self._convert([Path(s.frames)], folder.store, stage)
+                self._compare_labels(stage)
             else:
                 begin = folder.round(0)
                 if not (begin / "chosen.xyz").is_file():
                     write_structures(self._structures_to_start_from(), begin / "chosen.xyz")
-                self._convert(self._labelled(begin, stage), folder.store, LABELLED)
+                self._convert(self._labelled(begin, stage), folder.store, stage, LABELLED)
         store = GraphStore(folder.store)
         if len(store) < 2:
             raise InputError(f"{folder.path}: starts from {len(store)} frame, but training needs two; give more.")
@@ -159,12 +166,39 @@ class Learning:
                 "or none, to start from distorted copies of the structure."
             )
         if s.test is not None and not folder.test.exists():
-            self._convert([Path(s.test)], folder.test)
-        if s.test is not None and (twice := GraphStore(folder.test).shared_with(store)):
-            raise InputError(
-                f"{s.test}: {twice} of its frames are among those that {folder.path} trains on; test on other frames, "
-                "in another folder."
-            )
+            self._convert([Path(s.test)], folder.test, stage)
+        if s.test is not None:
+            self._require_unseen(store, GraphStore(folder.test))
+
+    def _compare_labels(self, stage: Stage) -> None:
+        """Say where the frames to start from have other forces than the calculator, which labels all others, gives."""
+        if not isinstance(self.labeller, CalculatorLabels):
+            return
+        store = GraphStore(self.folder.store)
+        number = len(store) // 2
+        frame = store.frame(number)
+        with stage("Labels to start from", "frames") as listener:
+            try:
+                found = frame_of(self.labeller.by.label(frame.to_atoms()), f"{self.settings.frames}: frame {number}")
+            except Exception as error:  # what a calculator raises at a structure it cannot treat
+                said = f"{self.settings.label} fails at frame {number} of {self.settings.frames} ({first_line(error)})"
+                listener.warn(f"{said}; whether its labels are of the same reference is not known.")
+                return
+            apart = float(np.sqrt(np.square(found.forces - frame.forces).mean()))
+            if apart > SAME_FORCES * max(float(np.sqrt(np.square(frame.forces).mean())), SMALL_FORCES):
+                listener.warn(
+                    f"{self.settings.frames}: forces of its frame {number} are {apart:.2g} eV/Angstrom (rms) off those "
+                    f"of {self.settings.label}, which labels all other frames; --relabel labels these again."
+                )
+
+    def _require_unseen(self, store: GraphStore, test: GraphStore) -> None:
+        """Raise InputError where frames of the test are trained on, here or by the model that trainings begin with."""
+        way_out = f"name other frames than those of {self.settings.test} to test on"
+        require_other_frames(store, test, way_out)
+        start = self.settings.from_model
+        before = () if start is None else uses_of(load_model(start).provenance, test)
+        if twice := int(Met.by(before, test).of(test, "trained").sum()):
+            raise InputError(f"{test.path}: {start} was trained on {twice} of its {len(test)} frames; {way_out}.")
 
     def _structures_to_start_from(self) -> list[Atoms]:
         """Structures without labels: evenly chosen of those named, or distorted copies of the structure."""
@@ -176,16 +210,23 @@ class Learning:
 
     def _distorted(self, number: int, share: float) -> Atoms:
         """The structure with atoms displaced and its cell stretched, by a share of the largest of both."""
-        rng, atoms = numpy_stream(self.settings.seed, "distorted", number), self.atoms.copy()
+        rng, atoms = numpy_stream(self.seed, "distorted", number), self.atoms.copy()
         if atoms.pbc.all():
             stretch = 1 + share * self.settings.strain * rng.uniform(-1, 1, 3)
             atoms.set_cell(atoms.cell[:] * stretch[:, None], scale_atoms=True)
         atoms.positions += share * self.settings.rattle * rng.standard_normal((len(atoms), 3))
         return atoms
 
-    def _convert(self, sources: list[Path], out: Path, wanted: Selection = EVERYTHING, append: bool = False) -> None:
-        """Labelled frames into a store, checked as `rgnn convert` does."""
-        convert(sources, out, None if append else self.settings.cutoff, wanted, append=append)
+    def _convert(
+        self, sources: list[Path], out: Path, stage: Stage, wanted: Selection = EVERYTHING, append: bool = False
+    ) -> None:
+        """Labelled frames into a store, checked as `rgnn convert` does; what is left out is said."""
+        with stage(f"Frames into {out.name}", "frames") as listener:
+            cutoff = None if append else self.settings.cutoff
+            outcome = convert(sources, out, cutoff, wanted, append=append, warn=listener.warn)
+            for reason, n in outcome.left_out.items() if not outcome.already else ():
+                frames = "1 labelled frame is" if n == 1 else f"{n} labelled frames are"
+                listener.warn(f"{frames} left out ({reason}): {outcome.examples.get(reason, sources[0])}")
 
     def _labelled(self, folder: Path, stage: Stage) -> list[Path]:
         """Files of the chosen frames of a round with their labels."""
@@ -202,7 +243,7 @@ class Learning:
             if last:
                 return row
             with stage(f"Dynamics of round {number}", "steps") as listener:
-                seed = stream_seed(self.settings.seed, "dynamics", number) % 2**31
+                seed = stream_seed(self.seed, "dynamics", number) % 2**31
                 model = folder / "model"
                 found = explore(self.atoms, model, folder / "md", self.settings, seed, listener, self.device)
             row = _with_dynamics(row, found)
@@ -217,11 +258,12 @@ class Learning:
         s, store = self.settings, GraphStore(self.folder.store)
         request = TrainingRequest(
             self.folder.store,
-            None if s.config is not None else s.preset,
-            None if s.config is None else Path(s.config),
-            chip=None if s.chip is None else Path(s.chip),
+            s.preset,
+            _path(s.config),
+            chip=_path(s.chip),
             hardware_changes=s.hardware,
             training=s.training,
+            from_model=_path(s.from_model),
         )
         settings = request.settings(lambda: self.folder.store)
         with stage(f"Training of round {number}, {len(store)} frames", "steps") as listener:
@@ -233,7 +275,7 @@ class Learning:
         if s.test is None:
             return row
         test = GraphStore(self.folder.test)
-        e = validate(load_model(out, self.device), test, range(len(test)), s.seed)
+        e = validate(load_model(out, self.device), test, range(len(test)), self.seed)
         return replace(row, test_error=e.relative, test_mae=e.mae, test_energy=e.energy)
 
     def _with_length(self, settings: RunSettings) -> RunSettings:
@@ -262,15 +304,14 @@ class Learning:
                 f"{folder / 'md'}: its dynamics left no frame that could be labelled; begin again from more "
                 "frames, or from frames nearer to the structure."
             )
-        structures = [atoms for _, atoms in found]
         if s.choice == "random":
-            return [structures[k] for k in random_frames(len(structures), s.batch, s.seed, number)]
+            return [found[k] for k in random_frames(len(found), s.batch, self.seed, number)]
         trained = np.flatnonzero(Met.by(uses_of(model.provenance, store), store).of(store, "trained")).tolist()
-        return [structures[k] for k in farthest_frames(model, store, trained, structures, s.batch)]
+        return [found[k] for k in farthest_frames(model, store, trained, found, s.batch)]
 
     def _learned(self, row: Round, folder: Path, stage: Stage) -> Round:
         """Label the chosen frames, add them to the store, and compare them with what the model had said."""
-        self._convert(self._labelled(folder, stage), self.folder.store, LABELLED, append=True)
+        self._convert(self._labelled(folder, stage), self.folder.store, stage, LABELLED, append=True)
         store = GraphStore(self.folder.store)
         new = range(row.frames, len(store))
         if not new:
@@ -279,7 +320,7 @@ class Learning:
         model = load_model(path, self.device)
         known = chosen_uncertainty(path, model)
         assert known is not None
-        (found,) = reliability(model, [known], store, new, self.settings.seed)
+        (found,) = reliability(model, [known], store, new, self.seed)
         return replace(
             row,
             added=len(new),
@@ -288,6 +329,10 @@ class Learning:
             added_sigma=float(np.sqrt(np.square(found.sigma).mean())),
             added_rank=found.spearman if math.isfinite(found.spearman) else None,
         )
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
 def _with_dynamics(row: Round, found: Exploration) -> Round:

@@ -1,5 +1,6 @@
 """What active learning is asked to do, and where it starts from."""
 
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +11,11 @@ from rgnn.base.errors import InputError
 from rgnn.base.files import sha256
 from rgnn.base.settings import Flag, Number, Settings, Whole, read_yaml
 from rgnn.base.versions import Versions
+from rgnn.training.request import names_split, read_settings
+from rgnn.training.start import read_start
+
+# Longest edge where nothing says another, Angstrom.
+CUTOFF = 5.0
 
 
 class LearnSettings(Settings):
@@ -45,14 +51,18 @@ class LearnSettings(Settings):
     """Timestep of the dynamics, fs."""
     every: Whole = Field(default=10, ge=1)
     """Steps between frames that are looked at."""
-    preset: Preset = "energy"
-    """Settings of the training to start from."""
+    preset: Preset | None = None
+    """Settings of the training to start from; None is energy, where neither `config` nor `from_model` is given."""
     config: str | None = None
-    """YAML file with settings of the training, in place of a preset."""
-    cutoff: Number = Field(default=5.0, gt=0, le=20)
-    """Longest edge of the graphs, Å."""
+    """YAML file with settings of the training, in place of a preset; frames are held out at random where it names no
+    split."""
+    from_model: str | None = None
+    """Trained model that the training of each round begins with, in place of a preset."""
+    cutoff: Number | None = Field(default=None, gt=0, le=20)
+    """Longest edge of the graphs, Å; None is that of `config` or `from_model`, and else 5."""
     epochs: Whole | None = Field(default=None, ge=1)
-    """Number of passes of each training; None is the preset's."""
+    """Number of passes of each training; with neither `epochs` nor `minutes` a training has 2000 steps, or the length
+    that `config` names."""
     minutes: Number | None = Field(default=None, gt=0)
     """Length of each training in place of passes, minutes."""
     bits: Whole | None = Field(default=None, ge=1, le=16)
@@ -63,8 +73,8 @@ class LearnSettings(Settings):
     """Chip folder; None is a synthetic chip."""
     test: str | None = None
     """Labelled frames or graph store that each round's model is tested on, and never trained on."""
-    seed: Whole = Field(default=0, ge=0)
-    """Seed of distortions, trainings, velocities and choices."""
+    seed: Whole | None = Field(default=None, ge=0)
+    """Seed of distortions, trainings, velocities and choices; None is that of `config`, and else 0."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -79,13 +89,42 @@ class LearnSettings(Settings):
             raise InputError("relabel is for frames to start from; name them, or leave it out.")
         if self.epochs is not None and self.minutes is not None:
             raise InputError("epochs and minutes both say how long a training is; give one of them.")
+        if sum(given is not None for given in (self.preset, self.config, self.from_model)) > 1:
+            raise InputError(
+                "a settings file, a preset and a model to begin with each set everything; give one of config, preset "
+                "and from_model."
+            )
         return self
+
+    def resolved(self) -> Self:
+        """The same with the seed, the cutoff and the preset that stand where none are given.
+
+        Raises:
+            InputError: the settings file or the model cannot be read.
+        """
+        seed, cutoff, preset, start = 0, CUTOFF, self.preset, self.from_model
+        if self.config is not None:
+            run = read_settings(Path(self.config))
+            seed, cutoff = run.training.seed, run.model.cutoff
+        elif start is not None:
+            cutoff = read_start(start).settings.cutoff
+            if Path(start).is_symlink():  # such as runs/latest, which may point to another run tomorrow
+                start = os.path.relpath(Path(start).resolve())
+        elif preset is None:
+            preset = "energy"
+        mine = {"seed": seed, "cutoff": cutoff}
+        given = {name: value for name in mine if (value := getattr(self, name)) is not None}
+        return self.override(preset=preset, from_model=start, **{**mine, **given})
 
     @property
     def training(self) -> dict[str, Any]:
-        """Fields of the training settings that are set here. Frames chosen far apart need no blocks."""
-        length = {name: n for name in ("epochs", "minutes") if (n := getattr(self, name)) is not None}
-        return {**length, "seed": self.seed, "split": "random"}
+        """Fields of the training settings that are set here. Frames chosen far apart need no blocks.
+
+        Raises:
+            InputError: the settings file cannot be read.
+        """
+        given = {name: n for name in ("epochs", "minutes", "seed") if (n := getattr(self, name)) is not None}
+        return given if self.config is not None and names_split(Path(self.config)) else {**given, "split": "random"}
 
     @property
     def hardware(self) -> dict[str, Any]:
@@ -111,10 +150,14 @@ class LearnRecord(Settings):
 
     @classmethod
     def of(cls, learn: LearnSettings, structure: Path, frame: int, format: str | None) -> Self:  # noqa: A002
-        """The record of such a request."""
+        """The record of such a request.
+
+        Raises:
+            InputError: as `LearnSettings.resolved`.
+        """
         checksum = sha256(structure) if structure.is_file() else ""
         return cls(
-            learn=learn,
+            learn=learn.resolved(),
             structure=str(structure),
             structure_sha256=checksum,
             frame=frame,

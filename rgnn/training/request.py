@@ -9,6 +9,7 @@ from typing import Any, get_args
 from rgnn.base.choices import Preset, Split
 from rgnn.base.errors import InputError
 from rgnn.base.events import SILENT, Listener
+from rgnn.base.settings import read_yaml
 from rgnn.chip.board.settings import BoardSettings
 from rgnn.chip.presets import load_hardware
 from rgnn.data.store.reader import GraphStore
@@ -194,7 +195,7 @@ class TrainingRequest:
             return RunSettings.adding_to(self.adds_to)
         if self.config is None:
             return RunSettings.preset(self.preset or "default")
-        return read_published(self.config).run if is_published(self.config) else RunSettings.read(self.config)
+        return read_settings(self.config)
 
     @property
     def is_plain(self) -> bool:
@@ -205,6 +206,23 @@ class TrainingRequest:
     def unused(self) -> tuple[str, ...]:
         """Keys of a settings file of the published program that have no counterpart here."""
         return read_published(self.config).unused if self.config is not None and is_published(self.config) else ()
+
+
+def read_settings(path: Path) -> RunSettings:
+    """The settings of a YAML file, or of a train.json of the published program.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return read_published(path).run if is_published(path) else RunSettings.read(path)
+
+
+def names_split(path: Path) -> bool:
+    """Whether a settings file says which frames are held out."""
+    if is_published(path):
+        return False
+    plain = read_yaml(path)
+    return "split" in (plain.get("training") or {}) or plain.get("split_file") is not None
 
 
 def train(

@@ -30,7 +30,7 @@ from rgnn.data.heldout import ValidatedElsewhere
 from rgnn.data.met import Met, doubtful, kept_apart, uses_of
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import FILE as SPLIT_FILE
-from rgnn.data.store.split import Partition, partition
+from rgnn.data.store.split import Partition, partition, require_other_frames
 from rgnn.graphs.graph import LabelledFrames
 from rgnn.models import families
 from rgnn.models.base import ForceField
@@ -465,11 +465,8 @@ def _validated_elsewhere(store: GraphStore, validated: GraphStore) -> Partition:
         InputError: another cutoff, or frames that are in both.
     """
     require_cutoff(validated, store.cutoff)
-    if twice := validated.shared_with(store):
-        raise InputError(
-            f"{validated.path}: {twice} of its {len(validated)} frames are in {store.path} too, all of which trains; "
-            "validate on frames that it lacks, or give --split a file that names those to hold out."
-        )
+    way_out = "validate on a store without them, or give --split a file that names frames to hold out"
+    require_other_frames(store, validated, way_out)
     frames = list(range(len(store))), list(range(len(validated)))
     return Partition(*frames, how=f"All frames of {validated.path} validate.", whole=True)
 

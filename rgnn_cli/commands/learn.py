@@ -51,8 +51,17 @@ Steps = Annotated[
 ]
 Timestep = Annotated[float, typer.Option(help="Time step, fs.", rich_help_panel=DYNAMICS)]
 Every = Annotated[int, typer.Option(min=1, help="Steps between frames looked at.", rich_help_panel=DYNAMICS)]
-PresetOption = Annotated[Preset, typer.Option("--preset", help="Settings to start from.", rich_help_panel=TRAINING)]
-Cutoff = Annotated[float, typer.Option(help="Longest edge of the graphs, Å.", rich_help_panel=TRAINING)]
+PresetOption = Annotated[
+    Preset | None,
+    typer.Option("--preset", help="Settings to start from; default: energy.", rich_help_panel=TRAINING),
+]
+From = Annotated[
+    Path | None,
+    typer.Option("--from", help="Trained model that each training begins with.", rich_help_panel=TRAINING),
+]
+Cutoff = Annotated[
+    float | None, typer.Option(help="Longest edge of the graphs, Å; default: 5.", rich_help_panel=TRAINING)
+]
 Epochs = Annotated[
     int | None,
     typer.Option(min=1, help="Passes of a training; default: 2000 steps in all.", rich_help_panel=TRAINING),
@@ -83,8 +92,9 @@ def learn(
     steps: Steps = 2000,
     timestep: Timestep = 1.0,
     every: Every = 10,
-    preset: PresetOption = "energy",
-    cutoff: Cutoff = 5.0,
+    preset: PresetOption = None,
+    from_model: From = None,
+    cutoff: Cutoff = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
     bits: options.Bits = None,

@@ -9,6 +9,9 @@ from typing import Any
 
 from rgnn.base.errors import InputError
 
+# Values of a range, of which each takes a run.
+MOST = 1000
+
 
 def choices(
     bits: str | None,
@@ -38,7 +41,13 @@ def whole_numbers(text: str, option: str) -> list[int]:
     try:
         for part in text.split(","):
             first, _, last = part.partition(":")
-            numbers += range(int(first), int(last or first) + 1)
+            begin, end = int(first), int(last or first)
+            if end < begin or end - begin >= MOST:
+                what = "ends before it begins" if end < begin else f"has more than {MOST} values"
+                raise InputError(f"{option} is {text!r}, of which {part} {what}; write it as 2:8 or as 2,4,8.")
+            numbers += range(begin, end + 1)
+    except InputError:
+        raise
     except ValueError:
         numbers = []
     if not numbers:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rgnn_cli.show import learn
 
 if TYPE_CHECKING:
-    from rgnn.data.store.summary import StoreSummary
+    from rgnn.data.store.summary import MotionSummary, StoreSummary
     from rgnn.reports.contents import (
         ChipContents,
         Contents,
@@ -81,7 +81,7 @@ def store_facts(summary: StoreSummary) -> dict[str, str]:
         "cutoff": f"{s.cutoff_angstrom:g} Å",
         "neighbours": f"{s.mean_neighbours:.1f} of an atom on average, {s.fewest_neighbours} to {s.most_neighbours}",
         "force": f"{s.force_rms_ev_per_angstrom:.3f} eV/Å root mean square of a component",
-        "temperatures": _temperatures(s.temperatures_kelvin),
+        "temperatures": _temperatures(s.temperatures_kelvin, s.velocities),
         "sources": ", ".join(f"{source.name} ({source.frames})" for source in s.sources),
     }
     if labels := {source.labels for source in s.sources if source.labels}:
@@ -93,12 +93,17 @@ def store_facts(summary: StoreSummary) -> dict[str, str]:
     return facts
 
 
-def _temperatures(frames: Mapping[float, int]) -> str:
-    if not frames:
-        return "not recorded"
+def _temperatures(frames: Mapping[float, int], velocities: MotionSummary | None) -> str:
+    """Those that files name, and those of velocities where they name none."""
+    said = []
     if len(frames) > LISTED:
-        return f"{min(frames):g} to {max(frames):g} K"
-    return ", ".join(f"{t:g} K: {count}" for t, count in frames.items())
+        said.append(f"{min(frames):g} to {max(frames):g} K")
+    elif frames:
+        said.append(", ".join(f"{t:g} K: {count}" for t, count in frames.items()))
+    if (v := velocities) is not None:
+        span = f"{v.lowest_kelvin:.0f} to {v.highest_kelvin:.0f} K, {v.mean_kelvin:.0f} K on average"
+        said.append(f"{span}: {v.frames:,} by their velocities")
+    return "; ".join(said) or "not recorded"
 
 
 def _chip(found: ChipContents) -> dict[str, object]:
@@ -222,7 +227,7 @@ def _learning(found: LearningContents) -> dict[str, object]:
         "structure": record.structure,
         "labels": s.label or f"{s.inputs}, with the files of {s.template}",
         "started from": f"{start}, labelled again" if s.relabel else start,
-        "training": f"--preset {s.preset}" if s.config is None else s.config,
+        "training": s.config or (f"begins with {s.from_model}" if s.from_model is not None else f"--preset {s.preset}"),
         "dynamics": f"{s.steps} steps of {s.timestep:g} fs at {s.temperature:g} K",
         "finished rounds": f"{len(rounds)} of {s.rounds + 1} at most, the last without dynamics",
     }

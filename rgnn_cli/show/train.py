@@ -90,6 +90,8 @@ def prepared(session: Session, settings: RunSettings, out: Path | None, resumes:
 
 def introduction(session: Session, run: TrainingRun, folder: Path) -> None:
     """What is about to be trained, in three lines."""
+    from rgnn.data.nearness import related
+
     settings, store, say = run.config, run.store, session.report.say
     model, wide = settings.model, settings.model.recommended_cutoff
     wider = wide is not None and store.cutoff < wide and not settings.adds_to
@@ -114,6 +116,12 @@ def introduction(session: Session, run: TrainingRun, folder: Path) -> None:
         begins(session, run)
     parts = run.parts
     say(f"Frames: {len(parts.train)} train, {len(parts.validation)} validate. {parts.how}")
+    if run.validated is not None and (found := related(store, run.validated)) is not None:
+        session.report.warn(
+            f"frames of {settings.validation_store} lie {found[0]:.2f} Å from the nearest training frame, unrelated "
+            f"training frames {found[1]:.2f} Å from each other: they are of the same trajectories, and their error is "
+            "smaller than that of another."
+        )
     say(f"Run: {folder}, {length}{several}")
 
 

@@ -1,4 +1,4 @@
-from rgnn.data.store.summary import SourceSummary, StoreSummary
+from rgnn.data.store.summary import MotionSummary, SourceSummary, StoreSummary
 from rgnn_cli.show.info import store_facts
 
 
@@ -46,3 +46,11 @@ def test_many_temperatures_sizes_and_an_append_that_broke_off() -> None:
     assert facts["atoms in a frame"] == "8 to 12" and facts["temperatures"] == "10 to 29 K"
     assert "same command" in facts["unfinished"]
     assert store_facts(summary(temperatures_kelvin={}))["temperatures"] == "not recorded"
+
+
+def test_temperatures_of_velocities_are_recorded() -> None:
+    found = MotionSummary(1200, 287.4, 301.2, 312.9)
+    said = "287 to 313 K, 301 K on average: 1,200 by their velocities"
+    assert store_facts(summary(temperatures_kelvin={}, velocities=found))["temperatures"] == said
+    both = store_facts(summary(temperatures_kelvin={300.0: 5}, velocities=found))["temperatures"]
+    assert both == f"300 K: 5; {said}"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rgnn.data.loader import epoch_order, prefetched
+from rgnn.data.replay import ReplayedFrames
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.reader import GraphStore
 from rgnn.data.store.writer import write_store
@@ -45,6 +46,26 @@ def test_an_epoch_reads_each_block_once(large, monkeypatch) -> None:
     assert sorted(read) == list(range(15))
     assert read != sorted(read)
     assert len(large._blocks) <= 10
+
+
+@pytest.mark.parametrize("new", ["small", "large"])
+def test_replayed_frames_are_read_block_by_block(path, large, monkeypatch, tmp_path, new) -> None:
+    """Of a store that does not fit into memory, each block once an epoch; frames of both stores are mixed."""
+    monkeypatch.setattr("rgnn.data.store.reader.IN_MEMORY", 1 << 40 if new == "small" else 0)
+    frames = ReplayedFrames(GraphStore(path), large, range(60), 0.5)
+    assert frames.new.in_memory == (new == "small")
+    order = epoch_order(frames, range(60), 0, 0)
+    assert sorted(order) == list(range(120))
+    assert order == epoch_order(frames, range(60), 0, 0) != epoch_order(frames, range(60), 0, 1)
+    replayed = np.array([frames.is_replayed(k) for k in order])
+    assert 20 < replayed[:60].sum() < 40 and (np.diff(replayed.astype(int)) != 0).mean() > 0.35
+    load, read = GraphStore.load_block, []
+    monkeypatch.setattr(
+        GraphStore, "load_block", lambda self, number: read.append((self is large, number)) or load(self, number)
+    )
+    for k in order:
+        frames.graph(k)
+    assert sorted(read) == [(old, number) for old in (False, True) for number in range(15)]
 
 
 def test_frames_of_a_window_are_mixed(large) -> None:

@@ -296,6 +296,10 @@ def test_rmd17_archives(tmp_path) -> None:
     np.savez(tmp_path / "bad.npz", **{**arrays, "forces": FORCES}, old_indices=np.arange(2))
     with pytest.raises(InputError, match="do not fit each other"):
         list(read_frames(tmp_path / "bad.npz"))
+    np.savez(tmp_path / "few.npz", **{**arrays, "energies": np.array([-1.0])}, old_indices=np.arange(2))
+    said = list[str]()
+    assert [frame.energy for frame in read_frames(tmp_path / "few.npz", warn=said.append)] == [None, None]
+    assert "has 1 energies for 2 frames, which are taken without them" in said[0]
 
 
 def archive(folder: Path, **more: object) -> Path:
@@ -382,9 +386,11 @@ def test_deepmd_arrays_that_do_not_fit_are_refused(name: str, array: np.ndarray,
 def test_deepmd_labels_of_other_shapes_cost_no_forces(name: str, array: np.ndarray, tmp_path) -> None:
     deepmd(tmp_path)
     np.save(tmp_path / "set.000" / f"{name}.npy", array)
-    frames = list(read_frames(tmp_path))
+    said = list[str]()
+    frames = list(read_frames(tmp_path, warn=said.append))
     assert len(frames) == 4
     assert all((f.energy if name == "energy" else f.stress) is None for f in frames)
+    assert f"{name}.npy: holds {array.size} numbers, but 4" in said[0] and "frames are taken without it" in said[0]
 
 
 def test_deepmd_without_types_is_refused(tmp_path) -> None:

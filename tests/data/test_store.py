@@ -18,6 +18,7 @@ from rgnn.data.frames import Frame
 from rgnn.data.sample import sample_frames
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import split_frames
+from rgnn.data.store.summary import MotionSummary
 from rgnn.data.store.writer import StoreWriter, write_store
 from rgnn.graphs.neighbours import CLOSEST, edge_vectors, neighbour_list
 
@@ -108,6 +109,16 @@ def test_reading_frame_by_frame_gives_the_same(written, monkeypatch) -> None:
     part = GraphStore(written).graph(65)
     assert whole.edge_vector.equal(part.edge_vector)
     assert whole.forces.equal(part.forces)
+
+
+def test_temperatures_are_those_of_velocities_where_no_other_is_named(tmp_path) -> None:
+    kinetic = [None, 290.0, 310.0, 900.0]
+    frames = [replace(f, temperature=None, kinetic_temperature=k) for f, k in zip(FRAMES[:4], kinetic, strict=True)]
+    frames[3] = replace(frames[3], temperature=1000.0)
+    summary = write_store(frames, tmp_path / "s.zarr", 3.2).summary()
+    assert summary.velocities == MotionSummary(2, 290.0, 300.0, 310.0)
+    assert summary.temperatures_kelvin == {1000.0: 1}
+    assert summary.to_mapping()["velocities"]["mean_kelvin"] == 300.0
 
 
 def test_attributes(written) -> None:

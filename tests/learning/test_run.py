@@ -18,7 +18,8 @@ from wells import Wells, alloy
 import rgnn.learning.run as run_module
 from rgnn import GraphStore, load_model
 from rgnn.base.errors import InputError, Interrupted
-from rgnn.base.settings import dump_yaml
+from rgnn.base.settings import dump_yaml, read_yaml
+from rgnn.learning.explore import candidates
 from rgnn.learning.labels import CalculatorLabels
 from rgnn.learning.rounds import Folder
 from rgnn.learning.run import Learning, learn
@@ -288,6 +289,92 @@ def test_what_cannot_work_is_refused(place) -> None:
     with pytest.raises(InputError, match="b: holds something that learning has not written"):
         learned("b")
     assert [item.name for item in Path("b").iterdir()] == ["thesis.tex"]
+
+
+def test_split_and_seed_of_a_settings_file_stand(place) -> None:
+    """An option replaces the seed; where the file names no split, frames are held out at random."""
+    plain = read_yaml(Path("energy.yaml"))
+    plain["training"] |= {"split": "blocks", "seed": 7}
+    Path("blocks.yaml").write_text(dump_yaml(plain))
+    del plain["training"]["split"], plain["training"]["seed"]
+    Path("silent.yaml").write_text(dump_yaml(plain))
+    for out, settings, expected in (
+        ("a", {"config": "blocks.yaml"}, (7, "blocks")),
+        ("b", {"config": "blocks.yaml", "seed": 3}, (3, "blocks")),
+        ("c", {"config": "silent.yaml"}, (0, "random")),
+    ):
+        learned(out, **settings, temperature=20.0, steps=3, rounds=1)
+        run = RunSettings.read(Path(out) / "rounds/01/model/config.yaml")
+        assert (run.training.seed, run.training.split) == expected
+        assert LearnRecord.read(Path(out)).learn.seed == expected[0]
+
+
+def test_the_cutoff_of_a_settings_file_stands(place) -> None:
+    assert LearnSettings(label="a:b", config="ridge.yaml").resolved().cutoff == 4.0
+    assert LearnSettings(label="a:b").resolved().cutoff == 5.0
+
+
+def test_labelled_frames_that_are_left_out_are_said(place) -> None:
+    write_test(place)
+    frames = ase.io.read("test.xyz", ":")
+    frames[1].calc.results["forces"][2] = 5000.0
+    frames.append(frames[0])
+    ase.io.write("broken.xyz", frames, format="extxyz")
+    said = []
+    learn("alloy.xyz", "a", listener=Heard(warn=said.append), **{**SMALL, "frames": "broken.xyz", "rounds": 1})
+    assert any(
+        "1 labelled frame is left out (absurd forces): broken.xyz: frame 1: the force on" in text for text in said
+    )
+    assert any("1 labelled frame is left out (duplicate" in text for text in said)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.3])
+def test_labels_of_another_reference_are_said(scale: float, place) -> None:
+    """Frames to start from whose forces are not those of the calculator that labels all others."""
+    write_test(place)
+    frames = ase.io.read("test.xyz", ":")
+    for atoms in frames:
+        atoms.calc.results["forces"] *= scale
+    ase.io.write("mine.xyz", frames, format="extxyz")
+    said = []
+    settings = {**SMALL, "frames": "mine.xyz", "rounds": 1, "temperature": 20.0, "steps": 3}
+    learn("alloy.xyz", "a", listener=Heard(warn=said.append), **settings)
+    assert any("which labels all other frames; --relabel" in text for text in said) == (scale != 1.0)
+
+
+@pytest.mark.parametrize("relabel", [False, True])
+def test_frames_to_test_on_are_not_trained_on(relabel: bool, place) -> None:
+    write_test(place)
+    with pytest.raises(InputError, match=r"its 6 frames, the first of them frame 0, are in .* name other frames than"):
+        learned("a", frames="test.xyz", test="test.xyz", relabel=relabel, rounds=1)
+
+
+def test_trainings_begin_with_a_model(place) -> None:
+    """That of each round, as rgnn train --from begins with it; its frames may not be tested on."""
+    write_test(place)
+    learned("before", config="energy.yaml", rounds=1)
+    settings = {"config": None, "from_model": "before", "cutoff": None, "rounds": 1, "epochs": 2}
+    learned("after", **settings, frames="test.xyz")
+    for number in (1, 2):
+        run = RunSettings.read(Path(f"after/rounds/{number:02d}/model/config.yaml"))
+        assert run.from_model == "before" and run.training.epochs == 2
+        assert run.replay == load_model("before").provenance.data
+    assert load_model("after").provenance.started_from == "before"
+    assert GraphStore("after/store.zarr").cutoff == 4.0
+    with pytest.raises(InputError, match=r"before/store\.zarr, which is trained on"):
+        learned("other", **settings, frames="test.xyz", test="before/store.zarr")
+    with pytest.raises(InputError, match="give one of config, preset"):
+        LearnSettings(label="a:b", from_model="before", preset="energy")
+
+
+def test_a_step_that_was_written_twice_is_one_candidate(place) -> None:
+    learned("a", rounds=1)
+    run, model = Path("a/rounds/01/md"), load_model("a")
+    known = candidates(run, model)
+    lines = (run / "trajectory.xyz").read_text().splitlines(keepends=True)
+    size = len(alloy()) + 2
+    (run / "trajectory.xyz").write_text("".join([*lines[: 2 * size], *lines[size:]]))
+    assert len(candidates(run, model)) == len(known)
 
 
 def test_a_calculator_that_fails_is_said(place) -> None:

@@ -89,11 +89,11 @@ def scan(path: str | Path, wanted: Selection = EVERYTHING, warn: Warn = _ignore)
     if named in DEEPMD or (wanted.format is None and is_deepmd(path)):
         if not is_deepmd(path):
             raise InputError(f"{path}: holds no type.raw with set.*/coord.npy, as folders of DeePMD-kit do.")
-        return read_deepmd(path, wanted)
+        return read_deepmd(path, wanted, warn)
     if wanted.format is not None and wanted.format.startswith(DPDATA):
         return read_with_dpdata(path, named, wanted)
     if named == NPZ or (wanted.format is None and path.suffix == ".npz"):
-        return read_npz(path, wanted)
+        return read_npz(path, wanted, warn)
     dump = wanted.format is None and path.is_file() and first_line_of(path).startswith("ITEM:")
     format = safe_format(path, LammpsDump.format if dump else wanted.format)  # noqa: A001
     if wanted.keys.units not in (None, "metal") and format not in ANY_UNITS:

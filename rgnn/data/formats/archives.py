@@ -8,7 +8,7 @@ from ase import Atoms
 
 from rgnn.base.errors import InputError, first_line
 from rgnn.data.formats.labels import FORCES
-from rgnn.data.formats.selection import Items, Selection
+from rgnn.data.formats.selection import Items, Selection, Warn
 from rgnn.data.formats.units import EV_ANGSTROM, Units, energy_unit, length_unit, style_units
 
 # The names of each array: of rMD17 (Christensen & von Lilienfeld 2020), of MD17 and of sGDML.
@@ -20,7 +20,7 @@ CELLS = ("cell", "lattice", "cells")
 LARGEST = 2**31  # numbers of an archive at most
 
 
-def read_npz(path: Path, wanted: Selection) -> Items:
+def read_npz(path: Path, wanted: Selection, warn: Warn) -> Items:
     """The wanted frames of an archive in kcal/mol and Angstrom (rMD17), or in the units that are given.
 
     Raises:
@@ -45,6 +45,9 @@ def read_npz(path: Path, wanted: Selection) -> Items:
         raise InputError(f"{path}: its atomic numbers are not whole; write them again.")
     units = _units(arrays, wanted, path)
     energies = _label(arrays, ENERGIES, wanted.keys.energy, "--energy", path)
+    if energies is not None and energies.size != len(positions):
+        warn(f"{path}: has {energies.size} energies for {len(positions)} frames, which are taken without them.")
+        energies = None
     if wanted.keys.stress is not None:
         raise InputError(f"{path}: the stress of a NumPy archive is not read; leave --stress out.")
     cells = _cells(arrays, len(positions), path)
@@ -56,7 +59,7 @@ def read_npz(path: Path, wanted: Selection) -> Items:
             cell=None if cell is None else units.length * cell, pbc=cell is not None,
         )  # fmt: skip
         atoms.arrays[FORCES[0]] = units.force * forces[index]
-        if energies is not None and energies.size == len(positions):
+        if energies is not None:
             atoms.info["energy"] = units.energy * float(energies.reshape(-1)[index])
         yield index, plain.frame(atoms, f"{path}: frame {index}")
 

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from rgnn.base.errors import InputError, first_line
-from rgnn.data.formats.selection import Items, Selection, element
+from rgnn.data.formats.selection import Items, Selection, Warn, element
 
 
 def is_deepmd(path: Path) -> bool:
@@ -22,7 +22,7 @@ def systems(path: Path) -> list[Path]:
     return [p for p in folders if (p / "type.raw").is_file() and any(p.glob("set.*/coord.npy"))]
 
 
-def read_deepmd(path: Path, wanted: Selection) -> Items:
+def read_deepmd(path: Path, wanted: Selection, warn: Warn) -> Items:
     """The wanted frames of all systems of a folder, numbered through.
 
     Raises:
@@ -36,7 +36,8 @@ def read_deepmd(path: Path, wanted: Selection) -> Items:
             n = _array(part / "coord.npy").size // (3 * len(types))
             coordinates, forces = (_fitting(part / f"{name}.npy", (n, len(types), 3)) for name in ("coord", "force"))
             boxes = None if (system / "nopbc").exists() else _fitting(part / "box.npy", (n, 3, 3))
-            energies, virials = _optional(part / "energy.npy", (n,)), _optional(part / "virial.npy", (n, 3, 3))
+            energies = _optional(part / "energy.npy", (n,), warn)
+            virials = _optional(part / "virial.npy", (n, 3, 3), warn)
             mixed = part / "real_atom_types.npy"
             kinds = _fitting(mixed, (n, len(types))) if mixed.is_file() else None
             for k in range(n):
@@ -105,9 +106,13 @@ def _fitting(file: Path, shape: tuple[int, ...]) -> np.ndarray:
     return array.reshape(shape)
 
 
-def _optional(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """An array that is not needed; None where it is missing or of another shape."""
+def _optional(file: Path, shape: tuple[int, ...], warn: Warn) -> np.ndarray | None:
+    """An array that is not needed; None where it is missing, or of another shape, which is said."""
     if not file.is_file():
         return None
     array = _array(file)
-    return array.reshape(shape) if array.size == np.prod(shape) else None
+    if array.size != np.prod(shape):
+        expected = " x ".join(map(str, shape))
+        warn(f"{file}: holds {array.size} numbers, but {expected} were expected; frames are taken without it.")
+        return None
+    return array.reshape(shape)

@@ -17,7 +17,7 @@ from rgnn.base.errors import InputError
 from rgnn.data.frames import EdgeFrame, Frame
 from rgnn.data.store.blocks import Block, read_column
 from rgnn.data.store.ledger import ROOT, Ledger, Source, damaged
-from rgnn.data.store.summary import SourceSummary, StoreSummary
+from rgnn.data.store.summary import MotionSummary, SourceSummary, StoreSummary
 from rgnn.graphs.graph import Graph, cell_volume
 from rgnn.graphs.neighbours import edge_vectors
 
@@ -120,10 +120,6 @@ class GraphStore:
                 return number
         return None
 
-    def shared_with(self, other: "GraphStore") -> int:
-        """Number of its frames that another store has, too."""
-        return int(np.isin(self.column("digest"), other.column("digest")).sum())
-
     def column(self, name: str) -> np.ndarray:
         """[frames] one value of each frame: "n_atoms", "energy" (eV), "temperature" (K), "time" (fs) or "digest".
 
@@ -224,6 +220,7 @@ class GraphStore:
             temperatures_kelvin=dict(sorted(temperatures.items())),
             sources=tuple(SourceSummary(s.name, s.frames, dict(s.skipped), s.labels) for s in self.sources),
             unfinished=self.ledger.pending is not None,
+            velocities=MotionSummary.of(temperature, self.column("kinetic_temperature")),
         )
 
     def verify(self) -> None:

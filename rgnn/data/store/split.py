@@ -11,7 +11,7 @@ import yaml
 from rgnn.base.choices import Split
 from rgnn.base.errors import InputError, first_line
 from rgnn.base.files import write_atomic
-from rgnn.base.provenance import Provenance, UsedFrames, frames_of, ranges_of
+from rgnn.base.provenance import UsedFrames, ranges_of
 from rgnn.base.rng import numpy_stream
 from rgnn.data.store.correlation import correlation_length, trajectories
 from rgnn.data.store.reader import GraphStore
@@ -20,6 +20,8 @@ from rgnn.data.store.reader import GraphStore
 SHORTEST, MOST_LEFT_OUT = 10, 0.06
 # Whole trajectories are held out where there are so many.
 ENOUGH_TRAJECTORIES = 5
+# Frames of a trajectory on average, fewer of which are no trajectories.
+FEWEST = 3
 FILE = "split.yaml"
 
 
@@ -94,10 +96,13 @@ def partition(store: GraphStore, validation: float, seed: int, how: Split | str 
 
 
 def _enough(pieces: np.ndarray, temperature: np.ndarray) -> bool:
-    """Whether some trajectories can be held out whole: there are several, of each temperature too."""
+    """Whether some trajectories can be held out whole: there are several, of each temperature too.
+
+    Where pieces change with nearly every frame, frames of several trajectories lie among each other.
+    """
     numbers, first, sizes = np.unique(pieces, return_index=True, return_counts=True)
     _, of_temperature = np.unique(temperature[first], return_counts=True)
-    few = len(numbers) < ENOUGH_TRAJECTORIES or sizes.max() > len(pieces) / 2
+    few = len(numbers) < ENOUGH_TRAJECTORIES or sizes.max() > len(pieces) / 2 or len(pieces) < FEWEST * len(numbers)
     return not few and bool((of_temperature >= 2).all())
 
 
@@ -209,6 +214,28 @@ def read_partition(path: str | Path, n: int) -> Partition:
     return Partition(train, validation, found.get("test", []), how=f"As {path} says.")
 
 
+def require_other_frames(
+    store: GraphStore, other: GraphStore, way_out: str, trained: Sequence[int] | None = None
+) -> None:
+    """Raise InputError where frames of another store are among those that are trained on, whatever their labels.
+
+    Args:
+        store: that is trained on.
+        other: of frames that nothing may be trained on.
+        way_out: ends the sentence.
+        trained: numbers of the training frames of the store; None is all of them.
+    """
+    known = np.fromiter((frame.structure_digest for frame in store.frames()), np.uint64, len(store))
+    known = known if trained is None else known[np.asarray(trained, dtype=int)]
+    mine = np.fromiter((frame.structure_digest for frame in other.frames()), np.uint64, len(other))
+    shared = np.flatnonzero(np.isin(mine, known))
+    if len(shared):
+        raise InputError(
+            f"{other.path}: {len(shared)} of its {len(other)} frames, the first of them frame {shared[0]}, are in "
+            f"{store.path}, which is trained on; {way_out}."
+        )
+
+
 def _frames(value: Any, where: str, n: int) -> list[int]:
     """Frame numbers from a list of numbers, or from words such as "0-9, 12"."""
     parts = value if isinstance(value, list) else str(value).replace(",", " ").split()
@@ -217,23 +244,16 @@ def _frames(value: Any, where: str, n: int) -> list[int]:
         first, dash, last = str(part).partition("-")
         if isinstance(part, bool) or not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"{where} has {part!r}; write frame numbers such as 0-99, 120, 130-199.")
-        found += range(int(first), int(last or first) + 1)
-        if len(found) > n or (found and found[-1] >= n):
-            raise InputError(f"{where} names frame {found[-1]}, but the store has {n} frames, from 0; mend the file.")
+        begin, end = int(first), int(last or first)
+        if end < begin:
+            raise InputError(f"{where} has {part!r}, which ends before it begins; write {end}-{begin}.")
+        if end >= n:
+            raise InputError(f"{where} has {part!r}, but the store has {n} frames, from 0; mend the file.")
+        if len(found) + end - begin >= n:
+            raise InputError(f"{where} names more frames than the {n} of the store; name each of them once.")
+        found += range(begin, end + 1)
     return sorted(found)
 
 
 def _in_words(frames: Sequence[int]) -> str:
     return ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in ranges_of(frames))
-
-
-def held_out_frames(p: Provenance, store: GraphStore) -> list[int] | None:
-    """The frames of its own training store that a model of this provenance was not trained on; None for any other.
-
-    Those to test on, where its split had some, else the validation frames.
-    """
-    if p.data_checksum != store.checksum:
-        return None
-    if p.held_out:
-        return frames_of(p.held_out)
-    return None if p.validation_data else split_frames(len(store), p.validation, p.seed, how=p.split)[1]

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,30 @@ class SourceSummary:
 
 
 @dataclass(frozen=True)
+class MotionSummary:
+    """Temperatures of the velocities of frames whose file names none.
+
+    Attributes:
+        frames: their number.
+        lowest_kelvin, mean_kelvin, highest_kelvin: of them.
+    """
+
+    frames: int
+    lowest_kelvin: float
+    mean_kelvin: float
+    highest_kelvin: float
+
+    @classmethod
+    def of(cls, named: np.ndarray, kinetic: np.ndarray) -> Self | None:
+        """From temperatures that files name and those of velocities [frames], K, NaN where unknown.
+
+        None where no frame has only the latter.
+        """
+        mine = kinetic[np.isnan(named) & ~np.isnan(kinetic)]
+        return cls(len(mine), float(mine.min()), float(mine.mean()), float(mine.max())) if len(mine) else None
+
+
+@dataclass(frozen=True)
 class StoreSummary:
     """What a graph store holds.
 
@@ -36,6 +62,7 @@ class StoreSummary:
         temperatures_kelvin: frames of each temperature; frames whose temperature is unknown are not among them.
         sources: the files that the frames came from, in the order of their frames.
         unfinished: whether an append broke off; the same command completes it.
+        velocities: temperatures of the velocities of frames whose temperature is unknown; None where there are none.
     """
 
     frames: int
@@ -52,6 +79,7 @@ class StoreSummary:
     temperatures_kelvin: dict[float, int]
     sources: tuple[SourceSummary, ...]
     unfinished: bool
+    velocities: MotionSummary | None = None
 
     @property
     def left_out(self) -> Counter[str]:
