@@ -1,3 +1,4 @@
+import csv
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -6,12 +7,14 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.constraints import FixAtoms
+from ase.data import chemical_symbols
 from ase.io.trajectory import Trajectory as AseTrajectory
 from ase.units import kB
 
 from rgnn.analysis import AnalysisSettings, analyse, arrhenius, differences, displacements, distinct, open_trajectory
 from rgnn.analysis.diffusion import squared_displacements
 from rgnn.analysis.hops import Hop
+from rgnn.analysis.tables import displacement_rows
 from rgnn.analysis.trajectory import unwrapped
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import block_error, mean_of_parts, rate
@@ -329,6 +332,22 @@ def test_long_runs_are_thinned_and_not_kept_whole(crystal_file: Path, monkeypatc
     assert len(a.displacements.elements[0].msd) == 50
     assert a.radial.frames == 20 and len(a.parts) == 10
     assert len(list(a.temperature)) == 3
+
+
+def test_columns_of_runs_with_other_elements_stand_under_their_own_names(tmp_path: Path) -> None:
+    runs = []
+    for name, symbols in (("water,hot", "OH"), ("salt", "LiF")):
+        moved = walk(len(runs), 60, 2) + np.array([[0.0, 0, 0], [30.0, 0, 0]])
+        frames = [Atoms(symbols, positions=x, info={"time_fs": 50.0 * k}) for k, x in enumerate(moved)]
+        ase.io.write(tmp_path / f"{name}.xyz", frames)
+        runs.append(analyse(open_trajectory(tmp_path / f"{name}.xyz"), AnalysisSettings(skip=0), with_kinisi=False))
+    rows = list(csv.DictReader(displacement_rows(runs)))
+    for a in runs:
+        mine = [row for row in rows if row["run"] == a.name]
+        for d in a.displacements.elements:
+            found = [float(row.pop(f"{chemical_symbols[d.element]}_A2")) for row in mine]
+            np.testing.assert_allclose(found, d.msd[: len(found)], rtol=1e-5)
+        assert {value for row in mine for name, value in row.items() if name.endswith("_A2")} == {""}
 
 
 def test_a_molecule_has_no_distribution_but_moves(tmp_path: Path) -> None:
