@@ -20,7 +20,7 @@ from scipy.stats import chi2
 from scipy.stats import t as student
 
 from rgnn.analysis.hops import Hop
-from rgnn.analysis.observables import centre_of_mass, lag_squares
+from rgnn.analysis.observables import lag_squares, without_drift
 from rgnn.analysis.slopes import FEWEST_LAGS, FEWEST_PARTS, LONGER, Track, exponent, parted, pooled, slope
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate
@@ -141,6 +141,7 @@ def displacements(
     with_kinisi: bool | None = None,
     seed: int = 0,
     hops: Mapping[int, Hop] | None = None,
+    anchored: bool = False,
 ) -> Displacements:
     """Displacements and diffusion coefficients of each element, the drift of the centre of mass removed.
 
@@ -154,6 +155,7 @@ def displacements(
         with_kinisi: None takes it where it is installed.
         seed: of kinisi's sampling.
         hops: of each element; those that are left out have no coefficient.
+        anchored: see `rgnn.analysis.observables.without_drift`.
 
     Raises:
         InputError: too short a run, or a start that leaves no lags to fit.
@@ -166,7 +168,7 @@ def displacements(
         )
     require_lags(n, interval, start)
     with_kinisi = kinisi_is_here() if with_kinisi is None else with_kinisi
-    moved = positions - centre_of_mass(positions, masses)[:, None]
+    moved = without_drift(positions, masses, anchored=anchored)
     found = []
     for z in np.unique(numbers).tolist():
         mine, hop = moved[:, numbers == z], (hops or {}).get(z)

@@ -1,8 +1,9 @@
 """Several runs of the same, such as seeds, as one: one coefficient with an interval that counts the runs.
 
 Runs belong together where they hold the same atoms at the same temperature in the same volume and, as far as their
-folders say, under the same models, hardware, ensemble, stages, timestep and friction. All of them count, those in which nothing was seen to move as well: to leave
-these out would make the mean too large. The displacement that has to pass a hop is their mean.
+folders say, under the same models, hardware, ensemble, stages, timestep and friction. All of them count, those in which
+nothing was seen to move as well: to leave these out would make the mean too large. The displacement that has to pass a
+hop is their mean.
 """
 
 from collections.abc import Sequence

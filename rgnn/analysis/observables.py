@@ -213,19 +213,31 @@ def integrated_difference(r: np.ndarray, g: np.ndarray, reference: np.ndarray) -
     return float(np.trapezoid(np.abs(g - reference), r)) / whole if whole else float("nan")
 
 
-def mean_squared_displacement(positions: np.ndarray, groups: Sequence[np.ndarray], masses: np.ndarray) -> np.ndarray:
+def mean_squared_displacement(
+    positions: np.ndarray, groups: Sequence[np.ndarray], masses: np.ndarray, *, anchored: bool = False
+) -> np.ndarray:
     """MSD against the lag, averaged over all time origins and the atoms of each group, drift removed.
 
     Args:
         positions: [T, N, 3] unwrapped, evenly spaced in time, in Angstrom.
         groups: index arrays of atoms.
         masses: [N], for the centre of mass.
+        anchored: as of `without_drift`.
 
     Returns:
         [groups, T] in square Angstrom, see `lag_squares`.
     """
-    x = positions - centre_of_mass(positions, masses)[:, None]
+    x = without_drift(positions, masses, anchored=anchored)
     return np.stack([lag_squares(x[:, group]) for group in groups])
+
+
+def without_drift(positions: np.ndarray, masses: np.ndarray, *, anchored: bool = False) -> np.ndarray:
+    """Positions [T, N, 3] from the centre of mass, or as they are where constraints anchor atoms, which do not drift.
+
+    Beside anchored atoms the centre of mass moves with those that are free: seen from it, held atoms would move, and
+    the others too little.
+    """
+    return positions if anchored else positions - centre_of_mass(positions, masses)[:, None]
 
 
 def centre_of_mass(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:

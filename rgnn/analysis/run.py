@@ -19,7 +19,7 @@ from rgnn.analysis.vibrations import Spectra, Vibrations
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import Estimate, evenly, mean_of_parts, rate
 from rgnn.md import element_temperature
-from rgnn.md.constraints import freedom
+from rgnn.md.constraints import freedom, is_anchored
 from rgnn.md.contacts import pair_name
 from rgnn.md.thermometry import against_thermostat, correlated_mean, equipartition
 
@@ -303,7 +303,7 @@ def _gather(
             known = trajectory.interval is not None
             positions = np.empty((-(-n // stride) if known else 0, len(atoms), 3))
             if trajectory.interval is not None:
-                spectra = Spectra(atoms.numbers, atoms.get_masses(), trajectory.interval, n)
+                spectra = Spectra(atoms, trajectory.interval, n)
         elif not np.array_equal(atoms.numbers, start.numbers):
             raise InputError(f"{trajectory.path}: frame {first + k} holds other atoms than the first; cut the file.")
         closest.look(atoms, first + k, time_of(trajectory, atoms, first + k), wide=k in part_of or not periodic)
@@ -376,7 +376,10 @@ def _displacements(
     known = hops(pooled(g.parts) if g.parts else None, g.volume, config.hop_lengths)
     masses = g.first.get_masses()
     try:
-        return displacements(g.positions, g.first.numbers, masses, interval, config.fit_from, with_kinisi, hops=known)
+        return displacements(
+            g.positions, g.first.numbers, masses, interval, config.fit_from, with_kinisi, hops=known,
+            anchored=is_anchored(g.first),
+        )  # fmt: skip
     except InputError as error:
         if config.fit_from is not None:
             raise

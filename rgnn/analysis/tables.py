@@ -75,7 +75,7 @@ class _Rows:
             return
         e = e if isinstance(e, Estimate) else Estimate(e, float("nan"), float("nan"))
         numbers = ["" if not np.isfinite(x) else f"{x:.6g}" for x in (e.value, e.low, e.high)]
-        self.lines.append(",".join([f'"{run}"' if "," in run else run, quantity, of, unit, *numbers]))
+        self.lines.append(",".join([_quoted(run), quantity, of, unit, *numbers]))
 
     def moves(self, run: str, elements: Sequence[Diffusion], c: Conductivity | None) -> None:
         """How elements move, and what they conduct."""
@@ -129,35 +129,47 @@ def csv_rows(
 
 def radial_rows(runs: Sequence[Analysis]) -> list[str]:
     """g(r) of every run: r, then all atoms and each pair."""
-    rows: list[str] = []
+    tables = []
     for a in runs:
-        if a.radial is not None:
-            rows = rows or [",".join(["run", "r_A", "all", *map(pair_name, a.radial.pairs)])]
-            table = np.column_stack([a.radial.r, a.radial.total, *a.radial.g])
-            rows += [",".join([a.name, *(f"{x:.6g}" for x in row)]) for row in table]
-    return rows
+        if (found := a.radial) is not None:
+            of_pairs = {pair_name(pair): found.of(pair) for pair in found.pairs}
+            tables.append((a.name, {"r_A": found.r, "all": found.total, **of_pairs}))
+    return _joined(tables)
 
 
 def displacement_rows(runs: Sequence[Analysis]) -> list[str]:
     """Mean squared displacement of every run: lag, then each element; lags up to half of the run."""
-    rows: list[str] = []
+    tables = []
     for a in runs:
-        moved = a.displacements
-        if moved is not None:
-            symbols = [f"{chemical_symbols[d.element]}_A2" for d in moved.elements]
-            rows = rows or [",".join(["run", "lag_ps", *symbols])]
-            table = np.column_stack([moved.lags, *(d.msd for d in moved.elements)])[: len(moved.lags) // 2]
-            rows += [",".join([a.name, *(f"{x:.6g}" for x in row)]) for row in table]
-    return rows
+        if (moved := a.displacements) is not None:
+            columns = {"lag_ps": moved.lags}
+            columns |= {f"{chemical_symbols[d.element]}_A2": d.msd for d in moved.elements}
+            tables.append((a.name, {name: x[: len(moved.lags) // 2] for name, x in columns.items()}))
+    return _joined(tables)
 
 
 def vibration_rows(runs: Sequence[Analysis]) -> list[str]:
     """Density of states of every run: THz, 1/cm, then all atoms and each element, per THz."""
-    rows: list[str] = []
+    tables = []
     for a in runs:
-        if (found := a.vibrations) is not None:
-            symbols = [f"{chemical_symbols[z]}_per_THz" for z in found.density]
-            rows = rows or [",".join(["run", "THz", "per_cm", "all_per_THz", *symbols])]
-            table = np.column_stack([found.frequency, PER_CM * found.frequency, found.total, *found.density.values()])
-            rows += [",".join([a.name, *(f"{x:.6g}" for x in row)]) for row in table]
+        if (v := a.vibrations) is not None:
+            columns = {"THz": v.frequency, "per_cm": PER_CM * v.frequency, "all_per_THz": v.total}
+            columns |= {f"{chemical_symbols[z]}_per_THz": states for z, states in v.density.items()}
+            tables.append((a.name, columns))
+    return _joined(tables)
+
+
+def _joined(tables: Sequence[tuple[str, Mapping[str, np.ndarray]]]) -> list[str]:
+    """One table of those of several runs, with all their columns; a field is empty where a run has no such column."""
+    names = list(dict.fromkeys(name for _, columns in tables for name in columns))
+    rows = [",".join(["run", *names])]
+    for run, columns in tables:
+        texts = [[f"{x:.6g}" for x in columns[name]] if name in columns else None for name in names]
+        length = len(next(iter(columns.values())))
+        rows += [",".join([_quoted(run), *("" if t is None else t[k] for t in texts)]) for k in range(length)]
     return rows
+
+
+def _quoted(run: str) -> str:
+    """The name of a run as a field."""
+    return f'"{run}"' if "," in run else run

@@ -140,22 +140,24 @@ def unwrapped(frames: Iterator[Atoms]) -> Iterator[Atoms]:
     before: np.ndarray | None = None
     lost, steps = 0, 0
     for atoms in frames:
-        if not atoms.pbc.any() or atoms.cell.rank < 3:
+        periodic = atoms.pbc & atoms.cell[:].any(axis=1)
+        if not periodic.any():
             yield atoms
             continue
-        inside = atoms.cell.scaled_positions(atoms.positions)
+        cell = atoms.cell.complete()  # a slab may have no third vector
+        inside = cell.scaled_positions(atoms.positions)
         if before is not None:
             if before.shape != inside.shape:
                 raise InputError(
                     f"a frame has {len(inside)} atoms where the one before had {len(before)}; cut the file."
                 )
-            inside -= np.round(inside - before) * atoms.pbc
-            lost += int((np.abs(inside - before)[:, atoms.pbc] > NEARLY_HALF).sum())
-            steps += len(inside) * int(atoms.pbc.sum())
+            inside -= np.round(inside - before) * periodic
+            lost += int((np.abs(inside - before)[:, periodic] > NEARLY_HALF).sum())
+            steps += len(inside) * int(periodic.sum())
         before = inside
         moved = atoms.copy()
         moved.info[LOST] = lost / max(1, steps)
-        moved.positions = atoms.cell.cartesian_positions(inside)
+        moved.positions = cell.cartesian_positions(inside)
         yield moved
 
 

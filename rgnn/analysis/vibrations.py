@@ -15,6 +15,8 @@ from ase import Atoms, units
 from ase.data import chemical_symbols
 from scipy.signal.windows import hann
 
+from rgnn.md.constraints import freedom, is_anchored
+
 # Length of a stretch in ps, which decides on the resolution, and the least that is worth a spectrum.
 STRETCH, SHORTEST = 4.0, 0.5
 # Atoms times frames of a stretch that are kept: 48 MB. Of larger structures, some atoms of each element.
@@ -41,7 +43,7 @@ class Vibrations:
     Attributes:
         frequency: [F] THz.
         density: atomic number -> [F] per THz, of integral 1.
-        atoms: atomic number -> atoms in the structure.
+        atoms: atomic number -> atoms that are free to move.
         stretch: ps that a spectrum is taken over; its inverse is the resolution.
         stretches: that were averaged.
     """
@@ -70,22 +72,25 @@ class Vibrations:
 
 
 class Spectra:
-    """Takes frames one by one and adds up the spectra of their stretches.
+    """Takes frames one by one and adds up the spectra of their stretches, of the atoms that are free to move.
 
     Args:
-        numbers: [N] atomic numbers.
-        masses: [N].
+        atoms: the first frame, with its constraints.
         interval: between frames in ps.
         frames: that will come.
     """
 
-    def __init__(self, numbers: np.ndarray, masses: np.ndarray, interval: float, frames: int) -> None:
-        self.numbers, self.masses, self.interval = numbers, masses, interval
+    def __init__(self, atoms: Atoms, interval: float, frames: int) -> None:
+        self.masses, self.interval, self.anchored = atoms.get_masses(), interval, is_anchored(atoms)
+        numbers = atoms.numbers
+        free = freedom(atoms) > 0
+        if not (self.anchored and free.any()):
+            free[:] = True
         self.length = min(frames, round(STRETCH / interval))
         self.enough = self.length >= 8 and (self.length - 1) * interval >= SHORTEST
-        self.elements = np.unique(numbers).tolist()
+        self.elements = np.unique(numbers[free]).tolist()
         share = min(1.0, KEPT / max(1, self.length * len(numbers)))
-        groups = [np.flatnonzero(numbers == z) for z in self.elements]
+        self.groups = groups = [np.flatnonzero((numbers == z) & free) for z in self.elements]
         self.chosen = [group[: max(1, int(share * len(group)))] for group in groups]
         self.which = np.concatenate(self.chosen)
         n = len(self.which)
@@ -104,7 +109,8 @@ class Spectra:
             self.complete = False
             return
         v = atoms.get_velocities() * ANGSTROM_PER_PS
-        weights = self.masses / self.masses.sum()
+        # From the centre of mass, unless anchored atoms say what stands still.
+        weights = np.zeros(len(v)) if self.anchored else self.masses / self.masses.sum()
         self._velocities[self._fill] = (v - weights @ v)[self.which]
         self._positions[self._fill] = (atoms.positions - weights @ atoms.positions)[self.which]
         self._look_at_forces(atoms, v)
@@ -122,8 +128,7 @@ class Spectra:
             return
         pushed = np.square(forces / self.masses[:, None]).sum(axis=1) * (ANGSTROM_PER_PS * 1000 * units.fs) ** 2
         moving = np.square(v).sum(axis=1)
-        for row, z in enumerate(self.elements):
-            mine = self.numbers == z
+        for row, mine in enumerate(self.groups):
             self.forces[row] += pushed[mine].sum()
             self.squares[row] += moving[mine].sum()
 
@@ -152,13 +157,15 @@ class Spectra:
             return f"the frames span too little time for one; it needs {SHORTEST:g} ps"
         if not self.complete or not self.stretches:
             return "the frames hold no velocities"
+        if not self.power.any(axis=1).all():
+            return "no atom moves relative to the others"
         frequency = np.arange(self.power.shape[1]) / (self.length * self.interval)
         for row, z in enumerate(self.elements):
             if self._is_too_sparse(row, frequency):
                 return self._remedy(z, timestep)
         width = frequency[1]
         density = {z: p / (p.sum() * width) for z, p in zip(self.elements, self.power, strict=True)}
-        atoms = {z: int((self.numbers == z).sum()) for z in self.elements}
+        atoms = {z: len(group) for z, group in zip(self.elements, self.groups, strict=True)}
         return Vibrations(frequency, density, atoms, self.length * self.interval, self.stretches)
 
     def _is_too_sparse(self, row: int, frequency: np.ndarray) -> bool:

@@ -153,7 +153,7 @@ class _Measuring:
         plan.prepare(self.listener)
         simulated = evaluate_hardware(
             plan.model, plan.store, s.frames, [plan.model.hardware.ideal(), self.hardware], s.repeats, 1, s.seed,
-            keep=self.folder / "settings",
+            sample=plan.sample, keep=self.folder / "settings",
         )  # fmt: skip
         clean, noise = self._simulated()
         with on_board(plan.model, s.board, s.model, s.seed, self.listener) as board:
@@ -227,7 +227,7 @@ class _Measuring:
         if clean is not None:
             square = [np.mean((p - c) ** 2) for read in forces for p, c in zip(read, clean, strict=True)]
             off = float(np.sqrt(np.mean(square)))
-        return Stage(name, HardwareErrors(self.hardware, elements, sums), off)
+        return Stage(name, HardwareErrors(self.hardware, elements, sums, sample=plan.sample), off)
 
     def _measured(self, model: ForceField, stage: str) -> list[list[np.ndarray]]:
         """[reads][frames] forces from the board, or from the folder where they are known."""

@@ -103,7 +103,9 @@ def evaluate_on_other_chip(
     hardware = plan.hardware[-1]
 
     def errors(model: ForceField) -> HardwareErrors:
-        return evaluate_hardware(model, plan.store, s.frames, [hardware], s.repeats, s.chips, s.seed)[0]
+        return evaluate_hardware(
+            model, plan.store, s.frames, [hardware], s.repeats, s.chips, s.seed, sample=plan.sample
+        )[0]
 
     plan.prepare(listener)
     model = deployed(plan.model, other)

@@ -232,9 +232,14 @@ def plan(
             chips=chips,
             seed=seed,
         ),
-        held_out is not None and set(chosen) <= set(held_out),
+        _are_held_out(chosen, held_out),
         why,
     )
+
+
+def _are_held_out(frames: Sequence[int], held_out: Sequence[int] | None) -> bool:
+    """Whether all frames are among those that the training held out; None where it is not known which these are."""
+    return held_out is not None and set(frames) <= set(held_out)
 
 
 def _training_store(model: ForceField, newest_store: Callable[[], Path] | None) -> Path:
@@ -278,7 +283,7 @@ def resume(folder: str | Path, device: torch.device | str = "cpu") -> Evaluation
     ):
         if now != then:
             raise InputError(f"{what}: has changed since {folder} was begun; start a new evaluation.")
-    held_out = held_out_frames(model.provenance, data) is not None
+    held_out = _are_held_out(settings.frames, held_out_frames(model.provenance, data))
     return EvaluationPlan(model, data, settings, held_out, str(len(settings.frames)))
 
 

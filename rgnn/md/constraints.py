@@ -78,6 +78,16 @@ def hold(atoms: Atoms, constraints: Sequence[Mapping[str, Any]]) -> None:
     atoms.set_constraint(made if anchored else [*made, FixCom()])
 
 
+def is_anchored(atoms: Atoms) -> bool:
+    """Whether a constraint ties atoms to the cell: the centre of mass is then no frame that motion can be seen from."""
+    return any(type(c).__name__ in ANCHORS and c.get_removed_dof(atoms) > 0 for c in atoms.constraints)
+
+
+def has_fixed_bonds(atoms: Atoms) -> bool:
+    """Whether bonds have a fixed length. They push and pull too, so the stress of a model is then not the pressure."""
+    return any(isinstance(c, FixBondLengths) for c in atoms.constraints)
+
+
 def freedom(atoms: Atoms) -> np.ndarray:
     """[N] degrees of freedom of each atom, so that equipartition gives it half of kT for each.
 
@@ -85,14 +95,12 @@ def freedom(atoms: Atoms) -> np.ndarray:
     fixed length takes one from its two atoms together, of each the part m' / (m + m') where m' is the other's mass
     (exact for bonds that share no atom).
     """
-    masses, anchored = atoms.get_masses(), False
-    free = np.full(len(atoms), 3.0)
+    masses, free = atoms.get_masses(), np.full(len(atoms), 3.0)
     for constraint in atoms.constraints:
         if isinstance(constraint, FixBondLengths):
             a, b = np.asarray(constraint.pairs).T
             np.subtract.at(free, a, masses[b] / (masses[a] + masses[b]))
             np.subtract.at(free, b, masses[a] / (masses[a] + masses[b]))
-        elif type(constraint).__name__ in ANCHORS:
+        elif type(constraint).__name__ in ANCHORS and len(constraint.index):
             free[constraint.index] -= constraint.get_removed_dof(atoms) / len(constraint.index)
-            anchored = True
-    return free if anchored else free - 3 * masses / masses.sum()
+    return free if is_anchored(atoms) else free - 3 * masses / masses.sum()

@@ -19,7 +19,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from rgnn.base.errors import InputError
 from rgnn.base.files import read_csv
 from rgnn.md.barostat import moves_cell
-from rgnn.md.constraints import freedom
+from rgnn.md.constraints import freedom, has_fixed_bonds
 from rgnn.md.contacts import ContactWatch, Pair, pair_name, pairs_of
 from rgnn.md.settings import MDSettings
 from rgnn.md.state import State
@@ -28,9 +28,9 @@ from rgnn.md.state import State
 TRAJECTORIES = ("trajectory.traj", "trajectory.xyz")
 
 
-# Columns of models with an energy, and of their periodic structures.
+# Columns of models with an energy, and of their periodic structures; there is no pressure beside fixed bonds.
 ENERGIES = ["potential_eV", "total_eV", "conserved_eV"]
-CELL = ["pressure_GPa", "volume_A3", "density_g_cm3"]
+PRESSURE, CELL = ["pressure_GPa"], ["volume_A3", "density_g_cm3"]
 # Those of uncertain forces: the largest deviation in units of its element's limit, and in eV/Angstrom.
 UNCERTAIN = ["uncertainty_ratio", "max_uncertainty"]
 
@@ -86,7 +86,8 @@ class Outputs:
             names += ["closest_ratio", *map(distance_column, self.pairs)]
             names += UNCERTAIN if uncertain else []
             names += ENERGIES if has_energy else []
-            names += CELL if has_energy and atoms.pbc.all() else []
+            if has_energy and atoms.pbc.all():
+                names += CELL if has_fixed_bonds(atoms) else [*PRESSURE, *CELL]
             self.log_path.write_text(",".join(names) + "\n", encoding="utf-8")
             # Speeds are beside the log, which is the same to the last bit however often a run was stopped.
             self.speed_path.write_text("step,seconds,steps_per_second\n", encoding="utf-8")

@@ -21,10 +21,11 @@ from rgnn.base.run_folder import clear_run, held
 from rgnn.base.settings import Flag, Number, Settings, Whole, dump_yaml
 from rgnn.base.versions import Versions
 from rgnn.calculator import RGNNCalculator
-from rgnn.md.constraints import constraints_of, hold
+from rgnn.md.constraints import constraints_of, has_fixed_bonds, hold
+from rgnn.md.contacts import ContactWatch
 from rgnn.md.minimisation import minimise
 from rgnn.md.outputs import extended_xyz
-from rgnn.md.structures import check_structure
+from rgnn.md.structures import check_structure, density_outside
 from rgnn.models.base import ForceField
 from rgnn.models.checkpoints import fingerprint
 
@@ -63,13 +64,14 @@ class RelaxState:
 
     @classmethod
     def of(cls, atoms: Atoms) -> "RelaxState":
-        """That of atoms with a calculator; the pressure is that of the static structure."""
+        """That of atoms with a calculator; the pressure is that of the static structure, none beside fixed bonds."""
         has_energy, periodic = atoms.calc.has_energy, bool(atoms.pbc.all())
+        has_pressure = has_energy and periodic and not has_fixed_bonds(atoms)
         largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
         return cls(
             float(atoms.get_potential_energy()) if has_energy else None,
             largest,
-            float(-atoms.get_stress()[:3].mean() / units.GPa) if has_energy and periodic else None,
+            float(-atoms.get_stress()[:3].mean() / units.GPa) if has_pressure else None,
             float(atoms.get_volume()) if periodic else None,
             tuple(float(x) for x in atoms.cell.cellpar()) if periodic else (),
         )
@@ -77,12 +79,20 @@ class RelaxState:
 
 @dataclass(frozen=True)
 class Relaxed:
-    """What a relaxation came to: the states at its begin and end, its steps, and whether it reached what was asked."""
+    """What a relaxation came to.
+
+    Attributes:
+        before, after: the states at its begin and end.
+        steps: of the way.
+        converged: whether it reached what was asked.
+        outside: in sentences, in what the result lies outside what the model was trained on.
+    """
 
     before: RelaxState
     after: RelaxState
     steps: int
     converged: bool
+    outside: tuple[str, ...] = ()
 
 
 def relax(
@@ -130,7 +140,9 @@ def relax(
         listener.progress(min(len(rows), settings.steps), settings.steps, f"{state.max_force:.3g} eV/Å")
 
     steps, converged = _follow(work, settings, note)
-    result = Relaxed(before, RelaxState.of(work), steps, converged)
+    outside = density_outside(work, model)
+    ContactWatch(model.provenance.seen, "warn", outside.append).look(steps, work)
+    result = Relaxed(before, RelaxState.of(work), steps, converged, tuple(outside))
     clear_run(out)
     with held(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -327,7 +327,8 @@ class MDResult:
         warning: as of the settings.
         heat: given to the atoms by the thermostat, meV/atom/ps.
         potential_energy: mean, eV; None from models without an energy, as all that follows from one.
-        pressure: mean, GPa, with that of the motion of the atoms; None where the structure is not periodic.
+        pressure: mean, GPa, with that of the motion of the atoms; None where the structure is not periodic, or has
+            bonds of fixed length, whose push no model knows.
         volume: mean, Angstrom^3.
         density: mean, g/cm3.
         density_fluctuation: its standard deviation, g/cm3; 0 where the cell does not move.

@@ -129,14 +129,21 @@ def _edges(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     return index, np.linalg.norm(edge_vectors(atoms.positions, atoms.cell[:], index, shift), axis=1)
 
 
+def density_outside(atoms: Atoms, model: ForceField) -> list[str]:
+    """One sentence where the density is beyond those of the training set; none where it is not, or is unknown."""
+    seen = model.provenance.seen
+    if not (seen.density and atoms.pbc.all()):
+        return []
+    density, (low, high) = density_of(atoms.numbers, atoms.cell[:]), seen.density
+    if low * (1 - MARGIN) <= density <= high * (1 + MARGIN):
+        return []
+    span = f"{low:.3g}" if high - low < 0.005 * high else f"{low:.3g} to {high:.3g}"
+    return [f"the density is {density:.3g} g/cm3, where the training set has {span}."]
+
+
 def outside_training(atoms: Atoms, model: ForceField) -> list[str]:
     """In sentences, in what the structure lies outside what the model was trained on; nothing where that is unknown."""
-    seen, said = model.provenance.seen, []
-    if seen.density and atoms.pbc.all():
-        density, (low, high) = density_of(atoms.numbers, atoms.cell[:]), seen.density
-        if not low * (1 - MARGIN) <= density <= high * (1 + MARGIN):
-            span = f"{low:.3g}" if high - low < 0.005 * high else f"{low:.3g} to {high:.3g}"
-            said.append(f"the density is {density:.3g} g/cm3, where the training set has {span}.")
+    seen, said = model.provenance.seen, density_outside(atoms, model)
     index, lengths = _edges(atoms, model.settings.cutoff)
     closest = closest_pairs(atoms.numbers, index, lengths)
     known = {(pair.first, pair.second): pair.distance for pair in seen.closest}

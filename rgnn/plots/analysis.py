@@ -52,8 +52,7 @@ def radial_figure(runs: Sequence[Analysis], reference: Analysis | None, path: st
     for row in range(rows):
         axes[row * columns].set_ylabel("g(r)")
     if len(shown) > 1:
-        handles, names = axes[0].get_legend_handles_labels()
-        drawing.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8, ncols=3)
+        style.legend_below(drawing, axes[0])
     return style.save(drawing, path)
 
 
@@ -124,8 +123,7 @@ def displacement_figure(runs: Sequence[Analysis], path: str | Path) -> Path | No
         style.tidy(ax)
     axes[0].set_ylabel("mean squared displacement (Å²)")
     if len(moved) > 1:
-        handles, names = axes[0].get_legend_handles_labels()
-        drawing.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8, ncols=3)
+        style.legend_below(drawing, axes[0])
     return style.save(drawing, path)
 
 
@@ -147,7 +145,7 @@ def temperature_figure(runs: Sequence[Analysis], path: str | Path) -> Path | Non
         if a.trajectory.target is not None:
             axes.axhline(a.trajectory.target, color=colour, lw=0.8, ls=":")
     axes.set(xlabel="time (ps)", ylabel="temperature (K)", ylim=(0, None))
-    axes.legend(frameon=False, fontsize=8, ncols=2)
+    style.legend_below(drawing, axes)
     style.tidy(axes)
     return style.save(drawing, path)
 
@@ -180,8 +178,7 @@ def vibration_figure(runs: Sequence[Analysis], path: str | Path) -> Path | None:
         above.tick_params(labelsize=8)
     axes[0].set_ylabel("states (1/THz)")
     if len(shown) > 1:
-        handles, names = axes[0].get_legend_handles_labels()
-        drawing.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8, ncols=3)
+        style.legend_below(drawing, axes[0])
     return style.save(drawing, path)
 
 

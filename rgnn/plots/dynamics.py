@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from rgnn.analysis.observables import RadialDistribution, mean_squared_displacement, radial_distribution
 from rgnn.base.estimate import evenly
 from rgnn.md import MDRecord, opened, read_log, thermometry
+from rgnn.md.constraints import is_anchored
 from rgnn.md.contacts import ContactLimits, Pair, pair_name, pairs_of
 from rgnn.plots import style, watches
 
@@ -24,7 +25,7 @@ PAIRS = 3
 
 
 def second_half(out: str | Path) -> list[Atoms]:
-    """Frames of the second half of a run, where it has stages of the last one, evenly chosen; they are rows of the log."""
+    """Frames of the second half of a run, where it has stages of the last one, evenly chosen; each has its log row."""
     rows = np.flatnonzero(thermometry.second_half(read_log(out), MDRecord.read(out).md)).tolist()
     with opened(out) as frames:
         wanted = min(RDF_FRAMES, max(5, RDF_ATOMS // len(frames[0])))
@@ -46,7 +47,7 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
     out = Path(out)
     log, frames = read_log(out), second_half(out)
     periodic = bool(frames[0].pbc.all())
-    has_energy, has_cell = "conserved_eV" in log, "volume_A3" in log
+    has_energy = "conserved_eV" in log
     watched = "closest_ratio" in log
     rows = 1 + has_energy + watched
     drawing = style.figure(12, 3.4 * rows)
@@ -57,8 +58,9 @@ def run_figure(out: str | Path, path: str | Path, target: float | None = None) -
     left, middle, right = panels[0]
     if has_energy:
         _energies(panels[1, 0], log, len(frames[0]))
-        for axes, what in zip(panels[1, 1:], (_pressure, _density), strict=True):
-            if has_cell:
+        of_cell = {"pressure_GPa": _pressure, "density_g_cm3": _density}
+        for axes, (column, what) in zip(panels[1, 1:], of_cell.items(), strict=True):
+            if column in log:
                 what(axes, log)
             else:
                 axes.set_axis_off()
@@ -162,7 +164,7 @@ def _displacement(axes: Axes, out: Path) -> None:
         interval = frames[chosen[1]].info["time_fs"] / 1000 if len(chosen) > 1 else 0.0
     elements = np.unique(first.numbers)
     groups = [np.flatnonzero(first.numbers == z) for z in elements]
-    msd = mean_squared_displacement(positions, groups, first.get_masses())
+    msd = mean_squared_displacement(positions, groups, first.get_masses(), anchored=is_anchored(first))
     shown = max(2, len(positions) // 2)  # beyond, too few origins are left to average over
     lag = interval * np.arange(len(positions))[:shown]
     for z, values in zip(elements, msd, strict=True):

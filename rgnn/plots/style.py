@@ -1,6 +1,8 @@
 """One look for all figures; drawn without a display and without global state."""
 
+from math import ceil
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from ase.data.colors import jmol_colors
@@ -12,6 +14,8 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatterSciNotation
 
 DPI = 150
+# Inches of a letter and a line of a legend and of the stroke before a name, and the most columns of names.
+LETTER, LINE, HANDLE, MOST_COLUMNS = 0.07, 0.18, 0.6, 3
 GREY, ACCENT, SECOND, THIRD = "#666666", "#1f5fa8", "#c8502d", "#2f8f4e"
 # Elements that Jmol paints too pale for a white page.
 DARKER = {1: "#8c8c8c", 3: "#8e44ad", 9: "#4a9a3f", 16: "#b8960c"}
@@ -56,6 +60,21 @@ def element_colour(atomic_number: int) -> str:
 def shade(k: int, n: int) -> str:
     """The k-th of n colours that differ on a screen and in print, dark to light."""
     return str(to_hex(colormaps["viridis"](0.9 * k / max(1, n - 1))))
+
+
+def legend_below(drawing: Figure, axes: Axes) -> None:
+    """The names of some axes' curves below the figure, which grows by all lines of them but the first.
+
+    They stand in as many columns as fit; names that are wider than the figure are broken.
+    """
+    handles, names = axes.get_legend_handles_labels()
+    fit = int((drawing.get_figwidth() - HANDLE) / LETTER)
+    columns = int(drawing.get_figwidth() / (HANDLE + LETTER * max(map(len, names))))
+    shown = [fill(name, fit) for name in names]
+    ncols = min(max(1, columns), MOST_COLUMNS, len(names))
+    lines = ceil(len(names) / ncols) * max(name.count("\n") + 1 for name in shown)
+    drawing.set_figheight(drawing.get_figheight() + LINE * (lines - 1))
+    drawing.legend(handles, shown, loc="outside lower center", frameon=False, fontsize=8, ncols=ncols)
 
 
 def tidy(axes: Axes) -> None:

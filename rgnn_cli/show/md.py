@@ -147,8 +147,9 @@ def energy_facts(result: MDResult) -> dict[str, str]:
     facts = {}
     if result.potential_energy is not None:
         facts["potential energy"] = f"{result.potential_energy:.6g} eV"
-    if result.pressure is not None and result.volume is not None and result.density is not None:
+    if result.pressure is not None:
         facts["pressure"] = f"{result.pressure:.3g} GPa"
+    if result.volume is not None and result.density is not None:
         facts["volume"] = f"{result.volume:.6g} Å³"
         facts["density"] = f"{result.density:.4g} g/cm³"
         if result.density_fluctuation:

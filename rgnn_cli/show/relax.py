@@ -23,10 +23,13 @@ def result(session: Session, found: Relaxed, settings: RelaxSettings, folder: Pa
     way = "reached" if found.converged else "not reached; give more --steps"
     title = f"{found.steps} steps; {settings.fmax:g} eV/Å {way}"
     session.report.table(title, ("", "before", "after"), rows)
+    for sentence in found.outside:
+        session.report.warn(sentence)
     names = ("final.xyz", "trajectory.xyz", "log.csv", "summary.json", figure.name)
     session.report.say(f"In [bold]{folder}[/]: {', '.join(names)}")
     session.report.say(f"Next: rgnn md {folder / 'final.xyz'}")
     plain = {"out": str(folder), "figure": str(figure), "steps": found.steps, "converged": found.converged}
+    plain |= {"outside_of_training": list(found.outside)}
     session.result({**plain, "before": _plain(found.before), "after": _plain(found.after)})
 
 

@@ -1,3 +1,4 @@
+import csv
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -5,12 +6,15 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms, units
+from ase.constraints import FixAtoms
+from ase.data import chemical_symbols
 from ase.io.trajectory import Trajectory as AseTrajectory
 from ase.units import kB
 
 from rgnn.analysis import AnalysisSettings, analyse, arrhenius, differences, displacements, distinct, open_trajectory
 from rgnn.analysis.diffusion import squared_displacements
 from rgnn.analysis.hops import Hop
+from rgnn.analysis.tables import displacement_rows
 from rgnn.analysis.trajectory import unwrapped
 from rgnn.base.errors import InputError
 from rgnn.base.estimate import block_error, mean_of_parts, rate
@@ -189,6 +193,16 @@ def gas(n_frames: int, seed: int = 0, wrapped: bool = True) -> tuple[list[Atoms]
     return frames, true
 
 
+def test_a_slab_whose_cell_has_no_third_vector_is_unwrapped_too() -> None:
+    cell = np.array([[8.0, 0, 0], [2.0, 7.0, 0], [0, 0, 0]])
+    moved = np.cumsum(np.full((30, 2, 3), [0.5, -0.4, 0.3]), axis=0) + np.array([[0, 0, 0], [3.0, 3.0, 1.0]])
+    frames = [Atoms("Li2", x, cell=cell, pbc=(True, True, False)) for x in moved]
+    for atoms in frames:
+        atoms.wrap()
+    found = np.array([atoms.positions for atoms in unwrapped(iter(frames))])
+    np.testing.assert_allclose(found - found[0], moved - moved[0], atol=1e-9)
+
+
 def test_wrapped_positions_are_unwrapped() -> None:
     frames, true = gas(200)
     assert max(np.abs(f.positions - x).max() for f, x in zip(frames, true, strict=True)) > 8
@@ -320,6 +334,22 @@ def test_long_runs_are_thinned_and_not_kept_whole(crystal_file: Path, monkeypatc
     assert len(list(a.temperature)) == 3
 
 
+def test_columns_of_runs_with_other_elements_stand_under_their_own_names(tmp_path: Path) -> None:
+    runs = []
+    for name, symbols in (("water,hot", "OH"), ("salt", "LiF")):
+        moved = walk(len(runs), 60, 2) + np.array([[0.0, 0, 0], [30.0, 0, 0]])
+        frames = [Atoms(symbols, positions=x, info={"time_fs": 50.0 * k}) for k, x in enumerate(moved)]
+        ase.io.write(tmp_path / f"{name}.xyz", frames)
+        runs.append(analyse(open_trajectory(tmp_path / f"{name}.xyz"), AnalysisSettings(skip=0), with_kinisi=False))
+    rows = list(csv.DictReader(displacement_rows(runs)))
+    for a in runs:
+        mine = [row for row in rows if row["run"] == a.name]
+        for d in a.displacements.elements:
+            found = [float(row.pop(f"{chemical_symbols[d.element]}_A2")) for row in mine]
+            np.testing.assert_allclose(found, d.msd[: len(found)], rtol=1e-5)
+        assert {value for row in mine for name, value in row.items() if name.endswith("_A2")} == {""}
+
+
 def test_a_molecule_has_no_distribution_but_moves(tmp_path: Path) -> None:
     apart = walk(0, 60, 2) + np.array([[0.0, 0, 0], [30.0, 0, 0]])
     frames = [Atoms("OH", positions=x, info={"time_fs": 50.0 * k}) for k, x in enumerate(apart)]
@@ -328,6 +358,42 @@ def test_a_molecule_has_no_distribution_but_moves(tmp_path: Path) -> None:
     assert a.radial is None and a.halves is None and a.floor == {}
     assert a.displacements is not None
     assert any("no g(r)" in note for note in a.notes)
+
+
+def test_motion_beside_anchored_atoms_is_seen_from_the_cell(tmp_path: Path) -> None:
+    """All lithium swings as one at 5 THz beside fluorine that is held: the centre of mass swings with it."""
+    from ase.build import bulk
+
+    rest, interval, reach = bulk("LiF", "rocksalt", a=4.0, cubic=True), 0.02, 0.1
+    lithium, omega = rest.numbers == 3, 2 * np.pi * 5.0
+    with AseTrajectory(tmp_path / "held.traj", "w") as out:
+        for k in range(250):
+            atoms = rest.copy()
+            atoms.positions[lithium, 0] += reach * np.cos(omega * interval * k)
+            velocities = np.zeros((8, 3))
+            velocities[lithium, 0] = -reach * omega * np.sin(omega * interval * k) / (1000 * units.fs)
+            atoms.set_velocities(velocities)
+            atoms.set_constraint(FixAtoms(np.flatnonzero(~lithium)))
+            atoms.info["time_fs"] = 1000 * interval * k
+            out.write(atoms)
+    a = analyse(open_trajectory(tmp_path / "held.traj"), AnalysisSettings(skip=0), with_kinisi=False)
+    assert a.displacements.of(9).msd.max() == 0
+    assert a.displacements.of(3).msd[:50].max() == pytest.approx(2 * reach**2, rel=0.02)
+    assert list(a.vibrations.density) == [3] and a.vibrations.mean(3) == pytest.approx(5, abs=0.05)
+    assert a.temperature["F"].value == 0
+
+
+def test_a_mask_that_fixes_no_atom_is_no_anchor(tmp_path: Path) -> None:
+    """Programs write one with every frame."""
+    frames, rng = [], np.random.default_rng(0)
+    for k in range(3):
+        frames.append(Atoms("Li4", rng.normal(0, 1, (4, 3)), info={"time_fs": 10.0 * k}))
+        frames[-1].set_momenta(rng.normal(size=(4, 3)))
+        frames[-1].arrays["move_mask"] = np.full(4, True)
+    ase.io.write(tmp_path / "free.xyz", frames)
+    a = analyse(open_trajectory(tmp_path / "free.xyz"), AnalysisSettings(skip=0), with_kinisi=False)
+    kinetic = np.mean([f.get_kinetic_energy() for f in frames])
+    assert a.temperature["all"].value == pytest.approx(2 * kinetic / (9 * units.kB))
 
 
 def test_temperatures_are_those_of_dynamics(crystal_file: Path) -> None:

@@ -63,7 +63,7 @@ def crystal() -> Crystal:
 
 
 def spectra(crystal: Crystal, frames: list[Atoms], interval: float) -> Spectra:
-    found = Spectra(crystal.numbers, crystal.masses, interval, len(frames))
+    found = Spectra(frames[0], interval, len(frames))
     for atoms in frames:
         found.add(atoms)
     return found

@@ -1,6 +1,8 @@
 """Energies and stresses: errors that are known because the labels are the model's, bent on purpose."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -10,12 +12,16 @@ from ase.build import bulk
 from pair_energy import PairEnergy, pair_energy
 
 import rgnn
-from rgnn import Graph, GraphStore, Hardware
+from rgnn import Chip, Graph, GraphStore, Hardware
+from rgnn.chip.board.settings import BoardSettings
 from rgnn.data.frames import Frame
 from rgnn.data.store.writer import write_store
 from rgnn.evaluation import evaluate_hardware
+from rgnn.evaluation.board import evaluate_on_board
 from rgnn.evaluation.frame_errors import GPA, FrameErrors
 from rgnn.evaluation.intervals import Sample
+from rgnn.evaluation.other_chip import evaluate_on_other_chip
+from rgnn.evaluation.plan import plan, resume
 from rgnn.evaluation.predicted import gather
 from rgnn.reports.evaluation import tables, write_evaluation
 
@@ -128,6 +134,27 @@ def test_a_resumed_setting_keeps_its_energies(model, store, tmp_path) -> None:
     )
     np.testing.assert_array_equal(first.whole.energy, again.whole.energy)
     np.testing.assert_array_equal(first.whole.stress, again.whole.stress)
+
+
+def test_a_resumed_evaluation_knows_whether_its_frames_were_held_out(model, store, tmp_path) -> None:
+    """Frames 0 to 3 were; frame 9 was trained on."""
+    trained = copy.deepcopy(model)
+    trained.provenance = model.provenance.override(data_checksum=store.checksum, held_out=((0, 3),))
+    rgnn.save_model(trained, tmp_path / "model")
+    for frames, held_out in (([1, 2], True), ([1, 9], False)):
+        begun = plan(str(tmp_path / "model"), store, frames=frames)
+        begun.save(tmp_path / "e")
+        assert begun.held_out == resume(tmp_path / "e").held_out == held_out
+
+
+def test_intervals_on_another_chip_and_on_a_board_know_the_trajectories_too(model, store, tmp_path) -> None:
+    begun = plan(model, store, frames=[1, 2, 5, 23], repeats=1)
+    Chip.synthetic(9).save(tmp_path / "other")
+    for name, errors in evaluate_on_other_chip(begun, tmp_path / "other", tmp_path / "o").stages:
+        assert errors.sample is begun.sample, name
+    on_board = replace(begun, settings=begun.settings.override(board=BoardSettings(driver="simulator")))
+    found = evaluate_on_board(on_board, tmp_path / "b")
+    assert all(row.sample is on_board.sample for row in [*found.simulated, *(s.errors for s in found.stages)])
 
 
 def test_predictions_are_those_of_the_errors_and_ase_reads_them(model, store, tmp_path) -> None:

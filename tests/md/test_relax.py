@@ -15,6 +15,7 @@ from springs import DISTANCE, Springs, crystal
 from rgnn import RGNNCalculator
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.files import read_csv
+from rgnn.base.provenance import Closest, TrainingDomain
 from rgnn.md.relax import RelaxSettings, relax
 from rgnn.plots.relax import relax_figure
 
@@ -53,6 +54,17 @@ def test_the_cell_comes_to_the_least_enthalpy(tmp_path, model, cell, pressure) -
     assert found.after.volume ** (1 / 3) == pytest.approx(best_length(model, pressure), rel=1e-3)
     assert found.after.pressure == pytest.approx(pressure, abs=0.2)
     np.testing.assert_allclose(found.after.lattice[3:], 90, atol=0.5)
+
+
+def test_a_minimum_that_training_never_saw_is_told(tmp_path) -> None:
+    """A well at 2 Angstrom of a model whose training frames had 3 Angstrom at least, at half the density."""
+    model = pair_energy(share=0.0).double()
+    seen = TrainingDomain(density=(2.0, 3.0), closest=(Closest(first=15, second=15, distance=3.0),))
+    model.provenance = model.provenance.override(seen=seen)
+    found = relax(close(), model, RelaxSettings(cell="isotropic"), tmp_path / "r")
+    assert len(found.outside) == 2 and "the density is" in found.outside[0]
+    assert "the closest P-P are 1." in found.outside[1] and "where the training set has 3 at least" in found.outside[1]
+    assert json.loads((tmp_path / "r" / "summary.json").read_text())["outside"] == list(found.outside)
 
 
 def test_the_folder_holds_the_way_and_its_end(tmp_path, model) -> None:

@@ -1,5 +1,7 @@
 """The look of figures."""
 
+import pytest
+
 from rgnn.plots import style
 
 
@@ -22,3 +24,18 @@ def test_a_logarithmic_axis_has_numbers(tmp_path) -> None:
     style.save(drawing, tmp_path / "f.png")
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert {"1", "10", "100", "1000"} <= set(labels) and not any("$" in text for text in labels)
+
+
+@pytest.mark.parametrize(("width", "runs", "letters"), [(3.7, 9, 70), (6.2, 9, 45), (7.2, 4, 12)])
+def test_a_legend_of_long_names_is_cut_off_nowhere_and_leaves_room_for_the_curves(
+    tmp_path, width: float, runs: int, letters: int
+) -> None:
+    drawing = style.figure(width, 3)
+    axes = drawing.subplots()
+    for k in range(runs):
+        axes.plot([0, 1], [k, k], label=f"run-{k}-" + "Mw600-" * (letters // 6))
+    style.legend_below(drawing, axes)
+    style.save(drawing, tmp_path / "f.png")
+    box = drawing.legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= width * drawing.dpi and box.y0 >= 0
+    assert axes.get_window_extent().height > 1.2 * drawing.dpi
