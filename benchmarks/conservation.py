@@ -98,7 +98,7 @@ def draw(gains: dict[str, Gain], path: Path) -> Path:
     left.set_yscale("symlog", linthresh=1)
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     left.legend(frameon=False, fontsize=8)
-    right.set(xscale="log", xlabel="size of the drift (meV/atom/ps); dashed: wanted at most", yticks=range(len(gains)))
+    right.set(xscale="log", xlabel="size of the drift (meV/atom/ps)\ndashed: wanted at most", yticks=range(len(gains)))
     right.set_yticklabels([CASES[name].name for name in reversed(gains)])
     right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     for axes in (left, right):
