@@ -227,11 +227,11 @@ def to_pairs(d, fc, dfc, pair, step, of_value, of_slope, parts):
 @njit(inline="always", **FUSED)
 def _project(y, rows, found):
     """Found [F] = y . rows [9, F]."""
-    found[:] = f32(0)
-    for h in range(9):
-        x, row = y[h], rows[h]
-        for f in range(found.shape[0]):
-            found[f] += x * row[f]
+    for f in range(found.shape[0]):
+        x = y[0] * rows[0, f]
+        for h in range(1, 9):
+            x += y[h] * rows[h, f]
+        found[f] = x
 
 
 @njit(parallel=True, **FUSED)
@@ -273,9 +273,9 @@ def message_gradients(d, u, fc, dfc, j, step, table, sent, b, first, result, bac
                 t[f] *= w[0, f]
                 p[f] *= w[0, f]
             for h in range(9):
-                x, a, b_row = f32(0), theirs[h], mine[h]
+                x = f32(0)
                 for f in range(width):
-                    x += t[f] * b_row[f] + p[f] * a[f]
+                    x += t[f] * mine[h, f] + p[f] * theirs[h, f]
                 across[h] = x
             _derivative(u[e], across, radial, f32(1) / d[e], result[e])
 
