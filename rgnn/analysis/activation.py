@@ -86,12 +86,15 @@ def activation_energies(
     """Fits of each element over runs at several temperatures, and why an element has none.
 
     Runs of the same count as one point, with the interval of all of them. Runs where an element is bound, or does not
-    surely move, do not count for it. The temperature of a run is the measured mean, or that which it was started at.
+    surely move, do not count for it, and runs whose temperature was changed for none. The temperature of a run is the
+    measured mean, or that which it was started at.
 
     Args:
         runs: analysed.
         together: which of them are of the same, see `rgnn.analysis.joint.joined`.
     """
+    changed = {a.name for a in runs if a.ramp}
+    runs, together = [a for a in runs if not a.ramp], [j for j in together if changed.isdisjoint(j.names)]
     in_one = {name for joint in together for name in joint.names}
     alone = [(a.kelvin, a.displacements) for a in runs if a.displacements is not None and a.name not in in_one]
     points = [(joint.temperature, joint) for joint in together] + alone

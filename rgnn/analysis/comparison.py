@@ -114,6 +114,8 @@ def compare(
                 f"no activation energy: {unsound.name}: {unsound.unsound}; leave it out, or give --sound-part for what "
                 "came before."
             )
+        if changed := next((a for a in analysed if a.ramp), None):
+            raise InputError(f"no activation energy: {changed.name}: {changed.ramp}.")
         found = ", ".join(f"{chemical_symbols[z]} ({why})" for z, why in without.items())
         raise InputError(f"no activation energy for {found or 'any element'}; run longer, or at more temperatures.")
     return Comparison(settings, analysed, against, fits, without, together)

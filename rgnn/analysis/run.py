@@ -29,6 +29,8 @@ RADIAL_FRAMES, RADIAL_ATOMS = 1000, 400_000
 KEPT = 4_000_000
 # Part of the steps between frames that may be nearly half a cell: of uniform places a fifth are.
 MOST_LOST = 0.002
+# Part of a temperature that a thermostat may go up or down in what is analysed, for results to be of one temperature.
+STEADY = 0.02
 # Consecutive parts that g(r) is averaged over apart, for errors and for the two halves.
 RADIAL_PARTS = 10
 
@@ -80,6 +82,7 @@ class Analysis:
             where all is well.
         thermostat: the temperature against that of the thermostat, in words; empty where there is none.
         equipartition: whether elements share one temperature, in words; empty without velocities.
+        ramp: how the thermostat changed in what was analysed, in words; empty where results are of one temperature.
     """
 
     trajectory: Trajectory
@@ -100,6 +103,7 @@ class Analysis:
     unsound: str = ""
     thermostat: str = ""
     equipartition: str = ""
+    ramp: str = ""
 
     @property
     def name(self) -> str:
@@ -188,9 +192,11 @@ def analyse(
     if trajectory.remark:
         notes.append(trajectory.remark)
     moved = None if unsound else _displacements(trajectory, config, gathered, with_kinisi, notes)
-    series, thermostat, work = gathered.temperatures, "", None
+    series, thermostat, work, ramp = gathered.temperatures, "", None, ""
     if trajectory.log is not None:
         series, thermostat, work = _from_log(trajectory.log, gathered.start, gathered.first.numbers)
+        ramp = _ramp(trajectory.log, gathered.start)
+        notes += [ramp] if ramp else []
     elements = {name: values for name, values in series.items() if name != "all"}
     temperature = {name: correlated_mean(values) for name, values in series.items()}
     kelvin = temperature["all"].value if temperature else config.temperature or trajectory.target
@@ -219,6 +225,7 @@ def analyse(
         unsound,
         thermostat,
         equipartition(elements, series["all"]).verdict if "all" in series else "",
+        ramp,
     )
 
 
@@ -357,6 +364,18 @@ def _from_log(
     if rows.sum() < 2 or "work_eV" not in log or not np.isfinite(log["work_eV"][rows]).all():
         return found, verdict, None  # it is not known where the cell moves
     return found, verdict, rate(log["time_fs"][rows] / 1000, log["work_eV"][rows] * 1000 / len(numbers))
+
+
+def _ramp(log: dict[str, np.ndarray], start: float) -> str:
+    """How the target of the thermostat changes in the rows from a time in fs on, in words; empty where it does not."""
+    target = log.get("target_K", np.full(len(log["time_fs"]), np.nan))[log["time_fs"] >= start]
+    target = target[np.isfinite(target)]
+    if not len(target) or np.ptp(target) <= STEADY * target.min():
+        return ""
+    return (
+        f"the thermostat has {target.min():.4g} to {target.max():.4g} K in what is analysed, so results are of no one "
+        "temperature; leave out more of the run (--skip)"
+    )
 
 
 def _displacements(

@@ -238,7 +238,7 @@ def plan(
 
 
 def _are_held_out(frames: Sequence[int], held_out: Sequence[int] | None) -> bool:
-    """Whether all frames are among those that the training held out; None where it is not known which these are."""
+    """Whether all frames are known to be among those that the training held out."""
     return held_out is not None and set(frames) <= set(held_out)
 
 

@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from springs import Springs, crystal
 
-from rgnn.analysis import AnalysisSettings, compare
+from rgnn.analysis import AnalysisSettings, activation_energies, compare
 from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.events import Listener
 from rgnn.md import MDSettings, Stage, run_atoms
@@ -72,6 +72,19 @@ def test_runs_count_as_one_only_under_the_same_conditions(tmp_path) -> None:
     runs += [run("larger", 1.02, seed=3), run("shorter", timestep=0.5)]
     (joint,) = compare(runs, AnalysisSettings(skip=0.0)).together
     assert joint.names == ("a", "b")
+
+
+def test_a_run_whose_temperature_was_changed_is_of_no_one_temperature(tmp_path) -> None:
+    stages = (Stage(steps=40, temperature_from=300, temperature_to=600), Stage(steps=60, temperature=600))
+    run_atoms(crystal(), Springs(), MDSettings(stages=stages, write_every=1, trajectory="traj"), tmp_path / "a")
+    (whole,) = compare([tmp_path / "a"], AnalysisSettings(skip=0.2)).runs
+    (hold,) = compare([tmp_path / "a"], AnalysisSettings(skip=0.4)).runs
+    assert "450 to 600 K in what is analysed" in whole.ramp and whole.ramp in whole.notes
+    assert hold.ramp == "" and not any("thermostat" in note for note in hold.notes)
+    assert activation_energies([whole]) == ({}, {})  # it is no point of a line
+    assert activation_energies([hold])[1].keys() == {3, 9}
+    with pytest.raises(InputError, match=r"no activation energy: a: the thermostat has 450 to 600 K"):
+        compare([tmp_path / "a"], AnalysisSettings(skip=0.2), arrhenius=True)
 
 
 def test_what_makes_no_sense_is_refused(files) -> None:
