@@ -129,7 +129,8 @@ def summarise(
         element_temperature_error={n: half_of(e) for n, e in measured.equipartition.elements.items()},
         equipartition=measured.equipartition.verdict,
         closest=closest_atoms(log, state.atoms.numbers, limits),
-        density_fluctuation=None if densities is None else float(densities.std()),
+        # Means round, so that equal numbers have a deviation.
+        density_fluctuation=None if densities is None else float(densities.std()) if np.ptp(densities) else 0.0,
         **_uncertainty(log),
         **means,
         drift=conserved.slope,

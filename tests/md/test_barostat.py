@@ -192,3 +192,12 @@ def test_a_drift_is_found_with_its_interval() -> None:
     settings.begins, settings.ensemble_at = lambda place: 0, lambda step: "nve"
     found = drift(log, settings, 8)
     assert found.slope == pytest.approx(2.0, rel=1e-3) and found.verdict.startswith("too much: drifts by +2")
+
+
+def test_a_cell_that_does_not_move_has_a_density_that_does_not_fluctuate(model, tmp_path) -> None:
+    """Exactly: the mean of equal densities rounds."""
+    cell = bulk("P", "fcc", a=2.45, cubic=True)
+    cell.set_cell(cell.cell * 1.0123, scale_atoms=True)
+    settings = MDSettings(steps=60, temperature=400, ensemble="nve", write_every=3, restart_every=10, seed=7)
+    result = run_atoms(cell, model, settings, tmp_path / "run")
+    assert result.density_fluctuation == 0.0
