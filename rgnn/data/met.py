@@ -92,15 +92,17 @@ def uses_of(p: Provenance, *stores: GraphStore) -> tuple[UsedFrames, ...]:
 
 
 def held_out_frames(p: Provenance, store: GraphStore) -> list[int] | None:
-    """The frames of a store that a model of this provenance was not trained on; None where it has none of its training.
+    """The frames of a store with all training frames of a model that it was not trained on; None for other stores.
 
-    Those to test on, where its split had some, else the validation frames. Of its training store with frames that were
-    added later, and of any other that has some of its training frames, all others too.
+    Those to test on, where its split had some, else the validation frames; and, in a store that its training store was
+    added to or merged into, all others.
     """
-    met = Met.by(uses_of(p, store), store)
-    tested, known = met.of(store, "tested"), met.of(store, *ATTRIBUTES)
-    held = (tested if tested.any() else met.of(store, "validated")) | ~known
-    return np.flatnonzero(held).tolist() or None if known.any() else None
+    met, digests = Met.by(uses_of(p, store), store), store.column("digest")
+    if not len(met.trained) or not np.isin(met.trained, digests).all():
+        return None
+    tested = met.of(store, "tested")
+    held = (tested if tested.any() else met.of(store, "validated")) | ~met.of(store, *ATTRIBUTES)
+    return np.flatnonzero(held).tolist() or None
 
 
 def _store_of(use: UsedFrames, stores: Sequence[GraphStore]) -> tuple[GraphStore, int] | None:

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Self, get_args
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 
@@ -27,28 +26,25 @@ from rgnn.chip.hardware import Hardware
 from rgnn.chip.reuse import Reuse, statistics
 from rgnn.data.domain import training_domain
 from rgnn.data.heldout import ValidatedElsewhere
-from rgnn.data.met import Met, doubtful, kept_apart, uses_of
+from rgnn.data.met import Met, doubtful, kept_apart
 from rgnn.data.store.reader import GraphStore, require_cutoff
 from rgnn.data.store.split import FILE as SPLIT_FILE
-from rgnn.data.store.split import Partition, partition, require_other_frames
+from rgnn.data.store.split import Partition, partition
 from rgnn.graphs.graph import LabelledFrames
 from rgnn.models import families
 from rgnn.models.base import ForceField
 from rgnn.models.boards import on_board, set_tap
-from rgnn.models.checkpoints import load_model
 from rgnn.models.committee import Committee
 from rgnn.models.settings import EnergySettings, MessagePassingSettings, ModelSettings, MomentSettings
 from rgnn.training.chip_size import narrowed, require_room, weights_on_chip
 from rgnn.training.distributed import ALONE, Processes
 from rgnn.training.fit import fitter_for, require_frames_for
+from rgnn.training.frames import LABEL_OF, adding, require_labels, validated_elsewhere
 from rgnn.training.outlook import Outlook, outlook
 from rgnn.training.resumed import same_numbers
 from rgnn.training.settings import TrainingSettings
 from rgnn.training.start import Beginning, Memory, begun, read_start
 from rgnn.training.validation import FitResult, validate
-
-# Columns of a store that the weights of a loss count.
-LABEL_OF = {"energy_weight": "energy", "stress_weight": "stress"}
 
 
 class RunSettings(Settings):
@@ -305,8 +301,8 @@ class TrainingRun:
         if validated is None:
             parts = partition(store, t.validation, t.seed, config.split_file or t.split)
         else:
-            parts = _validated_elsewhere(store, validated)
-        _require_labels(t, store, parts.train)
+            parts = validated_elsewhere(store, validated)
+        require_labels(t, store, parts.train)
         begins = None if config.from_model is None else Beginning(config.from_model, store, validated, config.replay)
         doubt, memory, new = "", None, tuple[int, ...]()
         if begins is not None:
@@ -331,7 +327,7 @@ class TrainingRun:
             if member.repulsion is not None:
                 member.repulsion.fit(mine.seen, mine.elements)
         if config.adds_to is not None:
-            mine = _adding(model, mine, config.adds_to, store)
+            mine = adding(model, mine, config.adds_to, store)
             if validated is not None:
                 doubt = doubtful(Met.by(mine.used, store, validated), config.adds_to, validated, parts.validation)
         model.provenance = mine
@@ -445,53 +441,3 @@ class TrainingRun:
             if self.validated is None:
                 self.parts.save(out / SPLIT_FILE)
         return fitter.run(frames, self.train, validation, listener)
-
-
-def _require_labels(settings: TrainingSettings, store: GraphStore, train: Sequence[int]) -> None:
-    """Raise InputError where energies or stresses are to be learned and no training frame has any."""
-    for name, label in LABEL_OF.items():
-        weight = getattr(settings, name)
-        if weight and not np.isfinite(store.column(label)[list(train)]).any():
-            raise InputError(
-                f"{store.path}: {name} is {weight:g}, but no training frame has {label} labels; leave it out, or "
-                "convert frames that have them."
-            )
-
-
-def _validated_elsewhere(store: GraphStore, validated: GraphStore) -> Partition:
-    """All frames of one store to train on, and all of another to validate on.
-
-    Raises:
-        InputError: another cutoff, or frames that are in both.
-    """
-    require_cutoff(validated, store.cutoff)
-    way_out = "validate on a store without them, or give --split a file that names frames to hold out"
-    require_other_frames(store, validated, way_out)
-    frames = list(range(len(store))), list(range(len(validated)))
-    return Partition(*frames, how=f"All frames of {validated.path} validate.", whole=True)
-
-
-def _adding(model: ForceField, mine: Provenance, run: str, store: GraphStore) -> Provenance:
-    """The provenance of a model whose frames are added to those of a run; the model takes the distances of that.
-
-    Raises:
-        InputError: no run there, or it has some of the frames already.
-    """
-    earlier = load_model(run)
-    for member, old in zip(model.members, earlier.members, strict=True):
-        if member.repulsion is not None and old.repulsion is not None:  # the sums were made with its distances
-            member.repulsion.load_state_dict(old.repulsion.state_dict())
-    before = earlier.provenance
-    uses = uses_of(before, store)
-    if twice := int(Met.by(uses, store).of(store, "trained", "validated").sum()):
-        raise InputError(
-            f"{store.path}: {twice} of its {len(store)} frames are in {run} already; add a store of new frames only."
-        )
-    return mine.override(
-        elements=tuple(sorted({*mine.elements, *before.elements})),
-        seen=mine.seen.joined(before.seen),
-        chip=before.chip,
-        chip_is_measured=before.chip_is_measured,
-        cells_are_reused=before.cells_are_reused,
-        used=(*mine.used, *uses),
-    )

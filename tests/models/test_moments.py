@@ -231,8 +231,9 @@ def test_counts_are_what_the_simulator_converts(built_moments, glass, readout: s
     ops = operations(model.settings, workload([glass]))
     reads, drives, conversions = reads_for(ops, hardware)
     assert conversions == sum(c.conversions for c in seen.values())
-    assert drives == 3 * sum(c.codes for c in seen.values())
-    assert reads == sum(use.vectors * 3 * -(-use.inputs // 16) for use in ops.reservoir)
+    arrays = {crossbar.place: -(-crossbar.weight.shape[0] // 16) for crossbar in model.crossbars}
+    assert drives == 3 * sum(c.codes * arrays[place] for place, c in seen.items())
+    assert reads == sum(use.vectors * 3 * -(-use.inputs // 16) * -(-use.outputs // 16) for use in ops.reservoir)
     assert ops.reservoir_weights == model.n_fixed
 
 

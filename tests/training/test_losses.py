@@ -99,6 +99,7 @@ def test_a_step_in_parts_is_the_step_of_the_whole(frames) -> None:
 
 def test_energies_carry_gradients_to_all_trained_weights(frames) -> None:
     model = ready(frames)
+    torch.nn.init.normal_(model.readout.second_last)  # begins at zero, where it hides what messages do
     found = model(frames.graph(1), model.read())
     for loss in (found.energy.sum(), found.stress.sum()):
         gradients = torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad], retain_graph=True)

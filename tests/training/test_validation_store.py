@@ -9,7 +9,7 @@ from rgnn.base.settings import dump_yaml
 from rgnn.data.frames import Frame
 from rgnn.data.store.writer import write_store
 from rgnn.training.request import TrainingRequest
-from rgnn.training.run import RunSettings
+from rgnn.training.run import RunSettings, TrainingRun
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def test_validation_frames_that_are_trained_on_are_refused(stores, tmp_path) -> 
         r"both\.zarr: 5 of its 10 frames, the first of them frame 5, are in .*1\.zarr, which is trained on; validate on"
     )
     with pytest.raises(InputError, match=said):
-        TrainingRequest(other, validation_store=both).settings(lambda: other)
+        TrainingRun.prepare(TrainingRequest(other, validation_store=both).settings(lambda: other))
     file = tmp_path / "mine.yaml"
     file.write_text(dump_yaml(RunSettings(store=str(other), validation_store=str(both)).to_mapping()))
     with pytest.raises(InputError, match=said):
-        TrainingRequest(config=file).settings(lambda: other)
+        TrainingRun.prepare(TrainingRequest(config=file).settings(lambda: other))
