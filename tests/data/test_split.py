@@ -245,8 +245,10 @@ def test_training_frames_in_another_store_are_not_held_out(tmp_path) -> None:
     old, new = walk(30, 0.5, 0), walk(10, 0.5, 1)
     store = stored(tmp_path / "old.zarr", old)
     known = Provenance(data=str(store.path), data_checksum=store.checksum, held_out=((2, 4),))
-    merged = stored(tmp_path / "merged.zarr", new, old[:10])
+    merged = stored(tmp_path / "merged.zarr", new, old)
     assert held_out_frames(known, merged) == [*range(10), 12, 13, 14]
+    # Of a store with some of the frames alone, all are evaluated, and rgnn eval says how many were trained on.
+    assert held_out_frames(known, stored(tmp_path / "some.zarr", new, old[:10])) is None
     assert held_out_frames(known, stored(tmp_path / "new.zarr", new)) is None
 
 
