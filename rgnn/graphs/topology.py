@@ -30,7 +30,8 @@ class Halo(Protocol):
     whose `Locality` says `returns_forces` has no edges of others: its graph holds the edges out of own atoms, and after
     these the neighbours at their ends. It works out the energies of own atoms (those of `Topology.parts`, or the first
     `Topology.own_atoms`), and the forces of these energies on all atoms of the graph, [N, 3]. `return_nodes` then
-    adds the forces on borrowed atoms to those of their owners, once for a pass.
+    adds the forces on borrowed atoms to those of their owners. What its energies take from features of neighbours goes
+    the same ways: `nodes` gets the features, and a `return_nodes` before that of the forces gives derivatives back.
     """
 
     @property

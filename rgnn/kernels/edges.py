@@ -66,7 +66,9 @@ class CompiledEdges:
             return PLAIN.edges.radial(mu, s, weight, reach)
         if torch.is_grad_enabled() and weight.requires_grad:
             return _table(mu, s, weight, reach)
-        owner, key = weight if weight._base is None else weight._base, (weight._version, mu._version, s._version, reach)
+        owner = weight if weight._base is None else weight._base
+        # By what they hold: not every change of a tensor counts in its version.
+        key = (*(x.tobytes() for x in _arrays(weight, mu, s)), reach)
         if self._tables.get(owner, (None, None))[0] != key:
             self._tables[owner] = key, _table(mu, s, weight, reach).detach()
         table: Tensor = self._tables[owner][1]
@@ -105,7 +107,7 @@ SHARES = 8
 def _table(mu: Tensor, s: Tensor, weight: Tensor, reach: float) -> Tensor:
     """See `CompiledEdges.radial`."""
     step = _step(s)
-    d = step * torch.arange(int(reach / step) + 2)
+    d = step * torch.arange(int(reach / step) + 3)
     value, slope = gaussians(mu, s, d)
     curvature = (mu - d[:, None]) / s.square() * slope - value / s.square()
     return torch.stack([value, slope, curvature], dim=1).flatten(0, 1) @ weight

@@ -14,7 +14,7 @@ from rgnn.kernels.plain import steepest_slope
 from rgnn.kernels.prepared import PreparedMatrices
 
 # Edges whose codes are made and multiplied at once; their three reads stay in cache.
-EDGES = 512
+EDGES = 1024
 
 
 def read_gaussians(

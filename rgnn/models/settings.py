@@ -228,6 +228,11 @@ class EnergySettings(NeighbourhoodSettings):
     features: Whole = Field(default=16, ge=1, le=1024)
     """Number F of features of each rank that an atom sends to its neighbours."""
 
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        require(self.cutoff > 1, "cutoff", self.cutoff, "above 1 for a model of energies, whose Gaussians begin at 0.8")
+        return self
+
     @property
     def training_preset(self) -> Preset:
         """That of energies."""

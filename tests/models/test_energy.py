@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from rgnn import Chip, Graph, Hardware, kernels
+from rgnn.base.errors import InputError
 from rgnn.base.rng import torch_stream
 from rgnn.data.sample import sample_frames
 from rgnn.graphs.graph import Labels
@@ -228,6 +229,36 @@ def test_a_loss_of_forces_has_the_gradient_of_finite_differences(exact, glass45,
         return value
 
     assert float((found * direction).sum()) == pytest.approx(slope(moved, 1e-4), rel=1e-6)
+
+
+def test_atoms_without_neighbours_carry_gradients(model) -> None:
+    found = model(graph(Atoms("LiO", positions=[[0, 0, 0], [0, 0, 50.0]])), model.read())
+    found.energy.sum().backward()
+    assert bool(model.readout.last.grad.any()) and not found.forces.any()
+    model.zero_grad()
+
+
+def test_edges_beyond_the_cutoff_are_refused(model) -> None:
+    atoms = Atoms("LiO", positions=[[0, 0, 0], [0, 0, SHAPE.cutoff + 0.05]])
+    g = Graph.from_positions(atoms.numbers, atoms.positions, atoms.cell[:], atoms.pbc, SHAPE.cutoff + 0.1)
+    with pytest.raises(InputError, match=r"4.55 Å long, but the model has a cutoff of 4.5 Å"):
+        model(g, model.read())
+    with pytest.raises(InputError, match="cutoff"):
+        EnergySettings(cutoff=0.9)
+
+
+@torch.no_grad()
+def test_functions_of_changed_weights_are_new(exact, model, glass45) -> None:
+    """Whatever changed them: some changes are not counted by torch."""
+    changed = untrained()
+    changed.load_state_dict(model.state_dict())
+    changed.eval()
+    before = changed(glass45, changed.read(IDEAL)).energy
+    changed.readout.radial.data.mul_(2.0)
+    with kernels.use("plain"):
+        plain = changed(glass45, changed.read(IDEAL)).energy
+    compiled = changed(glass45, changed.read(IDEAL)).energy
+    assert float(compiled) == pytest.approx(float(plain), rel=1e-6) and float(compiled) != float(before)
 
 
 @pytest.mark.parametrize("kept", [0.0, 2e5, 1e9])

@@ -108,12 +108,12 @@ def refuse_what_ranks_cannot_share(model: ForceField, hardware: Hardware, ghosts
     """Raise InputError where a force depends on more than the atoms within the receptive field, or on who reads it.
 
     With deep ghosts an energy would be worked out by each rank that needs it: with read noise each would read another
-    one, and without there is nothing to gain, since such a family exchanges no features.
+    one, and its messages with it.
     """
     if ghosts == "deep" and model.locality.returns_forces:
         raise InputError(
             "ghosts are 'deep', but the model has an energy, which two processes would read from the chip as two "
-            "different ones; leave --ghosts out: the processes then exchange forces once a step, and no features."
+            "different ones; leave --ghosts out: the processes then exchange messages and forces."
         )
     if model.uses_chip and not hardware.rows_are_independent:
         raise InputError(

@@ -6,7 +6,7 @@ only). An atom is one node, however many of its periodic images are near. The ow
 all ranks have the same edges in the same order: sums then run in one order everywhere, and the same bits come to the
 quantisers, which turn a different last bit into a different code.
 
-A family that needs no features of others borrows no edges: after the own atoms come their neighbours, and forces on
+A family whose features need no edges of others borrows none: after the own atoms come their neighbours, and forces on
 these go back to their owners.
 """
 

@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from rgnn.base.errors import InputError
 from rgnn.chip.crossbar import Crossbar
 from rgnn.graphs.graph import Graph
 from rgnn.graphs.topology import Part
@@ -13,6 +14,8 @@ from rgnn.kernels.interface import Radial
 from rgnn.models.parts.radial import Gaussians
 from rgnn.models.reading import ChipReading
 
+# Angstrom by which a length may be rounded.
+ROUNDING = 1e-6
 # Bytes of channels that are kept between the two passes over a graph: those of about 40,000 atoms.
 KEPT = 1e9
 
@@ -44,8 +47,15 @@ class Edges:
             rows: [N] row of the element of each atom.
             elements: number of rows.
             cutoff: of the model, Angstrom.
+
+        Raises:
+            InputError: an edge is longer, where the envelope would rise again.
         """
         d = g.edge_length[part.out]
+        if len(d) and (longest := float(d.max())) > cutoff + ROUNDING:
+            raise InputError(
+                f"an edge is {longest:.6g} Å long, but the model has a cutoff of {cutoff:g} Å; make graphs with that."
+            )
         direction = (g.edge_vector[part.out] / d[:, None]).to(gaussians.mu.dtype)
         d = d.to(direction.dtype)
         phase = torch.pi / cutoff
@@ -83,7 +93,8 @@ class Channels:
 class ChipEdges:
     """Reads the chip for the edges of parts, in a first pass and again in a second one.
 
-    What was read is kept for the second pass while there is room for it; the rest is read again, with the same noise.
+    What was read is kept for the second pass while there is room for it; the rest is read again, with the same noise
+    (a board is measured again, and fluctuates in between).
 
     Args:
         crossbar: of the moments; each edge drives the rows of the element of j by Gaussians of its length.
@@ -115,11 +126,12 @@ class ChipEdges:
         start, generator = edges.part.atoms.start, self.reading.generator
         if start in self._kept:
             return self._kept.pop(start)
+        uncounted = replace(self.reading, monitor=None)
         if generator is None:
-            return self._read(edges, self.reading)
+            return self._read(edges, uncounted)
         after = generator.get_state()
         generator.set_state(self._noise[start])
-        channels = self._read(edges, replace(self.reading, monitor=None))
+        channels = self._read(edges, uncounted)
         generator.set_state(after)
         return channels
 

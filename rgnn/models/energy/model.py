@@ -196,7 +196,7 @@ class MomentEnergy(ForceField):
         rows = self.table(g.atomic_numbers)
         nothing = torch.zeros(g.n_atoms, 9, self.settings.channels, dtype=self.dtype, device=self.device)
         atoms = self.describe(nothing, rows)
-        told, _, _ = self.readout.told(atoms, torch.zeros_like(atoms.sent))
+        told, _, _ = self.readout.told(atoms, torch.zeros_like(atoms.sent).requires_grad_())
         zeros = g.edge_vector.new_zeros(g.topology.n_frames)
         energy = add_rows(zeros.clone(), g.frame_index, atoms.order.restored(atoms.energy + told, 0).to(zeros.dtype))
         strain = zeros[:, None, None].expand(-1, 3, 3)

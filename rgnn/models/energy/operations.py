@@ -35,7 +35,7 @@ def energy_operations(settings: EnergySettings, w: Workload) -> Operations:
     rest += Elementwise(multiplies=60 * h * w.atoms, adds=40 * h * w.atoms)  # invariants, and their derivatives
     # Messages: what is sent along an edge, its sum, what comes back to the edge and the sender, and two gradients.
     rest += Elementwise(multiplies=6 * COMPONENTS * m * e, adds=6 * COMPONENTS * m * e)
-    rest += Elementwise(multiplies=5 * m * e + 12 * COMPONENTS * m * w.atoms, adds=m * e + 12 * m * w.atoms)
+    rest += Elementwise(multiplies=5 * m * e + 5 * COMPONENTS * m * w.atoms, adds=m * e + 12 * m * w.atoms)
     # Forces: two contractions over the channels of an edge, and a few operations for each of its harmonics.
     rest += Elementwise(multiplies=2 * COMPONENTS * k * e, adds=2 * COMPONENTS * k * e)
     rest += Elementwise(multiplies=(5 * COMPONENTS + 20) * e, adds=(4 * COMPONENTS + 20) * e)
