@@ -58,11 +58,15 @@ def must_be_compiled(device: torch.device) -> bool:
     if choose(device).name != "compiled":
         return False
 
-    from rgnn.kernels import loops
+    from rgnn.kernels import loops, radial_loops
 
-    source = Path(loops.__file__).stat().st_mtime
-    kept = Path(loops.row_sums.stats.cache_path).glob("loops.row_sums-*.nbi")
-    return not any(file.stat().st_mtime >= source for file in kept)
+    # Every model needs one of these: that of the energies reads by Gaussians, others row by row.
+    for module, loop in ((loops, "row_sums"), (radial_loops, "gaussian_sums")):
+        source = Path(str(module.__file__)).stat().st_mtime
+        kept = Path(getattr(module, loop).stats.cache_path).glob(f"{module.__name__.rpartition('.')[2]}.{loop}-*.nbi")
+        if any(file.stat().st_mtime >= source for file in kept):
+            return False
+    return True
 
 
 @contextmanager

@@ -257,5 +257,14 @@ def test_the_first_use_is_known_to_be_slow(tmp_path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "True"
+    # An energy model compiles its own loops, and no others.
+    touch = (
+        "from pathlib import Path; from rgnn.kernels import radial_loops; p = Path(radial_loops.gaussian_sums.stats."
+        "cache_path); p.mkdir(parents=True, exist_ok=True); (p / 'radial_loops.gaussian_sums-1.nbi').touch(); "
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", touch + code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.strip() == "False"
     compiled_kernels().products.product(begin(normal(4, 4), hardware("none"), -2, 2), normal(3, 4))
     assert not kernels.must_be_compiled(torch.device("cpu"))
