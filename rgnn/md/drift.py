@@ -1,5 +1,6 @@
 """Whether a run conserves the energy that it should, for models that have an energy."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,12 @@ class Drift:
     verdict: str = ""
 
 
+def with_error(value: float, half: float, sign: str = "") -> str:
+    """A value and half of its interval, to the first digit of the latter: 46 ± 37, 0.09 ± 0.01."""
+    digits = min(max(0, -math.floor(math.log10(half))), 6) if half > 0 else 3
+    return f"{value:{sign}.{digits}f} ± {half:.{digits}f}"
+
+
 def drift(log: dict[str, np.ndarray], config: MDSettings, n_atoms: int) -> Drift:
     """Of the last stage of a run, by least squares.
 
@@ -48,7 +55,7 @@ def drift(log: dict[str, np.ndarray], config: MDSettings, n_atoms: int) -> Drift
     if half > GOOD and abs(slope) < half:
         return Drift(slope, half, "the run is too short to tell")
     word = "good" if abs(slope) <= GOOD else "noticeable" if abs(slope) <= TOO_MUCH else "too much"
-    return Drift(slope, half, f"{word}: drifts by {slope:+.2g} ± {half:.1g} meV/atom/ps")
+    return Drift(slope, half, f"{word}: drifts by {with_error(slope, half, '+')} meV/atom/ps")
 
 
 def slope_with_error(time: np.ndarray, values: np.ndarray) -> tuple[float, float]:

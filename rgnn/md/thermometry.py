@@ -1,11 +1,13 @@
 """Whether a run has the temperature that was asked for, and whether all of its elements share it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from rgnn.base.estimate import PARTS, Estimate, block_error
+from rgnn.md.drift import with_error
 from rgnn.md.settings import MDSettings
 
 # Parts of the target up to which a temperature is good, and beyond which it is too far off.
@@ -119,7 +121,7 @@ def against_thermostat(temperature: np.ndarray, target: np.ndarray) -> str:
     word = "noticeable" if abs(off.value) <= TOO_FAR * asked else "too far off"
     side = "above" if off.value > 0 else "below"
     percent = 100 / asked
-    return f"{word}: {abs(off.value) * percent:.2g} ± {half * percent:.1g}% {side} the {wanted} of the thermostat"
+    return f"{word}: {with_error(abs(off.value) * percent, half * percent)}% {side} the {wanted} of the thermostat"
 
 
 def equipartition(elements: Mapping[str, np.ndarray], whole: np.ndarray) -> Equipartition:
@@ -145,10 +147,10 @@ def equipartition(elements: Mapping[str, np.ndarray], whole: np.ndarray) -> Equi
         worst = max(unlike, key=lambda name: abs(unlike[name]))
         part, half = unlike[worst], halves[worst] / middle
         word, side = "noticeable" if abs(part) <= UNEVEN else "broken", "hotter" if part > 0 else "colder"
-        verdict = f"{word}: {worst} is {100 * abs(part):.2g} ± {100 * half:.1g}% {side} than all atoms"
+        verdict = f"{word}: {worst} is {with_error(100 * abs(part), 100 * half)}% {side} than all atoms"
         return Equipartition(means, verdict)
     reach = max((abs(apart[name].value) + half for name, half in halves.items()), default=np.inf) / middle
     if len(halves) < len(free) or reach > UNEVEN:
         said = ", ".join(f"{name} {float(values.mean()):.0f} K" for name, values in free.items())
         return Equipartition(means, f"too short to judge: {said}")
-    return Equipartition(means, f"good: elements have one temperature within {100 * reach:.1g}%")
+    return Equipartition(means, f"good: elements have one temperature within {math.ceil(100 * reach)}%")

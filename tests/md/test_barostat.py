@@ -19,7 +19,7 @@ from rgnn.base.errors import InputError, Interrupted
 from rgnn.base.events import Listener
 from rgnn.md import MDSettings, Stage, opened, read_log, run_atoms
 from rgnn.md.barostat import FREEDOM, Barostat, CellIntegrator, integrate_chain
-from rgnn.md.drift import drift, slope_with_error
+from rgnn.md.drift import drift, slope_with_error, with_error
 
 
 def argon():
@@ -201,3 +201,11 @@ def test_a_cell_that_does_not_move_has_a_density_that_does_not_fluctuate(model, 
     settings = MDSettings(steps=60, temperature=400, ensemble="nve", write_every=3, restart_every=10, seed=7)
     result = run_atoms(cell, model, settings, tmp_path / "run")
     assert result.density_fluctuation == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "said"),
+    [(46.2, 37.0, "46 ± 37"), (0.0942, 0.012, "0.09 ± 0.01"), (3.4, 3.0, "3 ± 3"), (2.0, 3e-4, "2.0000 ± 0.0003")],
+)
+def test_an_error_has_one_digit_and_its_value_as_many_places(value, half, said) -> None:
+    assert with_error(value, half) == said
