@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rgnn.models.settings import EnergySettings
 from rgnn_cli.show.info import store_facts
 
 if TYPE_CHECKING:
@@ -24,5 +25,6 @@ def result(session: Session, outcome: Outcome) -> None:
             rows = [[s.name, f"{s.frames}", f"{sum(s.skipped.values())}"] for s in outcome.sources]
             report.table("Converted", ["source", "frames", "left out"], rows)
     report.facts(f"Graph store {outcome.store.path}", store_facts(outcome.store.summary()))
-    report.say("Next: rgnn train --bits 4 --noise 0.05")
+    wide = outcome.store.cutoff >= EnergySettings().recommended_cutoff
+    report.say(f"Next: rgnn train {'--preset energy --minutes 10' if wide else '--bits 4 --noise 0.05'}")
     session.result(outcome.to_mapping())

@@ -21,6 +21,8 @@ def test_it_says_what_it_made_and_what_comes_next(cli, trajectory) -> None:
     report = json.loads(cli("convert", trajectory, "--out", "data/b.zarr", "--cutoff", 5, "--every", 4, "--json"))
     assert report["frames"] == 8
     assert GraphStore("data/b.zarr").cutoff == 5
+    wide = cli("convert", trajectory, "--out", "data/d.zarr", "--cutoff", 5, "--every", 4)
+    assert "Next: rgnn train --preset energy --minutes 10" in wide
     convert([trajectory], "data/b.zarr", append=True)  # which takes the cutoff of the store
     convert([trajectory], "data/c.zarr", workers=None)
     assert GraphStore("data/b.zarr").cutoff == 5 and GraphStore("data/c.zarr").cutoff == 3.8
